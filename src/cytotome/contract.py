@@ -1,0 +1,134 @@
+"""What a method must bring: the family contract, a frozen dataclass of functions.
+
+A family is one folder under :mod:`cytotome.families` whose ``__init__`` holds ``FAMILY``. No engine file names a
+family; everything an engine needs is asked from here. Nothing in this module imports torch: its types are named for
+the type checker alone, so that families can be listed at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+from cytotome.types import AnyArray, DenseMaps, Instances, OutputSpec, Sample
+
+if TYPE_CHECKING:
+    import torch
+
+Batch: TypeAlias = "Mapping[str, torch.Tensor]"
+"""``image`` ``(B, C, H, W)`` float32, the family's targets with a leading B, ``valid`` ``(B, 1, H, W)`` float32 that
+is 0 where a pixel adds nothing to a loss, ``labelled`` ``(B,)`` bool, ``cell_type`` ``(B,)`` int64 (-1 unknown)."""
+
+Losses: TypeAlias = "Mapping[str, torch.Tensor]"
+"""Named scalars; ``total`` is the one that is minimised, the others are logged."""
+
+Stream = Literal["labelled", "unlabelled"]
+
+
+class FamilyConfig(BaseModel):
+    """What every family's config holds; a family adds its own fields.
+
+    Attributes:
+        class_names: cell types that the network tells apart; one class or more.
+        channels: channels of the network's input.
+        input_scale: factor by which an image is enlarged before the network sees it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    class_names: tuple[str, ...] = ("cell",)
+    channels: int = 1
+    input_scale: float = 1.0
+
+
+class DecodeParameters(BaseModel):
+    """What every family's decoder takes; a family adds its own fields. All are kept in the model file.
+
+    Attributes:
+        min_score: instances below are dropped.
+        min_area: instances of fewer pixels are dropped.
+        by_class: overrides of any of the other fields for images of one cell type, by its name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_score: float = 0.0
+    min_area: int = 15
+    by_class: dict[str, dict[str, float]] = {}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimiser and what it minimises.
+
+    Attributes:
+        name: used in logs, as ``<stage>/<phase>/<loss>``.
+        parameters: the parameters of ``net`` that this phase changes.
+        loss: ``loss(net, batch)`` runs the network and returns named scalars, ``total`` among them.
+        every: the phase runs on one batch in ``every``.
+    """
+
+    name: str
+    parameters: Callable[[torch.nn.Module], Iterable[torch.nn.Parameter]]
+    loss: Callable[[torch.nn.Module, Batch], Losses]
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training run with its own phases; stages run one after the other.
+
+    Attributes:
+        name: identity within the family.
+        phases: run in turn on each batch.
+        share: part of the run's steps, relative to the other stages.
+        streams: the kinds of samples a batch is drawn from.
+    """
+
+    name: str
+    phases: tuple[Phase, ...]
+    share: float = 1.0
+    streams: tuple[Stream, ...] = ("labelled",)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One method, whole.
+
+    Attributes:
+        name: as in recipes and model files.
+        summary: one line, with the paper.
+        config: its config type.
+        parameters: its decode parameter type.
+        outputs: the dense maps that ``predict`` returns; empty when the network predicts instances itself.
+        build: a network of random weights.
+        targets: ``targets(instances, config)`` gives named ``(C, H, W)`` arrays; it runs after augmentation, in the
+            workers. Where the family predicts dense maps, the targets of the same names are what a perfect network
+            would output, so ``decode(oracle(targets))`` is the representation ceiling.
+        oracle: from targets to the dense maps of a perfect network.
+        stages: how it is trained.
+        predict: ``predict(net, images)`` with images ``(B, C, H, W)`` gives named ``(B, C, H, W)`` tensors, activated
+            (probabilities, unit-free vectors), or a list of Instances.
+        decode: ``decode(maps, parameters, class_names)`` gives instances with scores; no network.
+        ceiling: least mAP of ``decode(oracle(targets(truth)))`` on the real images, over all; tests hold it.
+        scale: input resize factor for one image.
+        calibrate: fits decode parameters on pairs of maps and truth; None where nothing is fitted.
+    """
+
+    name: str
+    summary: str
+    config: type[FamilyConfig]
+    parameters: type[DecodeParameters]
+    outputs: Callable[[Any], tuple[OutputSpec, ...]]
+    build: Callable[[Any], torch.nn.Module]
+    targets: Callable[[Instances, Any], dict[str, AnyArray]]
+    oracle: Callable[[Mapping[str, AnyArray], Any], DenseMaps]
+    stages: Callable[[Any], tuple[Stage, ...]]
+    predict: Callable[[torch.nn.Module, torch.Tensor], Any]
+    decode: Callable[[DenseMaps, Any, Sequence[str]], Instances]
+    ceiling: float
+    scale: Callable[[torch.nn.Module, AnyArray, Any], float] = field(default=lambda net, image, config: float(config.input_scale))
+    calibrate: Callable[[Sequence[tuple[DenseMaps, Sample]], Any, Any], DecodeParameters] | None = None

@@ -1,0 +1,1 @@
+"""Samples to batches: normalisation, augmentation, sampling."""

@@ -1,0 +1,27 @@
+"""The methods, one folder each, found by name without importing torch."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from cytotome.contract import Family
+from cytotome.errors import ConfigError
+
+
+def family_names() -> tuple[str, ...]:
+    """Names of all families, in alphabetical order."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg))
+
+
+def get_family(name: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        ConfigError: where there is none; the message lists those there are.
+    """
+    if name not in family_names():
+        raise ConfigError(f"there is no family {name!r}; choose one of {', '.join(family_names())}")
+    family = importlib.import_module(f"{__name__}.{name}").FAMILY
+    assert isinstance(family, Family)
+    return family

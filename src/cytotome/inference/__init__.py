@@ -1,0 +1,1 @@
+"""Tiling, test-time augmentation, prediction; the model object that a user holds."""

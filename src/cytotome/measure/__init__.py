@@ -1,0 +1,1 @@
+"""Morphology and counts of instances."""

@@ -1,0 +1,1 @@
+"""Matching and scores, exact to the rule."""

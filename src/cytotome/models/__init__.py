@@ -1,0 +1,1 @@
+"""Model files, cards and the registry."""

@@ -1,0 +1,178 @@
+"""Label maps: instances to and from ``(H, W)`` integer arrays, and how overlaps are resolved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numba import njit
+
+from cytotome.errors import DataError
+from cytotome.ops.runs import make_instances, merge_runs
+from cytotome.types import AnyArray, Instances, IntArray
+
+OverlapPolicy = Literal["area", "score", "drop"]
+OVERLAP_POLICIES: tuple[OverlapPolicy, ...] = ("area", "score", "drop")
+MAX_LOSS = 0.2
+
+
+def from_label_map(labels: AnyArray, **attributes: object) -> Instances:
+    """Instances of a label map; one label is one instance, in parts or not.
+
+    Args:
+        labels: ``(H, W)`` integers, 0 is background; any number of labels, with gaps or not.
+        **attributes: scores, classes and class_names in the order of rising labels, as in
+            :func:`cytotome.ops.runs.make_instances`. ``ids`` are the labels.
+
+    Raises:
+        DataError: for another rank, a float type or negative labels.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or labels.dtype.kind not in "iub":
+        raise DataError(f"a label map must be (H, W) integers, got {labels.shape} of {labels.dtype}")
+    if labels.size and int(labels.min()) < 0:
+        raise DataError("a label map must not hold negative labels; 0 is background")
+    if labels.size and int(labels.max()) > np.iinfo(np.int32).max:
+        raise DataError("a label map's labels must fit 32 bits; renumber them")
+    runs, values = _label_runs(np.ascontiguousarray(labels))
+    ids, owners = np.unique(values, return_inverse=True)
+    order = np.argsort(owners, kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(ids)))]).astype(np.int64)
+    return make_instances(labels.shape, runs[order], offsets, ids=ids.astype(np.int32), **attributes)  # type: ignore[arg-type]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _label_runs(labels):  # type: ignore[no-untyped-def]
+    height, width = labels.shape
+    count = 0
+    for y in range(height):
+        previous = 0
+        for x in range(width):
+            value = labels[y, x]
+            if value != previous and value != 0:
+                count += 1
+            previous = value
+    runs = np.empty((count, 3), np.int32)
+    values = np.empty(count, np.int64)
+    count = 0
+    for y in range(height):
+        x = 0
+        while x < width:
+            value = labels[y, x]
+            if value == 0:
+                x += 1
+                continue
+            start = x
+            while x < width and labels[y, x] == value:
+                x += 1
+            runs[count, 0], runs[count, 1], runs[count, 2] = y, start, x
+            values[count] = value
+            count += 1
+    return runs, values
+
+
+def to_label_map(instances: Instances, policy: OverlapPolicy = "area") -> IntArray:
+    """``(H, W)`` int32 label map of the instances' ids.
+
+    Args:
+        instances: may overlap.
+        policy: who gets a shared pixel. ``area``: larger instances lie below smaller ones. ``score``: the higher score
+            is on top. ``drop``: as ``score``, and an instance that would lose more than 20 % of its pixels to those
+            above it is left out whole.
+    """
+    if policy not in OVERLAP_POLICIES:
+        raise DataError(f"overlap policy must be one of {', '.join(OVERLAP_POLICIES)}, got {policy!r}")
+    labels = np.zeros(instances.shape, np.int32)
+    areas = instances.areas
+    first_on_top = np.lexsort((-areas, -instances.scores)) if policy != "area" else np.argsort(areas, kind="stable")
+    limit = MAX_LOSS if policy == "drop" else 2.0
+    _paint_below(labels, instances.runs, instances.offsets, instances.ids, areas, first_on_top, limit)
+    return labels
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _paint_below(labels, runs, offsets, ids, areas, order, limit):  # type: ignore[no-untyped-def]
+    """Paints in order, each instance only where nothing lies yet, leaving out those that lose too much."""
+    for i in order:
+        lost = 0
+        for k in range(offsets[i], offsets[i + 1]):
+            row = labels[runs[k, 0]]
+            for x in range(runs[k, 1], runs[k, 2]):
+                lost += row[x] != 0
+        if lost > limit * areas[i]:
+            continue
+        for k in range(offsets[i], offsets[i + 1]):
+            row = labels[runs[k, 0]]
+            for x in range(runs[k, 1], runs[k, 2]):
+                if row[x] == 0:
+                    row[x] = ids[i]
+
+
+def resolve_overlaps(instances: Instances, policy: OverlapPolicy = "area") -> Instances:
+    """The same instances without overlap; those that keep no pixel are left out."""
+    resolved = from_label_map(to_label_map(instances, policy))
+    order = np.argsort(instances.ids, kind="stable")
+    source = order[np.searchsorted(instances.ids[order], resolved.ids)]
+    return replace(
+        resolved,
+        scores=instances.scores[source],
+        classes=instances.classes[source],
+        class_names=instances.class_names,
+    )
+
+
+def to_layers(instances: Instances) -> IntArray:
+    """``(L, H, W)`` int32 label maps that together hold every pixel of every mask, overlaps kept.
+
+    Each instance lies whole in the first layer where it is free of others; values are position + 1. L is the depth of
+    the overlaps, 1 where there are none (also for no instance).
+    """
+    layers = np.zeros((1, *instances.shape), np.int32)
+    placed, depth = 0, 1
+    owner_layer = np.full(len(instances), -1, np.int64)
+    while placed < len(instances):
+        placed += _fill_layer(layers[depth - 1], instances.runs, instances.offsets, owner_layer, depth - 1)
+        if placed < len(instances):
+            layers = np.concatenate([layers, np.zeros((1, *instances.shape), np.int32)])
+            depth += 1
+    return layers
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _fill_layer(layer, runs, offsets, owner_layer, depth):  # type: ignore[no-untyped-def]
+    placed = 0
+    for i in range(len(offsets) - 1):
+        if owner_layer[i] >= 0:
+            continue
+        free = True
+        for k in range(offsets[i], offsets[i + 1]):
+            row = layer[runs[k, 0]]
+            for x in range(runs[k, 1], runs[k, 2]):
+                if row[x] != 0:
+                    free = False
+                    break
+            if not free:
+                break
+        if not free:
+            continue
+        for k in range(offsets[i], offsets[i + 1]):
+            layer[runs[k, 0], runs[k, 1] : runs[k, 2]] = i + 1
+        owner_layer[i] = depth
+        placed += 1
+    return placed
+
+
+def from_layers(layers: IntArray, like: Instances) -> Instances:
+    """Instances of layers as :func:`to_layers` makes them, after a crop or a warp.
+
+    Args:
+        layers: ``(L, H, W)`` int32, values are positions in ``like`` + 1; the size may differ from that of ``like``.
+        like: whose scores, classes and ids are taken; instances that left the image are dropped.
+    """
+    parts = [_label_runs(np.ascontiguousarray(layer)) for layer in layers]
+    runs = np.concatenate([part[0] for part in parts])
+    owners = np.concatenate([part[1] for part in parts]) - 1
+    merged, offsets = merge_runs(runs, owners, len(like))
+    whole = replace(like, shape=(layers.shape[1], layers.shape[2]), runs=merged, offsets=offsets)
+    return whole.select(np.diff(offsets) > 0)

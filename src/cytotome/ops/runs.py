@@ -1,0 +1,235 @@
+"""Runs of pixels: building, merging and intersecting the masks of :class:`~cytotome.types.Instances`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from cytotome.errors import DataError
+from cytotome.types import AnyArray, BoolArray, Instances, IntArray
+
+
+def make_instances(
+    shape: tuple[int, int],
+    runs: IntArray,
+    offsets: AnyArray,
+    *,
+    scores: AnyArray | None = None,
+    classes: AnyArray | None = None,
+    ids: AnyArray | None = None,
+    class_names: Sequence[str] = (),
+) -> Instances:
+    """Instances of canonical runs, with defaults: score 1, class -1 (0 where there is one class name), ids 1..N."""
+    count = len(offsets) - 1
+    default_class = 0 if len(class_names) == 1 else -1
+    return Instances(
+        shape=(int(shape[0]), int(shape[1])),
+        runs=np.ascontiguousarray(runs, np.int32).reshape(-1, 3),
+        offsets=np.asarray(offsets, np.int64),
+        scores=np.ones(count, np.float32) if scores is None else np.asarray(scores, np.float32),
+        classes=np.full(count, default_class, np.int32) if classes is None else np.asarray(classes, np.int32),
+        ids=np.arange(1, count + 1, dtype=np.int32) if ids is None else np.asarray(ids, np.int32),
+        class_names=tuple(class_names),
+    )
+
+
+def empty_instances(shape: tuple[int, int], class_names: Sequence[str] = ()) -> Instances:
+    """No instance at all in an image of ``shape``."""
+    return make_instances(shape, np.zeros((0, 3), np.int32), np.zeros(1, np.int64), class_names=class_names)
+
+
+def merge_runs(runs: AnyArray, owners: AnyArray, count: int) -> tuple[IntArray, npt.NDArray[np.int64]]:
+    """Canonical runs of any runs: ordered by owner, row and start, touching and overlapping ones joined.
+
+    Args:
+        runs: ``(R, 3)`` of row, start, stop, in any order.
+        owners: ``(R,)`` int, the instance of each run, 0 to ``count - 1``.
+        count: number of instances.
+
+    Returns:
+        ``(runs (R', 3) int32, offsets (count + 1,) int64)``.
+    """
+    runs = np.asarray(runs, np.int32).reshape(-1, 3)
+    owners = np.asarray(owners, np.int64)
+    order = np.lexsort((runs[:, 1], runs[:, 0], owners))
+    merged, merged_owners = _merge_sorted(runs[order], owners[order])
+    offsets = np.zeros(count + 1, np.int64)
+    np.cumsum(np.bincount(merged_owners, minlength=count), out=offsets[1:])
+    return merged, offsets
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _merge_sorted(runs, owners):  # type: ignore[no-untyped-def]
+    merged = np.empty_like(runs)
+    merged_owners = np.empty_like(owners)
+    last = -1
+    for index in range(len(runs)):
+        row, start, stop = runs[index]
+        if last >= 0 and merged_owners[last] == owners[index] and merged[last, 0] == row and start <= merged[last, 2]:
+            merged[last, 2] = max(merged[last, 2], stop)
+        else:
+            last += 1
+            merged[last, 0], merged[last, 1], merged[last, 2] = row, start, stop
+            merged_owners[last] = owners[index]
+    return merged[: last + 1], merged_owners[: last + 1]
+
+
+def split_flat_runs(starts: AnyArray, lengths: AnyArray, owners: AnyArray, shape: tuple[int, int]) -> tuple[IntArray, AnyArray]:
+    """Runs of the flattened, row-major image, cut at the ends of rows.
+
+    Args:
+        starts: ``(R,)`` first pixel of each run, 0-based.
+        lengths: ``(R,)`` pixels of each run.
+        owners: ``(R,)`` the instance of each run.
+        shape: ``(H, W)``.
+
+    Returns:
+        ``(runs (R', 3) int32, owners (R',))``, in the order given.
+
+    Raises:
+        DataError: where a run is empty or leaves the image.
+    """
+    starts, lengths = np.asarray(starts, np.int64), np.asarray(lengths, np.int64)
+    height, width = shape
+    stops = starts + lengths
+    if len(starts) and (starts.min() < 0 or lengths.min() < 1 or stops.max() > height * width):
+        raise DataError(f"a run leaves the image of {height}x{width} or has no pixel; check the image's size")
+    first = starts // width
+    pieces = (stops - 1) // width - first + 1
+    piece = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    row = np.repeat(first, pieces) + piece
+    left = np.maximum(np.repeat(starts, pieces), row * width) - row * width
+    right = np.minimum(np.repeat(stops, pieces), (row + 1) * width) - row * width
+    return np.stack([row, left, right], axis=1).astype(np.int32), np.repeat(np.asarray(owners), pieces)
+
+
+def joined_flat_runs(instances: Instances) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """``(starts, lengths, owners)`` of the flattened, row-major image; a run that goes on in the next row is one run."""
+    width = instances.shape[1]
+    owners = np.repeat(np.arange(len(instances)), np.diff(instances.offsets))
+    rows = instances.runs[:, 0].astype(np.int64) * width
+    starts, stops = rows + instances.runs[:, 1], rows + instances.runs[:, 2]
+    begins = np.ones(len(starts), bool)
+    begins[1:] = (starts[1:] != stops[:-1]) | (owners[1:] != owners[:-1])
+    heads = np.flatnonzero(begins)
+    tails = np.append(heads[1:], len(starts))[: len(heads)] - 1
+    return starts[heads], stops[tails] - starts[heads], owners[heads]
+
+
+def intersections(first: Instances, second: Instances) -> tuple[IntArray, IntArray, npt.NDArray[np.int64]]:
+    """Shared pixels of every pair that shares any.
+
+    Returns:
+        ``(i, j, pixels)``, three arrays of equal length, ordered by ``i``; positions in ``first`` and ``second``.
+
+    Raises:
+        DataError: where the two are of images of different size.
+    """
+    if first.shape != second.shape:
+        raise DataError(f"instances of different images: {first.shape} and {second.shape}; give masks of one size")
+    owners = np.repeat(np.arange(len(second), dtype=np.int32), np.diff(second.offsets))
+    order = np.argsort(second.runs[:, 0], kind="stable")
+    row_offsets = np.searchsorted(second.runs[order, 0], np.arange(second.shape[0] + 1))
+    return _intersect(first.runs, first.offsets, second.runs[order], owners[order], row_offsets, len(second))  # type: ignore[no-any-return]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _intersect(runs, offsets, others, owners, row_offsets, count):  # type: ignore[no-untyped-def]
+    capacity = max(16, 4 * len(offsets))
+    left = np.empty(capacity, np.int32)
+    right = np.empty(capacity, np.int32)
+    pixels = np.empty(capacity, np.int64)
+    shared = np.zeros(count, np.int64)
+    touched = np.empty(count, np.int32)
+    found = 0
+    for i in range(len(offsets) - 1):
+        number = 0
+        for k in range(offsets[i], offsets[i + 1]):
+            row, start, stop = runs[k]
+            for m in range(row_offsets[row], row_offsets[row + 1]):
+                overlap = min(stop, others[m, 2]) - max(start, others[m, 1])
+                if overlap > 0:
+                    j = owners[m]
+                    if shared[j] == 0:
+                        touched[number] = j
+                        number += 1
+                    shared[j] += overlap
+        if found + number > capacity:
+            capacity = 2 * (found + number)
+            left, right, pixels = _grown(left, capacity), _grown(right, capacity), _grown(pixels, capacity)
+        for t in range(number):
+            j = touched[t]
+            left[found], right[found], pixels[found] = i, j, shared[j]
+            shared[j] = 0
+            found += 1
+    return left[:found], right[:found], pixels[:found]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _grown(array, capacity):  # type: ignore[no-untyped-def]
+    larger = np.empty(capacity, array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
+def from_masks(
+    masks: Sequence[BoolArray] | BoolArray,
+    *,
+    shape: tuple[int, int] | None = None,
+    origins: AnyArray | None = None,
+    **attributes: object,
+) -> Instances:
+    """Instances of masks: full-size ``(N, H, W)`` bool, or crops with their origins.
+
+    Args:
+        masks: N arrays of two axes, non-zero inside.
+        shape: ``(H, W)`` of the image; that of the first mask where ``origins`` is None.
+        origins: ``(N, 2)`` of y, x where each crop begins; pixels that leave the image are cut off.
+        **attributes: scores, classes, ids and class_names, as in :func:`make_instances`.
+    """
+    if shape is None:
+        if len(masks) == 0:
+            raise DataError("from_masks: give shape=(H, W) where there is no mask")
+        shape = (masks[0].shape[0], masks[0].shape[1])
+    pieces, owners = [np.zeros((0, 3), np.int32)], [np.zeros(0, np.int64)]
+    for index, mask in enumerate(masks):
+        runs = mask_runs(np.asarray(mask) != 0)
+        if origins is not None:
+            y, x = (int(value) for value in origins[index])
+            runs = runs + np.array([y, x, x], np.int32)
+            inside = (runs[:, 0] >= 0) & (runs[:, 0] < shape[0]) & (runs[:, 2] > 0) & (runs[:, 1] < shape[1])
+            runs = runs[inside]
+            runs[:, 1:] = runs[:, 1:].clip(0, shape[1])
+        pieces.append(runs)
+        owners.append(np.full(len(runs), index, np.int64))
+    offsets = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces[1:]])]).astype(np.int64)
+    return make_instances(shape, np.concatenate(pieces), offsets, **attributes)  # type: ignore[arg-type]
+
+
+def mask_runs(mask: BoolArray) -> IntArray:
+    """``(R, 3)`` int32 runs of one ``(H, W)`` bool mask, in row-major order."""
+    padded = np.zeros((mask.shape[0], mask.shape[1] + 2), np.int8)
+    padded[:, 1:-1] = mask
+    change = np.diff(padded, axis=1)
+    rows, starts = np.nonzero(change == 1)
+    stops = np.nonzero(change == -1)[1]
+    return np.stack([rows, starts, stops], axis=1).astype(np.int32)
+
+
+def mask_crop(instances: Instances, index: int) -> tuple[BoolArray, tuple[int, int]]:
+    """The mask of one instance inside its box, ``(h, w)`` bool, and the box's origin ``(y, x)``."""
+    y0, x0, y1, x1 = (int(value) for value in instances.boxes[index]) if len(instances) else (0, 0, 0, 0)
+    mask = np.zeros((y1 - y0, x1 - x0), bool)
+    runs = instances.runs[instances.offsets[index] : instances.offsets[index + 1]]
+    paint_runs(mask.view(np.uint8), runs - np.array([y0, x0, x0], np.int32), np.uint8(1))
+    return mask, (y0, x0)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def paint_runs(canvas, runs, value):  # type: ignore[no-untyped-def]
+    """Sets the pixels of ``runs`` ``(R, 3)`` in ``canvas`` ``(H, W)`` to ``value``, in place."""
+    for index in range(len(runs)):
+        canvas[runs[index, 0], runs[index, 1] : runs[index, 2]] = value

@@ -1,0 +1,241 @@
+"""The values that travel through the package: Image, Instances, Sample, DenseMaps, OutputSpec.
+
+They hold data and check it; what is computed from them lives in :mod:`cytotome.ops`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cytotome.errors import DataError, ImageError
+
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+IntArray: TypeAlias = npt.NDArray[np.int32]
+AnyArray: TypeAlias = npt.NDArray[Any]
+
+DenseMaps: TypeAlias = Mapping[str, FloatArray]
+"""Named network outputs of one image, each ``(C, H, W)`` float32."""
+
+MapKind = Literal["scalar", "vector", "embedding", "rays"]
+MaskQuality = Literal["full", "approximate", "none"]
+
+IMAGE_DTYPES = (np.uint8, np.uint16, np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """One image as it was read.
+
+    Attributes:
+        pixels: ``(H, W)`` or ``(H, W, C)``, uint8, uint16 or float32, grey levels as in the file.
+        microns_per_pixel: edge of a pixel in microns, None where the file does not say.
+        source: path or name, used in messages.
+
+    Raises:
+        ImageError: for another rank or type, an empty image or a resolution that is not positive.
+    """
+
+    pixels: AnyArray
+    microns_per_pixel: float | None = None
+    source: str = "image"
+
+    def __post_init__(self) -> None:
+        pixels = self.pixels
+        if pixels.ndim not in (2, 3) or pixels.dtype not in IMAGE_DTYPES:
+            raise ImageError(
+                f"{self.source}: expected (H, W) or (H, W, C) of uint8, uint16 or float32, "
+                f"got {pixels.shape} of {pixels.dtype}; convert it first"
+            )
+        if pixels.size == 0:
+            raise ImageError(f"{self.source}: the image is empty, shape {pixels.shape}; remove it or export it again")
+        if self.microns_per_pixel is not None and not self.microns_per_pixel > 0:
+            raise ImageError(f"{self.source}: microns_per_pixel must be positive, got {self.microns_per_pixel}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instances:
+    """N objects of one image, which may overlap, as runs of pixels.
+
+    A run ``[row, start, stop)`` is a horizontal piece of one mask. The runs of instance ``i`` are
+    ``runs[offsets[i]:offsets[i + 1]]``, ordered by row, then start; they neither touch nor overlap each other.
+    Build one with :func:`cytotome.ops.labels.from_label_map`, :func:`cytotome.ops.runs.from_masks` or
+    :func:`cytotome.ops.runs.make_instances`.
+
+    Attributes:
+        shape: ``(H, W)`` of the image.
+        runs: ``(R, 3)`` int32, columns row, start, stop; 0 <= start < stop <= W.
+        offsets: ``(N + 1,)`` int64.
+        scores: ``(N,)`` float32 in [0, 1]; 1 for truth.
+        classes: ``(N,)`` int32, index into ``class_names``, -1 where unknown.
+        ids: ``(N,)`` int32, positive and unique.
+        class_names: names of the classes (cell types).
+    """
+
+    shape: tuple[int, int]
+    runs: IntArray
+    offsets: npt.NDArray[np.int64]
+    scores: FloatArray
+    classes: IntArray
+    ids: IntArray
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.offsets) - 1
+        if count < 0 or self.offsets[0] != 0 or self.offsets[-1] != len(self.runs):
+            raise DataError(f"instances: offsets must run from 0 to the number of runs ({len(self.runs)})")
+        if self.runs.ndim != 2 or self.runs.shape[1] != 3:
+            raise DataError(f"instances: runs must be (R, 3) of row, start, stop, got {self.runs.shape}")
+        for name in ("scores", "classes", "ids"):
+            if getattr(self, name).shape != (count,):
+                raise DataError(f"instances: {name} must be ({count},), got {getattr(self, name).shape}")
+        if len(self.runs):
+            rows, starts, stops = self.runs.T
+            height, width = self.shape
+            if rows.min() < 0 or rows.max() >= height or starts.min() < 0 or stops.max() > width:
+                raise DataError(f"instances: a run leaves the image of {height}x{width}")
+            if (starts >= stops).any():
+                raise DataError("instances: a run must have start < stop")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def areas(self) -> npt.NDArray[np.int64]:
+        """``(N,)`` int64, pixels of each mask."""
+        total = np.zeros(len(self.runs) + 1, np.int64)
+        np.cumsum(self.runs[:, 2] - self.runs[:, 1], out=total[1:])
+        return total[self.offsets[1:]] - total[self.offsets[:-1]]
+
+    @property
+    def boxes(self) -> IntArray:
+        """``(N, 4)`` int32 of ``y0, x0, y1, x1``, half open; zeros for an empty mask."""
+        boxes = np.zeros((len(self), 4), np.int32)
+        filled = self.offsets[1:] > self.offsets[:-1]
+        if filled.any():
+            first = self.offsets[:-1][filled]
+            last = self.offsets[1:][filled] - 1
+            boxes[filled, 0] = self.runs[first, 0]
+            boxes[filled, 2] = self.runs[last, 0] + 1
+            boxes[filled, 1] = np.minimum.reduceat(self.runs[:, 1], first)
+            boxes[filled, 3] = np.maximum.reduceat(self.runs[:, 2], first)
+        return boxes
+
+    def select(self, index: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | Sequence[int]) -> Instances:
+        """The chosen instances, in the order given; ``index`` is a boolean mask or positions."""
+        chosen = np.asarray(index)
+        if chosen.dtype == bool:
+            chosen = np.flatnonzero(chosen)
+        chosen = chosen.astype(np.int64, copy=False)
+        counts = (self.offsets[1:] - self.offsets[:-1])[chosen]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        rows = np.repeat(self.offsets[:-1][chosen] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return replace(
+            self,
+            runs=self.runs[rows],
+            offsets=offsets,
+            scores=self.scores[chosen],
+            classes=self.classes[chosen],
+            ids=self.ids[chosen],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """Says what one dense map is and how it behaves under flips, rotations and averaging.
+
+    Attributes:
+        name: key of the map in :data:`DenseMaps`.
+        channels: its number of channels; for ``vector`` 2, in the order y, x.
+        kind: ``scalar`` maps move with the image and may be averaged; ``vector`` components are swapped and negated
+            too; ``embedding`` maps move but are never averaged; ``rays`` are permuted.
+    """
+
+    name: str
+    channels: int
+    kind: MapKind = "scalar"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleInfo:
+    """What is known of a sample before its pixels are read.
+
+    Attributes:
+        id: unique within its dataset.
+        cell_type: name of the cell type of the image, empty where unknown.
+        group: images of one group are never split between training and validation (same well, same patient).
+        fold: validation fold, -1 for an image that is only trained on, None where the dataset has no folds.
+        mask_quality: ``full``, ``approximate`` (train on it, never evaluate on it) or ``none`` (unlabelled).
+    """
+
+    id: str
+    cell_type: str = ""
+    group: str = ""
+    fold: int | None = None
+    mask_quality: MaskQuality = "full"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """An image with its instances (None where unlabelled) and what is known of it.
+
+    ``ignore`` is ``(H, W)`` bool or None: pixels that add nothing to any loss.
+    """
+
+    info: SampleInfo
+    image: Image
+    instances: Instances | None = None
+    ignore: BoolArray | None = field(default=None)
+
+
+class Dataset(Sequence[Sample]):
+    """Samples read one at a time, on demand. ``infos`` costs no pixel."""
+
+    name: str
+    class_names: tuple[str, ...]
+    infos: tuple[SampleInfo, ...]
+
+    def read(self, index: int) -> Sample:
+        """Reads one sample from its files."""
+        raise TypeError(f"{type(self).__name__} must define read(index)")
+
+    def __len__(self) -> int:
+        return len(self.infos)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Subset(self, range(*index.indices(len(self))))
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self.read(index % len(self))
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self.read(index) for index in range(len(self)))
+
+    def subset(self, indices: Sequence[int]) -> Subset:
+        """The samples at these positions, read as lazily as before."""
+        return Subset(self, indices)
+
+
+class Subset(Dataset):
+    """Some samples of a dataset, in a given order."""
+
+    def __init__(self, parent: Dataset, indices: Sequence[int]) -> None:
+        self.parent = parent
+        self.indices = tuple(indices)
+        self.name = parent.name
+        self.class_names = parent.class_names
+        self.infos = tuple(parent.infos[index] for index in self.indices)
+
+    def read(self, index: int) -> Sample:
+        return self.parent.read(self.indices[index])
