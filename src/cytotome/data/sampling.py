@@ -1,0 +1,253 @@
+"""Sampling: from datasets to an endless, reproducible sequence of training crops.
+
+Crop ``index`` depends on the seed and on ``index`` alone, not on the number of workers or on where training was
+resumed. Crop ``index`` stands in batch ``index // batch``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from cytotome.contract import FamilyConfig, Stream
+from cytotome.data.augment import (
+    Augmentation,
+    Picture,
+    change_grey_levels,
+    draw_matrix,
+    make_picture,
+    paste_cells,
+    warp,
+)
+from cytotome.data.normalise import Normalisation, normalise
+from cytotome.errors import TrainingError
+from cytotome.types import AnyArray, Dataset, Instances
+
+Targets: TypeAlias = Callable[[Instances, Any], dict[str, AnyArray]]
+Crop: TypeAlias = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """A dataset and how it is drawn from.
+
+    Attributes:
+        dataset: read on demand; images of mask quality ``none`` belong to the unlabelled stream.
+        weight: share of crops, relative to the other sources.
+        scale: enlarges its images, where their cells are of another size than those the model is made for.
+    """
+
+    dataset: Dataset
+    weight: float = 1.0
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CropSettings:
+    """How crops are drawn.
+
+    Attributes:
+        size: height and width of a crop in pixels of the network's input.
+        batch: crops of a batch.
+        seed: of all that is drawn.
+        cell_bias: probability that a crop is laid over a cell.
+        balance: 1 draws each cell type of a source equally often, 0 each image.
+        streams: kinds of samples in a batch, in turn.
+        cache_megabytes: memory for images that were read, in each worker.
+    """
+
+    size: tuple[int, int] = (384, 384)
+    batch: int = 8
+    seed: int = 0
+    cell_bias: float = 0.7
+    balance: float = 1.0
+    streams: tuple[Stream, ...] = ("labelled",)
+    cache_megabytes: float = 1024.0
+
+
+@dataclass
+class Crops(TorchDataset[Crop]):
+    """Training crops, by number: image, targets, ``valid``, ``labelled`` and ``cell_type`` (see contract.Batch).
+
+    Attributes:
+        sources: datasets with their weights.
+        targets: the family's ``targets``.
+        config: the family's config; class names of the datasets are matched to its own by name.
+        normalisation: as kept in the model file.
+        augmentation: what is changed, and how often.
+        settings: size, batch, seed, balance.
+
+    Raises:
+        TrainingError: where a stream has no sample to draw.
+    """
+
+    sources: Sequence[Source]
+    targets: Targets
+    config: FamilyConfig
+    normalisation: Normalisation = field(default_factory=Normalisation)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    settings: CropSettings = field(default_factory=CropSettings)
+
+    def __post_init__(self) -> None:
+        self._cache = PictureCache(int(self.settings.cache_megabytes * 1e6))
+        self._draws = {
+            stream: _draw_table(self.sources, stream, self.settings.balance) for stream in self.settings.streams
+        }
+
+    def __getitem__(self, index: int) -> Crop:
+        rng = np.random.default_rng([self.settings.seed, index])
+        streams = self.settings.streams
+        stream = streams[index % self.settings.batch % len(streams)]
+        places, probabilities = self._draws[stream]
+        place = places[int(np.searchsorted(probabilities, rng.random(), side="right"))]
+        picture = self._crop(rng, place)
+        if stream == "labelled" and rng.random() < self.augmentation.paste:
+            picture = self._paste(rng, place, picture)
+        pixels = change_grey_levels(rng, self.augmentation, picture.pixels)
+        return self._tensors(pixels, picture, stream == "labelled", self._cell_type(place))
+
+    def picture(self, place: tuple[int, int]) -> Picture:
+        """The normalised image and instances of sample ``(source, position)``, from memory where it was read before."""
+        return self._cache.get(place, lambda: self._read(place))
+
+    def _read(self, place: tuple[int, int]) -> Picture:
+        sample = self.sources[place[0]].dataset[place[1]]
+        planes = normalise(sample.image, self.normalisation, self.config.channels)
+        instances = sample.instances
+        if instances is not None:
+            instances = with_classes(instances, self.config.class_names)
+        return make_picture(planes, instances, sample.ignore)
+
+    def _crop(self, rng: np.random.Generator, place: tuple[int, int]) -> Picture:
+        picture = self.picture(place)
+        scale = self.config.input_scale * self.sources[place[0]].scale
+        matrix = draw_matrix(rng, self.augmentation, picture, self.settings.size, scale, self.settings.cell_bias)
+        return warp(picture, matrix, self.settings.size)
+
+    def _paste(self, rng: np.random.Generator, place: tuple[int, int], picture: Picture) -> Picture:
+        infos = self.sources[place[0]].dataset.infos
+        kind = infos[place[1]].cell_type
+        alike = [i for i, info in enumerate(infos) if info.cell_type == kind and info.mask_quality == "full"]
+        if not alike:
+            return picture
+        donor = self._crop(rng, (place[0], alike[int(rng.integers(len(alike)))]))
+        return paste_cells(rng, picture, donor, self.augmentation.paste_count)
+
+    def _cell_type(self, place: tuple[int, int]) -> int:
+        names = self.config.class_names
+        cell_type = self.sources[place[0]].dataset.infos[place[1]].cell_type
+        if len(names) == 1:
+            return 0
+        return names.index(cell_type) if cell_type in names else -1
+
+    def _tensors(self, pixels: AnyArray, picture: Picture, labelled: bool, cell_type: int) -> Crop:
+        targets = self.targets(picture.instances(), self.config)
+        crop = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in targets.items()}
+        crop["image"] = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32))
+        valid = np.ones(picture.shape, np.uint8) if picture.valid is None else picture.valid
+        crop["valid"] = torch.from_numpy(valid[None].astype(np.float32))
+        crop["labelled"] = torch.tensor(labelled)
+        crop["cell_type"] = torch.tensor(cell_type)
+        return crop
+
+
+class PictureCache:
+    """The pictures used last, up to a number of bytes."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.held = 0
+        self._pictures: OrderedDict[tuple[int, int], Picture] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def get(self, key: tuple[int, int], read: Callable[[], Picture]) -> Picture:
+        """The picture of ``key``, read where it is not held."""
+        picture = self._pictures.get(key)
+        if picture is not None:
+            self._pictures.move_to_end(key)
+            return picture
+        picture = read()
+        self._pictures[key] = picture
+        self.held += picture.nbytes
+        while self.held > self.capacity and len(self._pictures) > 1:
+            self.held -= self._pictures.popitem(last=False)[1].nbytes
+        return picture
+
+
+def with_classes(instances: Instances, class_names: tuple[str, ...]) -> Instances:
+    """The same instances with classes as positions in ``class_names``; -1 where a name is not among them.
+
+    Where there is one class name, every instance is of it.
+    """
+    if len(class_names) == 1:
+        classes = np.zeros(len(instances), np.int32)
+    else:
+        places = {name: index for index, name in enumerate(class_names)}
+        table = np.array([places.get(name, -1) for name in instances.class_names] + [-1], np.int32)
+        classes = table[instances.classes]
+    return replace(instances, classes=classes, class_names=class_names)
+
+
+def _draw_table(sources: Sequence[Source], stream: Stream, balance: float) -> tuple[list[tuple[int, int]], AnyArray]:
+    """Places of the samples of a stream and their cumulated probabilities."""
+    places: list[tuple[int, int]] = []
+    weights: list[float] = []
+    for number, source in enumerate(sources):
+        infos = source.dataset.infos
+        chosen = [i for i, info in enumerate(infos) if (info.mask_quality == "none") == (stream == "unlabelled")]
+        counts: dict[str, int] = {}
+        for i in chosen:
+            counts[infos[i].cell_type] = counts.get(infos[i].cell_type, 0) + 1
+        raw = [counts[infos[i].cell_type] ** -balance for i in chosen]
+        places += [(number, i) for i in chosen]
+        weights += [source.weight * value / sum(raw) for value in raw]
+    if not sum(weights) > 0:
+        names = ", ".join(source.dataset.name for source in sources)
+        raise TrainingError(f"no {stream} image in {names or 'no dataset'}; give a dataset that holds some")
+    return places, np.cumsum(weights)[:-1] / sum(weights)
+
+
+class _Counting(Sampler[int]):
+    """start, start + 1, ... without end."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        index = self.start
+        while True:
+            yield index
+            index += 1
+
+
+def start_worker(_: int) -> None:
+    """One thread in each worker: the processors belong to the training."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def crop_loader(crops: Crops, *, first_batch: int = 0, workers: int = 1, pin: bool = False) -> DataLoader[Crop]:
+    """Endless batches from batch ``first_batch`` on, made by ``workers`` processes (0: by this one)."""
+    batch = crops.settings.batch
+    return DataLoader(
+        crops,
+        batch_size=batch,
+        sampler=_Counting(first_batch * batch),
+        num_workers=workers,
+        worker_init_fn=start_worker if workers else None,
+        pin_memory=pin,
+        prefetch_factor=4 if workers else None,
+        persistent_workers=False,
+        generator=torch.Generator().manual_seed(random.Random(crops.settings.seed).getrandbits(32)),
+    )
