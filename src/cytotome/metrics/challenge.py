@@ -1,0 +1,89 @@
+"""The score of the Sartorius cell instance segmentation challenge, exact to its rule.
+
+At each IoU threshold 0.50, 0.55 ... 0.95 an image has the precision TP / (TP + FP + FN); its score is the mean over
+the thresholds, and the score of a dataset is the mean over its images. A pair counts where its IoU is strictly greater
+than the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+
+from cytotome.errors import ConfigError
+from cytotome.metrics.matching import THRESHOLDS, Float64Array, Int64Array, Overlaps, count_matches, find_overlaps
+from cytotome.types import Instances
+
+Rule = Literal["matching", "kernel"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+
+def count_hits(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS, rule: Rule = "matching") -> Int64Array:
+    """True positives, false positives and false negatives at each threshold.
+
+    Args:
+        overlaps: of one image.
+        thresholds: a pair counts where its IoU is strictly greater.
+        rule: ``matching`` counts each prediction and each truth once, by a maximum matching. ``kernel`` counts as the
+            challenge's widely used public kernel does: a truth that exactly one prediction passes is a true positive,
+            one that none passes a false negative, one that several pass neither; a prediction that passes no truth is
+            a false positive.
+
+    Returns:
+        ``(T, 3)`` int64.
+
+    Raises:
+        ConfigError: for another rule.
+    """
+    if rule not in RULES:
+        raise ConfigError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
+    truths, predictions = len(overlaps.truth_areas), len(overlaps.prediction_areas)
+    if rule == "matching":
+        hits = count_matches(overlaps, thresholds)
+        return np.stack([hits, predictions - hits, truths - hits], axis=1)
+    counts = np.zeros((len(thresholds), 3), np.int64)
+    iou = overlaps.iou
+    for level, threshold in enumerate(thresholds):
+        passed = iou > threshold
+        of_truth = np.bincount(overlaps.truth[passed], minlength=truths)
+        of_prediction = np.bincount(overlaps.prediction[passed], minlength=predictions)
+        counts[level] = (of_truth == 1).sum(), (of_prediction == 0).sum(), (of_truth == 0).sum()
+    return counts
+
+
+def precision_at(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS, rule: Rule = "matching") -> Float64Array:
+    """``(T,)`` TP / (TP + FP + FN) at each threshold; 1 where there is neither truth nor prediction.
+
+    Where the ``kernel`` rule counts nothing at all, because every truth is hit more than once, the precision is 0.
+    """
+    if overlaps.both_empty:
+        return np.ones(len(thresholds))
+    counts = count_hits(overlaps, thresholds, rule)
+    total = counts.sum(axis=1)
+    return np.divide(counts[:, 0], total, out=np.zeros(len(thresholds)), where=total > 0)
+
+
+def image_score(predictions: Instances, truth: Instances, rule: Rule = "matching") -> float:
+    """The challenge's score of one image, 0 to 1.
+
+    Nothing predicted where there are cells gives 0, as do cells predicted where there is none; nothing predicted
+    where there is none gives 1.
+
+    Raises:
+        DataError: where the two are of images of different size.
+        ConfigError: for a rule that does not exist.
+    """
+    return float(precision_at(find_overlaps(predictions, truth), THRESHOLDS, rule).mean())
+
+
+def mean_score(predictions: Sequence[Instances], truths: Sequence[Instances], rule: Rule = "matching") -> float:
+    """The challenge's score of several images: the mean of :func:`image_score`.
+
+    Raises:
+        ConfigError: where there is no image, or not one prediction an image.
+    """
+    if len(predictions) != len(truths) or len(truths) == 0:
+        raise ConfigError(f"mean_score: expected one prediction an image, got {len(predictions)} for {len(truths)}")
+    return float(np.mean([image_score(*pair, rule) for pair in zip(predictions, truths, strict=True)]))

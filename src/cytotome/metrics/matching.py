@@ -1,0 +1,185 @@
+"""Which prediction is which truth: sparse IoU of all pairs that touch, and maximum matchings of them.
+
+Masks may overlap on both sides, so that two predictions can pass the same threshold against one truth. Each prediction
+and each truth is then counted once, by a maximum matching of the bipartite graph of the pairs above the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from cytotome.ops.runs import intersections
+from cytotome.types import Instances, IntArray
+
+Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+
+THRESHOLDS: tuple[float, ...] = tuple(step / 20 for step in range(10, 20))
+"""0.50, 0.55 ... 0.95, each the double nearest to it: an IoU that equals a threshold compares as equal."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlaps:
+    """All pairs of a truth and a prediction that share a pixel, ordered by truth.
+
+    Attributes:
+        truth: ``(P,)`` int32, position of the truth of each pair.
+        prediction: ``(P,)`` int32, position of its prediction.
+        intersection: ``(P,)`` int64, shared pixels.
+        union: ``(P,)`` int64, pixels of either.
+        truth_areas: ``(N,)`` int64, pixels of each truth.
+        prediction_areas: ``(M,)`` int64, pixels of each prediction.
+    """
+
+    truth: IntArray
+    prediction: IntArray
+    intersection: Int64Array
+    union: Int64Array
+    truth_areas: Int64Array
+    prediction_areas: Int64Array
+
+    @property
+    def iou(self) -> Float64Array:
+        """``(P,)`` float64 in (0, 1], intersection over union of each pair."""
+        return self.intersection / self.union
+
+    @property
+    def both_empty(self) -> bool:
+        """Whether there is neither a truth nor a prediction."""
+        return len(self.truth_areas) + len(self.prediction_areas) == 0
+
+
+def find_overlaps(predictions: Instances, truth: Instances) -> Overlaps:
+    """The pairs of predictions and truths that share a pixel.
+
+    Raises:
+        DataError: where the two are of images of different size.
+    """
+    i, j, shared = intersections(truth, predictions)
+    truth_areas, prediction_areas = truth.areas, predictions.areas
+    union = truth_areas[i] + prediction_areas[j] - shared
+    return Overlaps(i, j, shared, union, truth_areas, prediction_areas)
+
+
+def count_matches(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS) -> Int64Array:
+    """Size of the maximum matching of the pairs of IoU strictly above each threshold.
+
+    The pairs above a threshold contain those above any higher one, so that one matching is grown from the highest
+    threshold to the lowest by augmenting paths (Berge 1957; Kuhn 1955).
+
+    Returns:
+        ``(len(thresholds),)`` int64.
+    """
+    levels = np.asarray(thresholds, np.float64)
+    falling = np.argsort(-levels, kind="stable")
+    iou = overlaps.iou
+    kept = np.flatnonzero(iou > levels.min()) if len(levels) else np.zeros(0, np.int64)
+    kept = kept[np.lexsort((-iou[kept], overlaps.truth[kept]))]
+    offsets = np.zeros(len(overlaps.truth_areas) + 1, np.int64)
+    np.cumsum(np.bincount(overlaps.truth[kept], minlength=len(overlaps.truth_areas)), out=offsets[1:])
+    sizes = np.zeros(len(levels), np.int64)
+    predictions = len(overlaps.prediction_areas)
+    sizes[falling] = _grow_matching(offsets, overlaps.prediction[kept], iou[kept], levels[falling], predictions)
+    return sizes
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _grow_matching(offsets, partners, ious, thresholds, prediction_count):  # type: ignore[no-untyped-def]
+    """Matching sizes at falling thresholds; the pairs of truth i, best first, are ``offsets[i]:offsets[i + 1]``."""
+    truth_count = len(offsets) - 1
+    match_of_truth = np.full(truth_count, -1, np.int64)
+    match_of_prediction = np.full(prediction_count, -1, np.int64)
+    seen_by = np.full(prediction_count, -1, np.int64)
+    reached_from = np.empty(prediction_count, np.int64)
+    queue = np.empty(truth_count, np.int64)
+    sizes = np.zeros(len(thresholds), np.int64)
+    size, search = 0, 0
+    for level in range(len(thresholds)):
+        for root in range(truth_count):
+            if match_of_truth[root] >= 0:
+                continue
+            end = _free_prediction(
+                root, offsets, partners, ious, thresholds[level], match_of_prediction, seen_by, search, reached_from, queue
+            )
+            search += 1
+            size += end >= 0
+            while end >= 0:  # flip the path, from its free prediction back to the root
+                truth = reached_from[end]
+                previous = match_of_truth[truth]
+                match_of_truth[truth], match_of_prediction[end] = end, truth
+                end = previous
+        sizes[level] = size
+    return sizes
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _free_prediction(root, offsets, partners, ious, threshold, match_of_prediction, seen_by, search, reached_from, queue):  # type: ignore[no-untyped-def]
+    """Breadth-first search for an unmatched prediction at the end of an augmenting path, -1 where there is none."""
+    queue[0] = root
+    head, tail = 0, 1
+    while head < tail:
+        truth = queue[head]
+        head += 1
+        for pair in range(offsets[truth], offsets[truth + 1]):
+            if ious[pair] <= threshold:
+                break
+            prediction = partners[pair]
+            if seen_by[prediction] == search:
+                continue
+            seen_by[prediction] = search
+            reached_from[prediction] = truth
+            if match_of_prediction[prediction] < 0:
+                return prediction
+            queue[tail] = match_of_prediction[prediction]
+            tail += 1
+    return -1
+
+
+def best_matching(overlaps: Overlaps, threshold: float = 0.5) -> Int64Array:
+    """The pairs of the matching with most pairs above the threshold and, among those, the greatest sum of IoU.
+
+    Returns:
+        ``(K,)`` int64, positions in ``overlaps``, rising.
+    """
+    iou = overlaps.iou
+    kept = np.flatnonzero(iou > threshold)
+    truth, prediction = overlaps.truth[kept], overlaps.prediction[kept]
+    degree_of_truth = np.bincount(truth, minlength=len(overlaps.truth_areas))
+    degree_of_prediction = np.bincount(prediction, minlength=len(overlaps.prediction_areas))
+    alone = (degree_of_truth[truth] == 1) & (degree_of_prediction[prediction] == 1)
+    chosen = [kept[alone]]
+    chosen += [component[_assign(overlaps, component)] for component in _components(overlaps, kept[~alone])]
+    return np.sort(np.concatenate(chosen))
+
+
+def _components(overlaps: Overlaps, pairs: Int64Array) -> list[Int64Array]:
+    """The pairs, split into those of each connected component of the bipartite graph that they span."""
+    if len(pairs) == 0:
+        return []
+    shift = len(overlaps.truth_areas)
+    truth, prediction = overlaps.truth[pairs].astype(np.int64), overlaps.prediction[pairs].astype(np.int64) + shift
+    nodes = shift + len(overlaps.prediction_areas)
+    _, component = connected_components(coo_array((np.ones(len(pairs)), (truth, prediction)), shape=(nodes, nodes)))
+    order = np.argsort(component[truth], kind="stable")
+    borders = np.flatnonzero(np.diff(component[truth][order])) + 1
+    return np.split(pairs[order], borders)
+
+
+def _assign(overlaps: Overlaps, pairs: Int64Array) -> Int64Array:
+    """Positions in ``pairs`` of the assignment with most pairs, then the greatest sum of IoU."""
+    truths, rows = np.unique(overlaps.truth[pairs], return_inverse=True)
+    predictions, columns = np.unique(overlaps.prediction[pairs], return_inverse=True)
+    position = np.full((len(truths), len(predictions)), -1, np.int64)
+    position[rows, columns] = np.arange(len(pairs))
+    value = np.zeros(position.shape)
+    value[rows, columns] = overlaps.iou[pairs] + min(position.shape)  # one pair more outweighs any sum of IoU
+    found = position[linear_sum_assignment(value, maximize=True)]
+    return found[found >= 0]
