@@ -1,0 +1,83 @@
+"""PNG and JPEG."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+
+from cytotome.errors import ImageError
+from cytotome.io.raster import Raster, check_size, real_scale
+
+_PALETTE = 3
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+
+
+def read_png(path: Path, data: bytes, *, indices: bool = False) -> Raster:
+    """Pixels and scale of a PNG; a palette becomes RGB, or its indices where asked for.
+
+    Raises:
+        ImageError: for an absurd size.
+        ValueError, RuntimeError, OSError, struct.error: for damage.
+    """
+    width, height, _, colour = struct.unpack(">IIBB", data[16:26])
+    if data[12:16] != b"IHDR" or colour not in _PNG_CHANNELS:
+        raise ValueError("its header is not readable")
+    check_size(path, (height, width, _PNG_CHANNELS[colour]))
+    if indices and colour == _PALETTE:
+        from PIL import Image as PillowImage
+
+        with PillowImage.open(io.BytesIO(data)) as picture:
+            return Raster(np.array(picture), _png_scale(data))
+    return Raster(imagecodecs.png_decode(data), _png_scale(data))
+
+
+def _png_scale(data: bytes) -> float | None:
+    """From the pHYs chunk (pixels per metre), which lies before the first IDAT."""
+    at = 8
+    while at + 12 <= len(data):
+        length, name = struct.unpack(">I4s", data[at : at + 8])
+        if name == b"pHYs" and length == 9:
+            across, down, unit = struct.unpack(">IIB", data[at + 8 : at + 17])
+            return real_scale(1e6 / across, 1e6 / down) if unit == 1 and across and down else None
+        if name == b"IDAT":
+            return None
+        at += 12 + length
+    return None
+
+
+def read_jpeg(path: Path, data: bytes) -> Raster:
+    """Pixels of a JPEG, grey or RGB.
+
+    Raises:
+        ImageError: for an absurd size or a CMYK file.
+        ValueError, RuntimeError, struct.error: for damage.
+    """
+    shape, scan = _jpeg_frame(data)
+    check_size(path, shape)
+    if data.rfind(b"\xff\xd9") < scan:
+        raise ValueError("it ends before its last pixel")
+    if shape[2] == 4:
+        raise ImageError(f"{path}: a CMYK JPEG; convert it to grey or RGB")
+    return Raster(imagecodecs.jpeg_decode(data))
+
+
+def _jpeg_frame(data: bytes) -> tuple[tuple[int, int, int], int]:
+    """``(height, width, channels)`` of the frame header, and where the first scan begins."""
+    at, shape = 2, None
+    while at + 4 <= len(data):
+        marker, length = struct.unpack(">xBH", data[at : at + 4])
+        if data[at] != 0xFF:
+            break
+        if marker == 0xFF:
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            shape = struct.unpack(">HHB", data[at + 5 : at + 10])
+        if marker == 0xDA and shape is not None:
+            return (int(shape[0]), int(shape[1]), int(shape[2])), at
+        at += 2 + length
+    raise ValueError("its header is not readable")

@@ -1,0 +1,272 @@
+"""COCO files: images, categories and masks, read lazily; ground truth and results, written whole."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cytotome.errors import DataError
+from cytotome.io.files import atomic_path
+from cytotome.io.polygons import polygon_rles
+from cytotome.io.rle import CocoRle, from_coco_rle, to_coco_rle
+from cytotome.types import BoolArray, Instances
+
+ImageId = int | str
+UNKNOWN_CATEGORY = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CocoImage:
+    """One entry of ``images``; ``shape`` is ``(H, W)``, ``file_name`` as in the file, empty in a results file."""
+
+    id: ImageId
+    file_name: str
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CocoFile:
+    """A COCO file, its masks still encoded.
+
+    Attributes:
+        images: in the order of the file.
+        class_names: names of the categories, by rising category id.
+        category_ids: the id of each class.
+        source: path, used in messages.
+        annotations: of each image, as in the file.
+    """
+
+    images: tuple[CocoImage, ...]
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    source: str = "COCO file"
+    annotations: Mapping[ImageId, Sequence[Mapping[str, Any]]] = field(default_factory=dict, repr=False)
+    _by_id: Mapping[ImageId, CocoImage] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_id", {image.id: image for image in self.images})
+
+    def image(self, image_id: ImageId) -> CocoImage:
+        """The entry of an image.
+
+        Raises:
+            DataError: where the file has no such image.
+        """
+        try:
+            return self._by_id[image_id]
+        except KeyError:
+            raise DataError(f"{self.source}: no image {image_id!r}; it has {len(self.images)} others") from None
+
+    def instances(self, image_id: ImageId) -> Instances:
+        """The masks of one image in the order of the file, without crowd regions and masks that hold no pixel.
+
+        Scores are those of a results file, 1 elsewhere; ids run from 1.
+        """
+        image = self.image(image_id)
+        entries = [entry for entry in self.annotations.get(image_id, ()) if not entry.get("iscrowd", 0)]
+        order = {category: index for index, category in enumerate(self.category_ids)}
+        instances = from_coco_rle(
+            self._rles(entries, image.shape),
+            image.shape,
+            scores=np.array([entry.get("score", 1.0) for entry in entries], np.float32),
+            classes=np.array(
+                [order.get(entry.get("category_id", UNKNOWN_CATEGORY), -1) for entry in entries], np.int32
+            ),
+            class_names=self.class_names,
+        )
+        filled = np.diff(instances.offsets) > 0
+        return instances if filled.all() else instances.select(filled)
+
+    def crowd(self, image_id: ImageId) -> BoolArray | None:
+        """``(H, W)`` bool, the pixels of regions marked ``iscrowd``, or None where there are none."""
+        entries = [entry for entry in self.annotations.get(image_id, ()) if entry.get("iscrowd", 0)]
+        if not entries:
+            return None
+        shape = self.image(image_id).shape
+        mask = np.zeros(shape, bool)
+        for row, start, stop in from_coco_rle(self._rles(entries, shape), shape).runs:
+            mask[row, start:stop] = True
+        return mask
+
+    def _rles(self, entries: Sequence[Mapping[str, Any]], shape: tuple[int, int]) -> list[CocoRle]:
+        try:
+            return [_rle(entry, shape) for entry in entries]
+        except DataError as error:
+            raise DataError(f"{self.source}: {error}") from None
+
+
+def _rle(entry: Mapping[str, Any], shape: tuple[int, int]) -> CocoRle:
+    segmentation = entry.get("segmentation")
+    if isinstance(segmentation, dict):
+        return segmentation
+    if isinstance(segmentation, list):
+        return polygon_rles([segmentation], shape)[0]
+    raise DataError(f"annotation {entry.get('id')} has no segmentation; boxes alone are not enough")
+
+
+def read_coco(path: str | os.PathLike[str], *, like: CocoFile | None = None) -> CocoFile:
+    """Reads a COCO ground truth or results file, plain or ``.gz``.
+
+    Args:
+        path: JSON with ``images``, ``annotations`` and ``categories``, or a list of results.
+        like: ground truth that names the images and categories of a results file; without it both are taken from the
+            results (only images with a mask in run lengths are then known).
+
+    Raises:
+        DataError: where the file is missing, no JSON, or not laid out as COCO.
+    """
+    source = str(path)
+    content = _load_json(Path(path))
+    if isinstance(content, list):
+        return _results(content, source, like)
+    try:
+        categories = sorted(content.get("categories", []), key=lambda entry: int(entry["id"]))
+        images = tuple(
+            CocoImage(entry["id"], str(entry.get("file_name", "")), (int(entry["height"]), int(entry["width"])))
+            for entry in content["images"]
+        )
+        entries = content.get("annotations", [])
+        named = [entry for entry in categories if int(entry["id"]) != UNKNOWN_CATEGORY or entry["name"] != "unknown"]
+        return CocoFile(
+            images=images,
+            class_names=tuple(str(entry["name"]) for entry in named),
+            category_ids=tuple(int(entry["id"]) for entry in named),
+            source=source,
+            annotations=_by_image(list(entries.values()) if isinstance(entries, dict) else entries),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(
+            f"{source}: not laid out as COCO ({type(error).__name__}: {error}); see cocodataset.org"
+        ) from None
+
+
+def _load_json(path: Path) -> Any:
+    try:
+        raw = path.read_bytes()
+        return json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path}: not valid JSON ({error}); export it again") from None
+
+
+def _by_image(entries: Sequence[Mapping[str, Any]]) -> dict[ImageId, list[Mapping[str, Any]]]:
+    grouped: dict[ImageId, list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        grouped.setdefault(entry["image_id"], []).append(entry)
+    return grouped
+
+
+def _results(entries: Sequence[Mapping[str, Any]], source: str, like: CocoFile | None) -> CocoFile:
+    try:
+        grouped = _by_image(entries)
+        if like is not None:
+            return CocoFile(like.images, like.class_names, like.category_ids, source, grouped)
+        shapes = {key: found[0]["segmentation"]["size"] for key, found in grouped.items()}
+        categories = sorted({int(entry["category_id"]) for entry in entries} - {UNKNOWN_CATEGORY})
+    except (KeyError, TypeError, IndexError) as error:
+        raise DataError(
+            f"{source}: not COCO results ({type(error).__name__}: {error}); give the ground truth too"
+        ) from None
+    images = tuple(CocoImage(key, "", (int(size[0]), int(size[1]))) for key, size in shapes.items())
+    return CocoFile(images, tuple(f"category {number}" for number in categories), tuple(categories), source, grouped)
+
+
+def write_coco(
+    path: str | os.PathLike[str],
+    images: Mapping[ImageId, Instances],
+    *,
+    file_names: Mapping[ImageId, str] | None = None,
+) -> None:
+    """Writes ground truth: images, annotations in compressed run lengths, categories; ``.gz`` by the name.
+
+    Args:
+        images: the instances of each image id; all with the same class names.
+        file_names: of the images; ``<id>.png`` where None.
+    """
+    names = _class_names(images)
+    annotations: list[dict[str, Any]] = []
+    for image_id, instances in images.items():
+        annotations += _annotations(image_id, instances, range(1, len(names) + 1), len(annotations))
+    categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
+    if any(entry["category_id"] == UNKNOWN_CATEGORY for entry in annotations):
+        categories.insert(0, {"id": UNKNOWN_CATEGORY, "name": "unknown"})
+    entries = [
+        {
+            "id": image_id,
+            "file_name": file_names[image_id] if file_names else f"{image_id}.png",
+            "height": instances.shape[0],
+            "width": instances.shape[1],
+        }
+        for image_id, instances in images.items()
+    ]
+    _write_json(path, {"images": entries, "annotations": annotations, "categories": categories})
+
+
+def write_coco_results(
+    path: str | os.PathLike[str], images: Mapping[ImageId, Instances], *, like: CocoFile | None = None
+) -> None:
+    """Writes results: a list of image_id, category_id, segmentation and score.
+
+    Args:
+        images: the instances of each image id.
+        like: ground truth whose category ids are used, found by class name; 1, 2, ... where None.
+
+    Raises:
+        DataError: where a class is not in ``like``.
+    """
+    names = _class_names(images)
+    numbers: Sequence[int] = range(1, len(names) + 1)
+    if like is not None:
+        known = dict(zip(like.class_names, like.category_ids, strict=True))
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise DataError(f"{path}: {like.source} has no category {', '.join(missing)}; map the class names first")
+        numbers = [known[name] for name in names]
+    results: list[dict[str, Any]] = []
+    for image_id, instances in images.items():
+        for entry, score in zip(_annotations(image_id, instances, numbers, 0), instances.scores, strict=True):
+            results.append(
+                {key: entry[key] for key in ("image_id", "category_id", "segmentation")} | {"score": float(score)}
+            )
+    _write_json(path, results)
+
+
+def _class_names(images: Mapping[ImageId, Instances]) -> tuple[str, ...]:
+    names = {instances.class_names for instances in images.values()}
+    if len(names) > 1:
+        raise DataError(f"COCO: the images have different class names ({sorted(names)}); map them to one list first")
+    return names.pop() if names else ()
+
+
+def _annotations(image_id: ImageId, instances: Instances, numbers: Sequence[int], before: int) -> list[dict[str, Any]]:
+    boxes = instances.boxes.astype(float)
+    boxes = np.stack([boxes[:, 1], boxes[:, 0], boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]], axis=1)
+    parts = zip(
+        to_coco_rle(instances), instances.classes.tolist(), instances.areas.tolist(), boxes.tolist(), strict=True
+    )
+    return [
+        {
+            "id": before + position + 1,
+            "image_id": image_id,
+            "category_id": numbers[label] if 0 <= label < len(numbers) else UNKNOWN_CATEGORY,
+            "segmentation": rle,
+            "area": area,
+            "bbox": box,
+            "iscrowd": 0,
+        }
+        for position, (rle, label, area, box) in enumerate(parts)
+    ]
+
+
+def _write_json(path: str | os.PathLike[str], content: object) -> None:
+    data = json.dumps(content, separators=(",", ":")).encode()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(gzip.compress(data, mtime=0) if str(path).endswith(".gz") else data)

@@ -1,0 +1,39 @@
+"""Whole files or none: what is written appears under its name only when it is complete."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TEMPORARY_MARK = ".part"
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path in the folder of ``path``, moved to it on success and removed on failure.
+
+    The folder is made where it is missing. The temporary name is hidden and keeps the suffixes of ``path``, since
+    writers choose a format by them. Its content reaches the disk before the name does.
+
+    Raises:
+        OSError: where the folder cannot be written.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{secrets.token_hex(6)}{TEMPORARY_MARK}.{target.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def is_temporary(path: str | os.PathLike[str]) -> bool:
+    """Whether the file is what a killed process left of an unfinished :func:`atomic_path`."""
+    head, mark, _ = Path(path).name[1:].partition(f"{TEMPORARY_MARK}.")
+    return Path(path).name.startswith(".") and bool(mark) and len(head) == 12

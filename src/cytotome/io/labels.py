@@ -1,0 +1,101 @@
+"""Label maps in files: TIFF that ImageJ opens, PNG and NPY."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+
+from cytotome.errors import DataError, ImageError
+from cytotome.io.decode import read_raster
+from cytotome.io.files import atomic_path
+from cytotome.io.raster import check_size, to_native
+from cytotome.types import AnyArray, IntArray
+
+LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy")
+
+
+def write_label_map(path: str | os.PathLike[str], labels: AnyArray, microns_per_pixel: float | None = None) -> None:
+    """Writes a label map whole or not at all, uint16 where the labels fit and int32 elsewhere.
+
+    Args:
+        path: ``.tif``/``.tiff`` (deflate in strips, since ImageJ opens no tiles), ``.png`` (up to 65535 labels) or
+            ``.npy``.
+        labels: ``(H, W)`` integers, 0 is background.
+        microns_per_pixel: kept in TIFF as resolution.
+
+    Raises:
+        DataError: for another rank, type or suffix, or labels that the format cannot hold.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in LABEL_SUFFIXES:
+        raise DataError(f"{path}: label maps are written as {', '.join(LABEL_SUFFIXES)}, not {suffix or 'no suffix'}")
+    labels = _checked(path, np.asarray(labels))
+    small = labels.astype(np.uint16) if labels.max(initial=0) <= np.iinfo(np.uint16).max else labels
+    if suffix == ".png" and small.dtype != np.uint16:
+        raise DataError(f"{path}: PNG holds labels up to 65535, the highest is {labels.max()}; write .tif")
+    with atomic_path(path) as temporary:
+        if suffix == ".png":
+            temporary.write_bytes(imagecodecs.png_encode(small))
+        elif suffix == ".npy":
+            np.save(temporary, small, allow_pickle=False)
+        else:
+            _write_tiff(temporary, small, microns_per_pixel)
+
+
+def _write_tiff(path: Path, labels: AnyArray, microns_per_pixel: float | None) -> None:
+    scale: dict[str, Any] = {}
+    if microns_per_pixel is not None:
+        per_centimetre = 1e4 / microns_per_pixel
+        scale = {"resolution": (per_centimetre, per_centimetre), "resolutionunit": tifffile.RESUNIT.CENTIMETER}
+    tifffile.imwrite(path, labels, compression="zlib", photometric="minisblack", metadata=None, **scale)
+
+
+def read_label_map(path: str | os.PathLike[str], *, page: int = 0) -> IntArray:
+    """``(H, W)`` int32 label map of a TIFF, PNG or NPY file; a map without any label is fine.
+
+    Whole numbers stored as float and grey stored as RGB are accepted, as is a PNG with a palette (its indices).
+
+    Raises:
+        DataError: where the file cannot be read or does not hold a label map.
+    """
+    path = Path(path)
+    try:
+        return _checked(path, _load_npy(path) if path.suffix.lower() == ".npy" else _load_raster(path, page))
+    except ImageError as error:
+        raise DataError(str(error)) from None
+
+
+def _load_npy(path: Path) -> AnyArray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); export it again") from None
+    check_size(path, array.shape)
+    return np.array(array)
+
+
+def _load_raster(path: Path, page: int) -> AnyArray:
+    pixels = to_native(read_raster(path, page, indices=True).pixels)
+    if pixels.ndim == 3:
+        grey = pixels[:, :, 0]
+        if pixels.shape[2] not in (3, 4) or (pixels[:, :, :3] != grey[:, :, None]).any():
+            raise DataError(
+                f"{path}: a colour image of shape {pixels.shape} is no label map; give one channel of labels"
+            )
+        return grey
+    return pixels
+
+
+def _checked(path: object, labels: AnyArray) -> IntArray:
+    if labels.ndim != 2 or labels.dtype.kind not in "iubf":
+        raise DataError(f"{path}: a label map must be (H, W) integers, got {labels.shape} of {labels.dtype}")
+    if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.rint(labels)).all()):
+        raise DataError(f"{path}: a label map must hold whole numbers; this looks like an image")
+    if labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.int32).max):
+        raise DataError(f"{path}: labels must lie in 0 to {np.iinfo(np.int32).max}; renumber them")
+    return np.ascontiguousarray(labels, np.int32)

@@ -1,0 +1,273 @@
+"""Run lengths: the Sartorius challenge's (1-based, row by row) and COCO's (column by column, compressed or not)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from cytotome.errors import DataError
+from cytotome.ops.runs import joined_flat_runs, make_instances, merge_runs, split_flat_runs
+from cytotome.ops.transpose import transpose
+from cytotome.types import AnyArray, Instances
+
+CocoRle = dict[str, Any]
+"""``{"size": [H, W], "counts": str}`` (compressed) or ``counts`` as a list of int."""
+
+_NOT_A_NUMBER, _ODD_COUNT = 1, 2
+
+
+def encode_rle(instances: Instances) -> list[str]:
+    """The challenge's run lengths, one string an instance: ``start length`` pairs, 1-based, row-major."""
+    starts, lengths, owners = joined_flat_runs(instances)
+    words = np.stack([starts + 1, lengths], axis=1).ravel().tolist()
+    ends = 2 * np.searchsorted(owners, np.arange(len(instances)), side="right")
+    begins = [0, *ends[:-1].tolist()]
+    return [" ".join(map(str, words[begin:end])) for begin, end in zip(begins, ends.tolist(), strict=False)]
+
+
+def decode_rle(rows: Sequence[str], shape: tuple[int, int], **attributes: Any) -> Instances:
+    """Instances of the challenge's run lengths.
+
+    Args:
+        rows: one string an instance; an empty string is a mask without pixels. Runs may come in any order and touch.
+        shape: ``(H, W)`` of the image.
+        **attributes: scores, classes, ids and class_names, as in :func:`cytotome.ops.runs.make_instances`.
+
+    Raises:
+        DataError: for a word that is not a whole number, an odd count of numbers, or a run outside the image.
+    """
+    try:
+        text = "\n".join(rows).encode("ascii")
+    except (UnicodeEncodeError, TypeError) as error:
+        raise DataError(f"run lengths must be text of whole numbers: {error}; check the annotation column") from None
+    numbers, owners, fault, line = _parse_pairs(np.frombuffer(text + b"\n", np.uint8), len(rows))
+    if fault:
+        reason = "a word that is not a whole number" if fault == _NOT_A_NUMBER else "an odd count of numbers"
+        raise DataError(f"run lengths: row {line} has {reason}; expected 'start length' pairs")
+    starts, lengths = numbers[:, 0] - 1, numbers[:, 1]
+    wrong = (starts < 0) | (lengths < 1) | (starts + lengths > shape[0] * shape[1])
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise DataError(
+            f"run lengths: row {owners[at]} has the run '{numbers[at, 0]} {numbers[at, 1]}', which does not fit an "
+            f"image of {shape[0]}x{shape[1]} (height x width, first pixel 1); check the image's size"
+        )
+    return _from_flat(starts, lengths, owners, shape, len(rows), **attributes)
+
+
+def _from_flat(
+    starts: AnyArray, lengths: AnyArray, owners: AnyArray, shape: tuple[int, int], count: int, **attributes: Any
+) -> Instances:
+    runs, owners = split_flat_runs(starts, lengths, owners, shape)
+    merged, offsets = merge_runs(runs, owners, count)
+    return make_instances(shape, merged, offsets, **attributes)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _parse_pairs(text, lines):  # type: ignore[no-untyped-def]
+    """``(numbers (R, 2), owners (R,), fault, line)`` of lines of numbers parted by blanks."""
+    values = np.empty(len(text) // 2 + 2, np.int64)
+    owners = np.empty(len(text) // 2 + 2, np.int64)
+    found, line, begun, value, line_start = 0, 0, False, 0, 0
+    for byte in text:
+        if 48 <= byte <= 57:
+            value = value * 10 + (byte - 48)
+            begun = True
+            if value > 1 << 40:
+                return values[:0].reshape(-1, 2), owners[:0], 1, line
+            continue
+        if byte != 32 and byte != 10 and byte != 9 and byte != 13:
+            return values[:0].reshape(-1, 2), owners[:0], 1, line
+        if begun:
+            values[found] = value
+            owners[found] = line
+            found += 1
+            begun, value = False, 0
+        if byte == 10:
+            if (found - line_start) % 2:
+                return values[:0].reshape(-1, 2), owners[:0], 2, line
+            line_start = found
+            line += 1
+    return values[:found].copy().reshape(-1, 2), owners[:found:2].copy(), 0, -1
+
+
+def to_coco_rle(instances: Instances, *, compressed: bool = True) -> list[CocoRle]:
+    """COCO run lengths, one an instance, the same text as pycocotools writes; ``counts`` is str (or a list of int)."""
+    size = list(instances.shape)
+    starts, lengths, owners = joined_flat_runs(transpose(instances))
+    ends = np.searchsorted(owners, np.arange(len(instances)), side="right")
+    counts, count_ends = _alternate(starts, lengths, ends, size[0] * size[1])
+    if compressed:
+        text, text_ends = _compress(counts, count_ends)
+        whole = text.tobytes().decode("ascii")
+        return [{"size": size, "counts": whole[a:b]} for a, b in _spans(text_ends)]
+    return [{"size": size, "counts": counts[a:b].tolist()} for a, b in _spans(count_ends)]
+
+
+def _spans(ends: AnyArray) -> list[tuple[int, int]]:
+    stops = ends.tolist()
+    return list(zip([0, *stops], stops, strict=False))
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _alternate(starts, lengths, ends, pixels):  # type: ignore[no-untyped-def]
+    """Counts of zeros and ones in turn, and where each instance's counts end."""
+    counts = np.empty(2 * len(starts) + len(ends), np.int64)
+    count_ends = np.empty(len(ends), np.int64)
+    found, index = 0, 0
+    for instance in range(len(ends)):
+        position = 0
+        while index < ends[instance]:
+            counts[found] = starts[index] - position
+            counts[found + 1] = lengths[index]
+            position = starts[index] + lengths[index]
+            found += 2
+            index += 1
+        if position < pixels:
+            counts[found] = pixels - position
+            found += 1
+        count_ends[instance] = found
+    return counts[:found], count_ends
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _compress(counts, ends):  # type: ignore[no-untyped-def]
+    """COCO's text: from the fourth count on the difference to the last but one, in 5 bits a character."""
+    text = np.empty(13 * len(counts) + 1, np.uint8)
+    text_ends = np.empty(len(ends), np.int64)
+    length, begin = 0, 0
+    for instance in range(len(ends)):
+        for index in range(begin, ends[instance]):
+            value = counts[index]
+            if index - begin > 2:
+                value -= counts[index - 2]
+            more = True
+            while more:
+                bits = value & 31
+                value >>= 5
+                more = value != -1 if bits & 16 else value != 0
+                text[length] = (bits | 32 if more else bits) + 48
+                length += 1
+        begin = ends[instance]
+        text_ends[instance] = length
+    return text[:length], text_ends
+
+
+def from_coco_rle(
+    rles: Sequence[Mapping[str, Any]], shape: tuple[int, int] | None = None, **attributes: Any
+) -> Instances:
+    """Instances of COCO run lengths, compressed (str or bytes), uncompressed (list of int) or mixed.
+
+    Args:
+        rles: one an instance, each with ``size`` ``[H, W]`` and ``counts``.
+        shape: ``(H, W)``; taken from the first where None.
+        **attributes: as in :func:`cytotome.ops.runs.make_instances`.
+
+    Raises:
+        DataError: for counts that are damaged or do not sum up to the image, or another size.
+    """
+    if shape is None:
+        if not rles:
+            raise DataError("COCO run lengths: give shape=(H, W) where there is no mask")
+        shape = (int(rles[0]["size"][0]), int(rles[0]["size"][1]))
+    counts, ends = _all_counts(rles, shape)
+    totals = np.diff(np.concatenate([[0], np.cumsum(counts)])[np.concatenate([[0], ends])])
+    wrong = totals != shape[0] * shape[1]
+    if wrong.any() or (len(counts) and counts.min() < 0):
+        at = int(np.argmax(wrong)) if wrong.any() else int(np.searchsorted(ends, np.argmin(counts), side="right"))
+        raise DataError(
+            f"COCO run lengths: mask {at} has counts that do not add up to {shape[0]}x{shape[1]} pixels "
+            f"(sum {totals[at]}); the annotation is damaged or of another image"
+        )
+    starts, lengths, owners = _ones(counts, ends)
+    return transpose(_from_flat(starts, lengths, owners, (shape[1], shape[0]), len(rles), **attributes))
+
+
+def _all_counts(
+    rles: Sequence[Mapping[str, Any]], shape: tuple[int, int]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """``(counts, ends)`` of all masks, one after the other."""
+    pieces: list[AnyArray] = [np.zeros(0, np.int64)]
+    texts: list[bytes] = []
+    for index, rle in enumerate(rles):
+        size, counts = rle.get("size"), rle.get("counts")
+        if size is None or counts is None or tuple(size) != shape:
+            raise DataError(
+                f"COCO run lengths: mask {index} needs counts and the size {list(shape)}, got {size}; "
+                "check that image and annotations belong together"
+            )
+        if isinstance(counts, (str, bytes)):
+            texts.append(counts.encode("ascii", "replace") if isinstance(counts, str) else counts)
+            continue
+        if texts:
+            pieces.append(_expand(texts, index - len(texts)))
+            texts = []
+        pieces.append(np.append(np.asarray(counts, np.int64), _END))
+    if texts:
+        pieces.append(_expand(texts, len(rles) - len(texts)))
+    marked = np.concatenate(pieces)
+    stops = np.flatnonzero(marked == _END)
+    return marked[marked != _END], stops - np.arange(len(stops))
+
+
+_END = np.iinfo(np.int64).min
+
+
+def _expand(texts: list[bytes], first: int) -> npt.NDArray[np.int64]:
+    text = b"\n".join(texts) + b"\n"
+    counts, fault = _decompress(np.frombuffer(text, np.uint8), _END)
+    if fault >= 0:
+        raise DataError(f"COCO run lengths: the text of mask {first + fault} is damaged; export the annotations again")
+    return counts  # type: ignore[no-any-return]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _decompress(text, end):  # type: ignore[no-untyped-def]
+    """Counts of texts that end with a line break, each followed by ``end``; and the faulty line, -1 for none."""
+    counts = np.empty(len(text), np.int64)
+    found, begin, line, value, shift = 0, 0, 0, 0, 0
+    for byte in text:
+        if byte == 10:
+            if shift:
+                return counts[:0], line
+            counts[found] = end
+            found += 1
+            begin = found
+            line += 1
+            continue
+        bits = np.int64(byte) - 48
+        if bits < 0 or bits > 63 or shift > 50:
+            return counts[:0], line
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value |= np.int64(-1) << shift
+        if found - begin > 2:
+            value += counts[found - 2]
+        counts[found] = value
+        found += 1
+        value, shift = 0, 0
+    return counts[:found].copy(), -1
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _ones(counts, ends):  # type: ignore[no-untyped-def]
+    starts = np.empty(len(counts), np.int64)
+    lengths = np.empty(len(counts), np.int64)
+    owners = np.empty(len(counts), np.int64)
+    found, begin = 0, 0
+    for instance in range(len(ends)):
+        position = 0
+        for index in range(begin, ends[instance]):
+            if (index - begin) % 2 and counts[index] > 0:
+                starts[found], lengths[found], owners[found] = position, counts[index], instance
+                found += 1
+            position += counts[index]
+        begin = ends[instance]
+    return starts[:found], lengths[:found], owners[:found]
