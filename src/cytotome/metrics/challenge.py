@@ -62,7 +62,9 @@ def precision_at(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS, r
         return np.ones(len(thresholds))
     counts = count_hits(overlaps, thresholds, rule)
     total = counts.sum(axis=1)
-    return np.divide(counts[:, 0], total, out=np.zeros(len(thresholds)), where=total > 0)
+    precision = np.zeros(len(thresholds))
+    np.divide(counts[:, 0], total, out=precision, where=total > 0)
+    return precision
 
 
 def image_score(predictions: Instances, truth: Instances, rule: Rule = "matching") -> float:

@@ -91,7 +91,7 @@ def count_matches(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS) 
     return sizes
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _grow_matching(offsets, partners, ious, thresholds, prediction_count):  # type: ignore[no-untyped-def]
     """Matching sizes at falling thresholds; the pairs of truth i, best first, are ``offsets[i]:offsets[i + 1]``."""
     truth_count = len(offsets) - 1
@@ -107,7 +107,16 @@ def _grow_matching(offsets, partners, ious, thresholds, prediction_count):  # ty
             if match_of_truth[root] >= 0:
                 continue
             end = _free_prediction(
-                root, offsets, partners, ious, thresholds[level], match_of_prediction, seen_by, search, reached_from, queue
+                root,
+                offsets,
+                partners,
+                ious,
+                thresholds[level],
+                match_of_prediction,
+                seen_by,
+                search,
+                reached_from,
+                queue,
             )
             search += 1
             size += end >= 0
@@ -120,8 +129,10 @@ def _grow_matching(offsets, partners, ious, thresholds, prediction_count):  # ty
     return sizes
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _free_prediction(root, offsets, partners, ious, threshold, match_of_prediction, seen_by, search, reached_from, queue):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _free_prediction(  # type: ignore[no-untyped-def]
+    root, offsets, partners, ious, threshold, match_of_prediction, seen_by, search, reached_from, queue
+):
     """Breadth-first search for an unmatched prediction at the end of an augmenting path, -1 where there is none."""
     queue[0] = root
     head, tail = 0, 1
@@ -156,7 +167,7 @@ def best_matching(overlaps: Overlaps, threshold: float = 0.5) -> Int64Array:
     degree_of_prediction = np.bincount(prediction, minlength=len(overlaps.prediction_areas))
     alone = (degree_of_truth[truth] == 1) & (degree_of_prediction[prediction] == 1)
     chosen = [kept[alone]]
-    chosen += [component[_assign(overlaps, component)] for component in _components(overlaps, kept[~alone])]
+    chosen += [_assign(overlaps, component) for component in _components(overlaps, kept[~alone])]
     return np.sort(np.concatenate(chosen))
 
 
@@ -174,12 +185,13 @@ def _components(overlaps: Overlaps, pairs: Int64Array) -> list[Int64Array]:
 
 
 def _assign(overlaps: Overlaps, pairs: Int64Array) -> Int64Array:
-    """Positions in ``pairs`` of the assignment with most pairs, then the greatest sum of IoU."""
+    """Those of the pairs that are the assignment with most pairs, then the greatest sum of IoU."""
     truths, rows = np.unique(overlaps.truth[pairs], return_inverse=True)
     predictions, columns = np.unique(overlaps.prediction[pairs], return_inverse=True)
     position = np.full((len(truths), len(predictions)), -1, np.int64)
     position[rows, columns] = np.arange(len(pairs))
     value = np.zeros(position.shape)
     value[rows, columns] = overlaps.iou[pairs] + min(position.shape)  # one pair more outweighs any sum of IoU
-    found = position[linear_sum_assignment(value, maximize=True)]
-    return found[found >= 0]
+    found: Int64Array = position[linear_sum_assignment(value, maximize=True)]
+    chosen: Int64Array = pairs[found[found >= 0]]
+    return chosen
