@@ -209,6 +209,10 @@ class Dataset(Sequence[Sample]):
         """Reads one sample from its files."""
         raise TypeError(f"{type(self).__name__} must define read(index)")
 
+    def instances(self, index: int) -> Instances | None:
+        """The truth of one sample, None where unlabelled; a dataset that can reads no pixel for it."""
+        return self.read(index).instances
+
     def __len__(self) -> int:
         return len(self.infos)
 
@@ -239,3 +243,6 @@ class Subset(Dataset):
 
     def read(self, index: int) -> Sample:
         return self.parent.read(self.indices[index])
+
+    def instances(self, index: int) -> Instances | None:
+        return self.parent.instances(self.indices[index])

@@ -1,1 +1,10 @@
-"""One file per dataset layout."""
+"""Dataset layouts, one file each, behind :func:`open_dataset`."""
+
+from __future__ import annotations
+
+from cytotome.datasets.combine import CombinedDataset, combine
+from cytotome.datasets.layouts import LAYOUTS, open_dataset
+from cytotome.datasets.splits import splits
+from cytotome.datasets.summary import Summary, summary
+
+__all__ = ["LAYOUTS", "CombinedDataset", "Summary", "combine", "open_dataset", "splits", "summary"]

@@ -1,0 +1,54 @@
+"""Training and validation: by the dataset's own folds, or by dealing out the groups."""
+
+from __future__ import annotations
+
+import hashlib
+
+from cytotome.errors import DataError
+from cytotome.types import Dataset, SampleInfo
+
+FOLDS = 5
+
+
+def splits(dataset: Dataset, fold: int | None) -> tuple[list[int], list[int]]:
+    """Positions of the training and the validation samples.
+
+    Where any sample has a fold of its own, those of ``fold`` are validated on, and samples without fold or with fold
+    -1 are trained on. Where none has, the groups with full masks are dealt out to five folds, cell type after cell
+    type and in the order of a hash of their names: every fold gets its part of every type, and the same on every
+    machine. Only masks of full quality are validated on; unlabelled samples are in the training part, for the methods
+    that learn from them. No group is in both parts.
+
+    Args:
+        dataset: any; no pixel is read.
+        fold: the validation fold; None trains on everything and validates on nothing.
+
+    Raises:
+        DataError: where the fold has no sample to validate on, or leaves none to train on.
+    """
+    if fold is None:
+        return list(range(len(dataset))), []
+    folds = _folds(dataset.infos)
+    validation = [i for i, info in enumerate(dataset.infos) if folds[i] == fold and info.mask_quality == "full"]
+    if not validation:
+        full = {folds[i] for i, info in enumerate(dataset.infos) if info.mask_quality == "full"} - {-1}
+        known = ", ".join(map(str, sorted(full))) or "none"
+        raise DataError(f"{dataset.name}: fold {fold} has no image with full masks; choose one of: {known}")
+    held = {dataset.infos[i].group or dataset.infos[i].id for i in validation}
+    training = [i for i, info in enumerate(dataset.infos) if (info.group or info.id) not in held]
+    if not any(dataset.infos[i].mask_quality != "none" for i in training):
+        raise DataError(f"{dataset.name}: fold {fold} leaves no labelled image to train on; add images or give no fold")
+    return training, validation
+
+
+def _folds(infos: tuple[SampleInfo, ...]) -> list[int]:
+    if any(info.fold is not None for info in infos):
+        return [-1 if info.fold is None else info.fold for info in infos]
+    kinds = {info.group or info.id: info.cell_type for info in infos if info.mask_quality == "full"}
+    order = sorted(kinds, key=lambda group: (kinds[group], _hash(group)))
+    dealt = {group: number % FOLDS for number, group in enumerate(order)}
+    return [dealt.get(info.group or info.id, -1) for info in infos]
+
+
+def _hash(group: str) -> bytes:
+    return hashlib.sha256(group.encode()).digest()
