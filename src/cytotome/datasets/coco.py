@@ -44,9 +44,10 @@ class CocoDataset(Dataset):
         """The image's cell type is its class, where all of its cells have the same one."""
         found = {annotation.get("category_id") for annotation in self.file.annotations.get(entry.id, ())}
         names = dict(zip(self.file.category_ids, self.file.class_names, strict=True))
-        return SampleInfo(key, names.get(found.pop(), "") if len(found) == 1 else "", key)
+        return SampleInfo(key, names.get(int(found.pop() or 0), "") if len(found) == 1 else "", key)
 
     def read(self, index: int) -> Sample:
+        """One sample with its pixels."""
         entry = self.file.images[index]
         image = read_image(self._path(entry))
         check_shape(image.source, image.shape, entry.shape)

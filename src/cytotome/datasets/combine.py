@@ -72,6 +72,7 @@ class CombinedDataset(Dataset):
         )
 
     def read(self, index: int) -> Sample:
+        """One sample with its pixels."""
         number, position = self._where[index]
         sample = self.datasets[number].read(position)
         return replace(sample, info=self.infos[index], instances=self._mapped(sample.instances, number))

@@ -22,7 +22,7 @@ class FoldersDataset(Dataset):
 
     Two layouts are known. ``images/NAME.*`` with ``labels/NAME.*`` (or ``masks/``), in the folder itself or in each of
     its subfolders, as in ``train/`` and ``test/``. Or flat: ``NAME.tif`` with ``NAME_labels.tif`` (or ``_masks``)
-    beside it. An image without a label map is unlabelled. Ids are names, after ``SUBFOLDER/`` where there are subfolders.
+    beside it. An image without a label map is unlabelled. Ids are names, after ``SUBFOLDER/`` where there are such.
 
     Args:
         root: the folder.
@@ -52,6 +52,7 @@ class FoldersDataset(Dataset):
         self.infos = check_unique(infos, self.root)
 
     def read(self, index: int) -> Sample:
+        """One sample with its pixels."""
         image = read_image(self._pairs[index][0])
         instances = self.instances(index)
         if instances is not None:

@@ -58,6 +58,7 @@ class LivecellDataset(Dataset):
         return SampleInfo(name, cell_line(name), group, None, "full" if name in self._labels else "none")
 
     def read(self, index: int) -> Sample:
+        """One sample with its pixels."""
         info = self.infos[index]
         image = read_image(self._files[info.id])
         instances = self.instances(index)

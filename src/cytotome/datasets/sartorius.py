@@ -60,6 +60,7 @@ class SartoriusDataset(Dataset):
         self.infos = check_unique(infos, self.root)
 
     def read(self, index: int) -> Sample:
+        """One sample with its pixels."""
         info = self.infos[index]
         image = read_image(self._files[info.id])
         instances = self.instances(index)
