@@ -80,7 +80,7 @@ class Crops(TorchDataset[Crop]):
 
     Attributes:
         sources: datasets with their weights.
-        targets: the family's ``targets``.
+        targets: the family's ``targets``; a target named as one of the keys above stands in its place.
         config: the family's config; class names of the datasets are matched to its own by name.
         normalisation: as kept in the model file.
         augmentation: what is changed, and how often.
@@ -150,14 +150,15 @@ class Crops(TorchDataset[Crop]):
         return names.index(cell_type) if cell_type in names else -1
 
     def _tensors(self, pixels: AnyArray, picture: Picture, labelled: bool, cell_type: int) -> Crop:
-        targets = self.targets(picture.instances(), self.config)
-        crop = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in targets.items()}
-        crop["image"] = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32))
         valid = np.ones(picture.shape, np.uint8) if picture.valid is None else picture.valid
-        crop["valid"] = torch.from_numpy(valid[None].astype(np.float32))
-        crop["labelled"] = torch.tensor(labelled)
-        crop["cell_type"] = torch.tensor(cell_type)
-        return crop
+        crop = {
+            "image": torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)),
+            "valid": torch.from_numpy(valid[None].astype(np.float32)),
+            "labelled": torch.tensor(labelled),
+            "cell_type": torch.tensor(cell_type),
+        }
+        targets = self.targets(picture.instances(), self.config)
+        return crop | {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in targets.items()}
 
 
 class PictureCache:
