@@ -1,0 +1,60 @@
+"""What can be set of the flow family: its network, its losses and its decoder."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from cytotome.contract import DecodeParameters, FamilyConfig
+
+
+class FlowConfig(FamilyConfig):
+    """Network and losses.
+
+    Attributes:
+        network: ``compact`` is our residual U-Net with half-resolution trunk; ``timm`` a U-Net on any timm encoder;
+            ``cellpose`` the residual network with style vector of Stringer et al. 2021.
+        widths: channels of the levels of ``compact`` and ``cellpose``, from the finest on.
+        blocks: residual blocks in each level of the encoder of ``compact``.
+        encoder: timm name of the encoder of ``timm``.
+        pretrained: load the encoder's ImageNet weights through timm (needs a network or timm's cache).
+        flow_weight, cell_weight, type_weight: weights of the three losses.
+    """
+
+    input_scale: float = Field(default=1.5, gt=0, le=8)
+    network: Literal["compact", "timm", "cellpose"] = "compact"
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    blocks: tuple[int, ...] = (0, 2, 2, 2)
+    encoder: str = "resnet18"
+    pretrained: bool = False
+    flow_weight: float = Field(default=5.0, ge=0)
+    cell_weight: float = Field(default=1.0, ge=0)
+    type_weight: float = Field(default=0.1, ge=0)
+
+
+class FlowParameters(DecodeParameters):
+    """How instances are made of the maps; lengths and areas are in pixels of the image.
+
+    Attributes:
+        cell_threshold: pixels of a higher cell probability belong to a cell.
+        sink_radius: pixels whose paths end this near to each other belong together.
+        max_flow_error: instances whose flow differs more from the field of their own shape are dropped.
+        max_area: larger instances are dropped.
+        score_weights: logistic weights of the features that :func:`~.decode.features` names, the last one the
+            constant; they give the expected precision at IoU 0.5.
+    """
+
+    cell_threshold: float = Field(default=0.5, ge=0, le=1)
+    sink_radius: int = Field(default=3, ge=1, le=20)
+    max_flow_error: float = Field(default=0.8, ge=0)
+    max_area: int = Field(default=1_000_000, ge=1)
+    score_weights: tuple[float, ...] = (4.0, -4.0, 0.0, 0.0, -1.0)
+
+    search: ClassVar[dict[str, tuple[float, ...]]] = {
+        "cell_threshold": (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
+        "min_score": (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5),
+        "min_area": (15, 30, 45, 60, 80, 100, 130, 160),
+        "max_flow_error": (0.3, 0.5, 0.8, 1.2, 2.0),
+        "sink_radius": (2, 3, 4, 6),
+    }

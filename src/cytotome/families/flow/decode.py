@@ -1,0 +1,141 @@
+"""From flow and cell probability to scored instances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from cytotome.families.flow.config import FlowParameters
+from cytotome.ops.fill import fill_holes
+from cytotome.ops.flows import flow_errors, follow_flows, label_sinks
+from cytotome.ops.labels import from_label_map
+from cytotome.ops.runs import empty_instances, intersections
+from cytotome.types import DenseMaps, FloatArray, Instances, IntArray, Sample
+
+FEATURES = ("mean cell probability", "flow error", "log area", "mean flow length", "constant")
+LEAST_SINK = 8
+
+
+def decode_flows(maps: DenseMaps, parameters: FlowParameters, class_names: Sequence[str]) -> Instances:
+    """Instances of the maps of one image, with scores and classes.
+
+    Args:
+        maps: ``flow`` ``(2, H, W)``, ``cell`` ``(1, H, W)`` and, for several classes, ``cell_type`` ``(K, H, W)``.
+        parameters: those of the image's cell type, where ``by_class`` names it, come before the general ones.
+        class_names: of the model.
+    """
+    cell = maps["cell"][0]
+    types = maps.get("cell_type")
+    parameters = _of_image(parameters, types, cell, class_names)
+    labels, count = _segment(maps["flow"], cell, parameters)
+    if count == 0:
+        return empty_instances(cell.shape, class_names)
+    table = features(labels, count, maps["flow"], cell)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    scores = expit(table @ np.asarray(parameters.score_weights)).astype(np.float32)
+    keep = (
+        (scores >= parameters.min_score)
+        & (areas >= parameters.min_area)
+        & (areas <= parameters.max_area)
+        & (table[:, 1] <= parameters.max_flow_error)
+    )
+    classes = np.zeros(count, np.int32) if types is None else _class_of_each(labels, count, types)
+    instances = replace(from_label_map(labels), scores=scores, classes=classes, class_names=tuple(class_names)).select(
+        keep
+    )
+    return replace(instances, ids=np.arange(1, len(instances) + 1, dtype=np.int32))
+
+
+def _segment(flow: FloatArray, cell: FloatArray, parameters: FlowParameters) -> tuple[IntArray, int]:
+    """Label map without gaps, before anything is dropped."""
+    mask = cell > np.float32(parameters.cell_threshold)
+    ends = follow_flows(flow, mask)
+    labels, count = label_sinks(ends, parameters.sink_radius, LEAST_SINK)
+    fill_holes(labels, count)
+    return labels, count
+
+
+def features(labels: IntArray, count: int, flow: FloatArray, cell: FloatArray) -> npt.NDArray[np.float64]:
+    """``(count, 5)`` float64, one row an instance, columns as in :data:`FEATURES`."""
+    flat = labels.ravel()
+    areas = np.maximum(np.bincount(flat, minlength=count + 1), 1)
+    length = np.sqrt(np.square(flow).sum(axis=0)).ravel()
+    table = np.ones((count, len(FEATURES)))
+    table[:, 0] = (np.bincount(flat, cell.ravel(), count + 1) / areas)[1:]
+    table[:, 1] = flow_errors(labels, count, flow)[1:]
+    table[:, 2] = np.log(areas[1:])
+    table[:, 3] = (np.bincount(flat, length, count + 1) / areas)[1:]
+    return table
+
+
+def _class_of_each(labels: IntArray, count: int, types: FloatArray) -> IntArray:
+    flat = labels.ravel()
+    sums = np.stack([np.bincount(flat, plane.ravel(), count + 1)[1:] for plane in types])
+    return sums.argmax(axis=0).astype(np.int32)
+
+
+def _of_image(
+    parameters: FlowParameters, types: FloatArray | None, cell: FloatArray, class_names: Sequence[str]
+) -> FlowParameters:
+    """The parameters for the cell type that most of the image's cell pixels have."""
+    if types is None or not parameters.by_class:
+        return parameters
+    total = np.tensordot(types, cell, axes=([1, 2], [0, 1]))
+    chosen = parameters.by_class.get(class_names[int(total.argmax())])
+    return parameters if chosen is None else FlowParameters.model_validate({**parameters.model_dump(), **chosen})
+
+
+def fit_scores(
+    pairs: Sequence[tuple[DenseMaps, Sample]], parameters: FlowParameters, class_names: Sequence[str]
+) -> FlowParameters:
+    """Score weights that give the probability of an IoU above 0.5 with a true instance.
+
+    A logistic regression with a small ridge, over all instances that the decoder makes before anything is dropped;
+    each image counts alike.
+
+    Args:
+        pairs: maps and truth of images that the network was not trained on.
+        parameters: where the cell threshold and sink radius are taken from.
+        class_names: of the model.
+    """
+    tables, hits, shares = [], [], []
+    for maps, sample in pairs:
+        used = _of_image(parameters, maps.get("cell_type"), maps["cell"][0], class_names)
+        labels, count = _segment(maps["flow"], maps["cell"][0], used)
+        if count == 0 or sample.instances is None:
+            continue
+        tables.append(features(labels, count, maps["flow"], maps["cell"][0]))
+        hits.append(_is_hit(from_label_map(labels), sample.instances))
+        shares.append(np.full(count, 1.0 / count))
+    if not tables or np.concatenate(hits).all() or not np.concatenate(hits).any():
+        return parameters
+    weights = _logistic(np.concatenate(tables), np.concatenate(hits), np.concatenate(shares))
+    return parameters.model_copy(update={"score_weights": tuple(float(weight) for weight in weights)})
+
+
+def _is_hit(found: Instances, truth: Instances) -> npt.NDArray[np.bool_]:
+    i, j, pixels = intersections(found, truth)
+    iou = pixels / (found.areas[i] + truth.areas[j] - pixels)
+    best = np.zeros(len(found))
+    np.maximum.at(best, i, iou)
+    return best > 0.5
+
+
+def _logistic(
+    table: npt.NDArray[np.float64], hit: npt.NDArray[np.bool_], share: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    sign = np.where(hit, 1.0, -1.0)
+    share = share / share.sum()
+
+    def loss(weights: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        margin = sign * (table @ weights)
+        value = share @ np.logaddexp(0, -margin) + 1e-4 * weights @ weights
+        gradient = -table.T @ (share * sign * expit(-margin)) + 2e-4 * weights
+        return float(value), gradient
+
+    return np.asarray(minimize(loss, np.zeros(table.shape[1]), jac=True, method="L-BFGS-B").x)

@@ -1,0 +1,33 @@
+"""Networks of the flow family, and how their outputs become maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cytotome.families.flow.config import FlowConfig
+from cytotome.nets.cellpose import CellposeNet
+from cytotome.nets.compact import CompactUNet, initialise
+from cytotome.nets.encoder_unet import EncoderUNet
+
+
+def build_network(config: FlowConfig) -> nn.Module:
+    """A network of random weights; it gives logits ``flow``, ``cell`` and, for several classes, ``cell_type``."""
+    fine = {"flow": 2, "cell": 1}
+    deep = {"cell_type": len(config.class_names)} if len(config.class_names) > 1 else {}
+    if config.network == "timm":
+        return EncoderUNet(config.encoder, config.channels, fine, deep, pretrained=config.pretrained)
+    if config.network == "cellpose":
+        return CellposeNet(config.channels, config.widths, fine, deep)
+    net = CompactUNet(config.channels, config.widths, config.blocks, fine, deep)
+    initialise(net)
+    return net
+
+
+def predict_maps(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """``flow`` (y, x, about unit length in cells), ``cell`` in [0, 1], ``cell_type`` probabilities, coarse."""
+    outputs = net(images)
+    maps = {"flow": outputs["flow"], "cell": torch.sigmoid(outputs["cell"])}
+    if "cell_type" in outputs:
+        maps["cell_type"] = torch.softmax(outputs["cell_type"], dim=1)
+    return maps

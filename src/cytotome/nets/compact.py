@@ -1,0 +1,105 @@
+"""A compact residual U-Net for quick processors: half-resolution trunk, sub-pixel heads at the input's resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cytotome.nets.heads import split_heads
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution without bias, batch normalisation, ReLU; foldable into one convolution."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, act: bool = True) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+            nn.BatchNorm2d(outputs),
+        ]
+        if act:
+            layers.append(nn.ReLU(inplace=True))
+        super().__init__(*layers)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016, arXiv 1512.03385)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(ConvNormAct(inputs, outputs), ConvNormAct(outputs, outputs, act=False))
+        self.shortcut = nn.Identity() if inputs == outputs else ConvNormAct(inputs, outputs, 1, act=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, outputs, H, W)`` of ``(B, inputs, H, W)``."""
+        return functional.relu(self.body(x) + self.shortcut(x), inplace=True)
+
+
+class CompactUNet(nn.Module):
+    """U-Net (Ronneberger et al. 2015, arXiv 1505.04597) whose finest features are at half the input's resolution.
+
+    The stem halves the resolution, so that most of the work is done on a quarter of the pixels; heads that predict at
+    the input's resolution do so by sub-pixel convolution (Shi et al. 2016, arXiv 1609.05158).
+
+    Args:
+        channels: of the input.
+        widths: channels of the levels, from the finest on; each level halves the resolution.
+        blocks: residual blocks in each level of the encoder; 0 at the finest leaves it to the stem.
+        fine_heads: name to channels of the heads at the input's resolution.
+        deep_heads: name to channels of the heads on the deepest features, for what needs context more than place.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        fine_heads: Mapping[str, int],
+        deep_heads: Mapping[str, int],
+    ) -> None:
+        super().__init__()
+        self.stride = 2 ** len(widths)
+        self.stem = ConvNormAct(channels, widths[0], stride=2)
+        self.encoder = nn.ModuleList()
+        inputs = widths[0]
+        for width, count in zip(widths, blocks, strict=True):
+            steps = pairwise([inputs] + count * [width])
+            self.encoder.append(nn.Sequential(*(ResidualBlock(*pair) for pair in steps)))
+            inputs = width
+        self.pool = nn.MaxPool2d(2)
+        self.lateral = nn.ModuleList(ConvNormAct(deep, fine, 1, act=False) for fine, deep in pairwise(widths))
+        self.decoder = nn.ModuleList(ResidualBlock(width, width) for width in widths[:-1])
+        self.fine_heads = dict(fine_heads)
+        self.fine = nn.Conv2d(widths[0], 4 * sum(fine_heads.values()), 3, padding=1)
+        self.deep = nn.ModuleDict({name: nn.Conv2d(widths[-1], count, 1) for name, count in deep_heads.items()})
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Named logits of ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
+        x = self.stem(images)
+        features = []
+        for index, level in enumerate(self.encoder):
+            x = level(x if index == 0 else self.pool(x))
+            features.append(x)
+        outputs = {name: head(x) for name, head in self.deep.items()}
+        for index in reversed(range(len(features) - 1)):
+            x = functional.interpolate(self.lateral[index](x), scale_factor=2.0, mode="nearest")
+            x = self.decoder[index](x + features[index])
+        return {**outputs, **split_heads(functional.pixel_shuffle(self.fine(x), 2), self.fine_heads)}
+
+
+def initialise(net: CompactUNet) -> None:
+    """He initialisation; the last normalisation of each residual block starts at zero, the heads near zero."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, ResidualBlock):
+            last = list(module.body.modules())[-1]
+            assert isinstance(last, nn.BatchNorm2d)
+            nn.init.zeros_(last.weight)
+    for head in (net.fine, *net.deep.values()):
+        assert isinstance(head, nn.Conv2d)
+        nn.init.normal_(head.weight, std=0.01)

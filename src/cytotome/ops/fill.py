@@ -1,0 +1,56 @@
+"""Filling holes of labels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from cytotome.ops.flows import label_boxes
+from cytotome.types import IntArray
+
+
+def fill_holes(labels: IntArray, count: int) -> None:
+    """Gives background that one label wholly encloses to that label, in place.
+
+    Background is joined across edges (4-neighbours). A hole that touches another label stays as it is.
+
+    Args:
+        labels: ``(H, W)`` int32, values 0 to ``count``.
+        count: greatest label.
+    """
+    if count:
+        _fill_enclosed(labels, label_boxes(labels, count))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _fill_enclosed(labels, boxes):  # type: ignore[no-untyped-def]
+    height, width = labels.shape
+    seen = np.zeros((height, width), np.int32)
+    queue = np.empty(height * width, np.int32)
+    for label in range(1, len(boxes)):
+        y0, x0, y1, x1 = boxes[label]
+        for y in range(y0 + 1, y1 - 1):
+            for x in range(x0 + 1, x1 - 1):
+                if labels[y, x] != 0 or seen[y, x] == label or labels[y, x - 1] != label:
+                    continue
+                head, tail = 0, 1
+                queue[0] = y * width + x
+                seen[y, x] = label
+                enclosed = True
+                while head < tail:
+                    cy, cx = queue[head] // width, queue[head] % width
+                    head += 1
+                    for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                        v, u = cy + dy, cx + dx
+                        if v < y0 or u < x0 or v >= y1 or u >= x1:
+                            enclosed = False
+                        elif labels[v, u] == 0:
+                            if seen[v, u] != label:
+                                seen[v, u] = label
+                                queue[tail] = v * width + u
+                                tail += 1
+                        elif labels[v, u] != label:
+                            enclosed = False
+                if enclosed:
+                    for k in range(tail):
+                        labels[queue[k] // width, queue[k] % width] = label
