@@ -62,7 +62,10 @@ def read_jpeg(path: Path, data: bytes) -> Raster:
         raise ValueError("it ends before its last pixel")
     if shape[2] == 4:
         raise ImageError(f"{path}: a CMYK JPEG; convert it to grey or RGB")
-    return Raster(imagecodecs.jpeg_decode(data))
+    pixels = imagecodecs.jpeg_decode(data)
+    if pixels.shape[:2] != shape[:2]:
+        raise ValueError("its pixels do not match its header")
+    return Raster(pixels)
 
 
 def _jpeg_frame(data: bytes) -> tuple[tuple[int, int, int], int]:

@@ -15,6 +15,7 @@ import numpy as np
 from cytotome.errors import DataError
 from cytotome.io.files import atomic_path
 from cytotome.io.polygons import polygon_rles
+from cytotome.io.raster import MAX_PIXELS
 from cytotome.io.rle import CocoRle, from_coco_rle, to_coco_rle
 from cytotome.types import BoolArray, Instances
 
@@ -72,13 +73,11 @@ class CocoFile:
         image = self.image(image_id)
         entries = [entry for entry in self.annotations.get(image_id, ()) if not entry.get("iscrowd", 0)]
         order = {category: index for index, category in enumerate(self.category_ids)}
-        instances = from_coco_rle(
-            self._rles(entries, image.shape),
+        instances = self._decode(
+            entries,
             image.shape,
             scores=np.array([entry.get("score", 1.0) for entry in entries], np.float32),
-            classes=np.array(
-                [order.get(entry.get("category_id", UNKNOWN_CATEGORY), -1) for entry in entries], np.int32
-            ),
+            classes=np.array([order.get(entry.get("category_id"), -1) for entry in entries], np.int32),
             class_names=self.class_names,
         )
         filled = np.diff(instances.offsets) > 0
@@ -91,15 +90,15 @@ class CocoFile:
             return None
         shape = self.image(image_id).shape
         mask = np.zeros(shape, bool)
-        for row, start, stop in from_coco_rle(self._rles(entries, shape), shape).runs:
+        for row, start, stop in self._decode(entries, shape).runs:
             mask[row, start:stop] = True
         return mask
 
-    def _rles(self, entries: Sequence[Mapping[str, Any]], shape: tuple[int, int]) -> list[CocoRle]:
+    def _decode(self, entries: Sequence[Mapping[str, Any]], shape: tuple[int, int], **attributes: Any) -> Instances:
         try:
-            return [_rle(entry, shape) for entry in entries]
+            return from_coco_rle([_rle(entry, shape) for entry in entries], shape, **attributes)
         except DataError as error:
-            raise DataError(f"{self.source}: {error}") from None
+            raise DataError(f"{self.source}: image {entries[0]['image_id']!r}: {error}") from None
 
 
 def _rle(entry: Mapping[str, Any], shape: tuple[int, int]) -> CocoRle:
@@ -129,7 +128,7 @@ def read_coco(path: str | os.PathLike[str], *, like: CocoFile | None = None) -> 
     try:
         categories = sorted(content.get("categories", []), key=lambda entry: int(entry["id"]))
         images = tuple(
-            CocoImage(entry["id"], str(entry.get("file_name", "")), (int(entry["height"]), int(entry["width"])))
+            CocoImage(entry["id"], str(entry.get("file_name", "")), _shape((entry["height"], entry["width"])))
             for entry in content["images"]
         )
         entries = content.get("annotations", [])
@@ -145,6 +144,13 @@ def read_coco(path: str | os.PathLike[str], *, like: CocoFile | None = None) -> 
         raise DataError(
             f"{source}: not laid out as COCO ({type(error).__name__}: {error}); see cocodataset.org"
         ) from None
+
+
+def _shape(size: Sequence[Any]) -> tuple[int, int]:
+    height, width = (int(length) for length in size)
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise ValueError(f"an image of {height}x{width} pixels")
+    return height, width
 
 
 def _load_json(path: Path) -> Any:
@@ -169,13 +175,13 @@ def _results(entries: Sequence[Mapping[str, Any]], source: str, like: CocoFile |
         grouped = _by_image(entries)
         if like is not None:
             return CocoFile(like.images, like.class_names, like.category_ids, source, grouped)
-        shapes = {key: found[0]["segmentation"]["size"] for key, found in grouped.items()}
+        shapes = {key: _shape(found[0]["segmentation"]["size"]) for key, found in grouped.items()}
         categories = sorted({int(entry["category_id"]) for entry in entries} - {UNKNOWN_CATEGORY})
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(
             f"{source}: not COCO results ({type(error).__name__}: {error}); give the ground truth too"
         ) from None
-    images = tuple(CocoImage(key, "", (int(size[0]), int(size[1]))) for key, size in shapes.items())
+    images = tuple(CocoImage(key, "", shape) for key, shape in shapes.items())
     return CocoFile(images, tuple(f"category {number}" for number in categories), tuple(categories), source, grouped)
 
 

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from cytotome.errors import DataError
 from cytotome.io.rle import CocoRle, from_coco_rle
+from cytotome.ops.runs import mask_crop
 from cytotome.types import AnyArray, Instances
+
+FARTHEST = 2**20
+"""Largest coordinate taken, in pixels: COCO's rule walks along every edge, outside the image too."""
 
 Polygon = Sequence[float]
 """Corners ``x0, y0, x1, y1, ...`` in pixels, pixel edges at whole numbers, as in COCO."""
@@ -25,7 +30,7 @@ def from_polygons(polygons: Sequence[Sequence[Polygon]], shape: tuple[int, int],
         **attributes: as in :func:`cytotome.ops.runs.make_instances`.
 
     Raises:
-        DataError: for an odd count of coordinates or one that is not a finite number.
+        DataError: for an odd count of coordinates, or one that is no number or beyond :data:`FARTHEST`.
     """
     return from_coco_rle(polygon_rles(polygons, shape), shape, **attributes)
 
@@ -52,6 +57,87 @@ def _checked(part: Polygon, index: int) -> AnyArray:
         corners = np.asarray(part, np.float64)
     except (TypeError, ValueError):
         corners = np.zeros((1, 1))
-    if corners.ndim != 1 or len(corners) % 2 or not np.isfinite(corners).all():
-        raise DataError(f"polygon of instance {index}: expected finite x, y pairs; the annotation is damaged")
+    if corners.ndim != 1 or len(corners) % 2 or not (np.abs(corners) <= FARTHEST).all():
+        raise DataError(f"polygon of instance {index}: expected x, y pairs in pixels; the annotation is damaged")
     return corners
+
+
+def to_polygons(instances: Instances) -> list[list[list[float]]]:
+    """Outlines along the pixels' edges: for each instance one polygon a 4-connected part.
+
+    A hole is joined to its part's outline by a cut of no width, so that :func:`from_polygons` gives the very same
+    pixels back.
+    """
+    return [_outlines(instances, index) for index in range(len(instances))]
+
+
+def _outlines(instances: Instances, index: int) -> list[list[float]]:
+    import cv2
+
+    mask, (top, left) = mask_crop(instances, index)
+    if mask.size == 0:
+        return []
+    padded = np.pad(mask.view(np.uint8), 1)
+    count, parts = cv2.connectedComponents(padded, connectivity=4)
+    polygons = []
+    for part in range(1, count):
+        corners, ends = _trace(parts == part)
+        rings = np.split(corners, ends[:-1])
+        polygon = _joined(rings) + np.array([left - 1, top - 1])
+        polygons.append(polygon.ravel().astype(float).tolist())
+    return polygons
+
+
+def _joined(rings: Sequence[AnyArray]) -> AnyArray:
+    """One closed path ``(K, 2)`` of x, y through the outer ring and, by cuts that run along the axes, each hole."""
+    outer = rings[0]
+    x, y = outer[0]
+    path = [outer]
+    for hole in rings[1:]:
+        hole_x, hole_y = hole[0]
+        path.append(np.array([[x, y], [hole_x, y]]))
+        path.append(hole)
+        path.append(np.array([[hole_x, hole_y], [hole_x, y]]))
+    return np.concatenate(path)
+
+
+@njit(cache=True)
+def _trace(mask):  # type: ignore[no-untyped-def]
+    """Corners ``(K, 2)`` of x, y of all rings round a padded mask, inside on the right, and where each ring ends.
+
+    The first ring is the outer one of a 4-connected mask, since it begins at the first pixel in reading order.
+    """
+    height, width = mask.shape
+    visited = np.zeros((height, width), np.bool_)
+    corners = np.empty((4 * (mask.sum() + 1), 2), np.int64)
+    ends = np.empty(mask.sum() + 1, np.int64)
+    found, rings = 0, 0
+    for begin_y in range(1, height):
+        for begin_x in range(1, width):
+            if not mask[begin_y, begin_x] or mask[begin_y - 1, begin_x] or visited[begin_y, begin_x]:
+                continue
+            y, x, direction, turn = begin_y, begin_x, 0, 1
+            while True:
+                if turn:
+                    corners[found, 0], corners[found, 1] = x, y
+                    found += 1
+                if direction == 0:
+                    if visited[y, x]:
+                        break
+                    visited[y, x] = True
+                    x += 1
+                    left, right = mask[y - 1, x], mask[y, x]
+                elif direction == 1:
+                    y += 1
+                    left, right = mask[y, x], mask[y, x - 1]
+                elif direction == 2:
+                    x -= 1
+                    left, right = mask[y, x - 1], mask[y - 1, x - 1]
+                else:
+                    y -= 1
+                    left, right = mask[y - 1, x - 1], mask[y - 1, x]
+                turn = 1 if not right else (-1 if left else 0)
+                direction = (direction + turn) % 4
+            ends[rings] = found
+            rings += 1
+    return corners[:found], ends[:rings]

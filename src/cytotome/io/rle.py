@@ -42,6 +42,8 @@ def decode_rle(rows: Sequence[str], shape: tuple[int, int], **attributes: Any) -
     """
     try:
         text = "\n".join(rows).encode("ascii")
+        if text.count(b"\n") >= max(len(rows), 1):
+            text = "\n".join(row.replace("\n", " ") for row in rows).encode("ascii")
     except (UnicodeEncodeError, TypeError) as error:
         raise DataError(f"run lengths must be text of whole numbers: {error}; check the annotation column") from None
     numbers, owners, fault, line = _parse_pairs(np.frombuffer(text + b"\n", np.uint8), len(rows))
@@ -67,7 +69,7 @@ def _from_flat(
     return make_instances(shape, merged, offsets, **attributes)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _parse_pairs(text, lines):  # type: ignore[no-untyped-def]
     """``(numbers (R, 2), owners (R,), fault, line)`` of lines of numbers parted by blanks."""
     values = np.empty(len(text) // 2 + 2, np.int64)
@@ -113,7 +115,7 @@ def _spans(ends: AnyArray) -> list[tuple[int, int]]:
     return list(zip([0, *stops], stops, strict=False))
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _alternate(starts, lengths, ends, pixels):  # type: ignore[no-untyped-def]
     """Counts of zeros and ones in turn, and where each instance's counts end."""
     counts = np.empty(2 * len(starts) + len(ends), np.int64)
@@ -134,7 +136,7 @@ def _alternate(starts, lengths, ends, pixels):  # type: ignore[no-untyped-def]
     return counts[:found], count_ends
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _compress(counts, ends):  # type: ignore[no-untyped-def]
     """COCO's text: from the fourth count on the difference to the last but one, in 5 bits a character."""
     text = np.empty(13 * len(counts) + 1, np.uint8)
@@ -173,7 +175,7 @@ def from_coco_rle(
     if shape is None:
         if not rles:
             raise DataError("COCO run lengths: give shape=(H, W) where there is no mask")
-        shape = (int(rles[0]["size"][0]), int(rles[0]["size"][1]))
+        shape = _first_size(rles[0])
     counts, ends = _all_counts(rles, shape)
     totals = np.diff(np.concatenate([[0], np.cumsum(counts)])[np.concatenate([[0], ends])])
     wrong = totals != shape[0] * shape[1]
@@ -185,6 +187,14 @@ def from_coco_rle(
         )
     starts, lengths, owners = _ones(counts, ends)
     return transpose(_from_flat(starts, lengths, owners, (shape[1], shape[0]), len(rles), **attributes))
+
+
+def _first_size(rle: Mapping[str, Any]) -> tuple[int, int]:
+    try:
+        height, width = (int(length) for length in rle["size"])
+    except (KeyError, TypeError, ValueError):
+        raise DataError("COCO run lengths: mask 0 has no size [height, width]; the annotation is damaged") from None
+    return height, width
 
 
 def _all_counts(
@@ -206,12 +216,19 @@ def _all_counts(
         if texts:
             pieces.append(_expand(texts, index - len(texts)))
             texts = []
-        pieces.append(np.append(np.asarray(counts, np.int64), _END))
+        pieces.append(np.append(_listed(counts, index), _END))
     if texts:
         pieces.append(_expand(texts, len(rles) - len(texts)))
     marked = np.concatenate(pieces)
     stops = np.flatnonzero(marked == _END)
     return marked[marked != _END], stops - np.arange(len(stops))
+
+
+def _listed(counts: Any, index: int) -> npt.NDArray[np.int64]:
+    try:
+        return np.asarray(counts, np.int64).reshape(-1)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"COCO run lengths: mask {index} has counts that are no whole numbers; it is damaged") from None
 
 
 _END = np.iinfo(np.int64).min
@@ -225,11 +242,11 @@ def _expand(texts: list[bytes], first: int) -> npt.NDArray[np.int64]:
     return counts  # type: ignore[no-any-return]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _decompress(text, end):  # type: ignore[no-untyped-def]
     """Counts of texts that end with a line break, each followed by ``end``; and the faulty line, -1 for none."""
     counts = np.empty(len(text), np.int64)
-    found, begin, line, value, shift = 0, 0, 0, 0, 0
+    found, begin, line, shift, value = 0, 0, 0, 0, np.int64(0)
     for byte in text:
         if byte == 10:
             if shift:
@@ -252,11 +269,11 @@ def _decompress(text, end):  # type: ignore[no-untyped-def]
             value += counts[found - 2]
         counts[found] = value
         found += 1
-        value, shift = 0, 0
+        shift, value = 0, np.int64(0)
     return counts[:found].copy(), -1
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _ones(counts, ends):  # type: ignore[no-untyped-def]
     starts = np.empty(len(counts), np.int64)
     lengths = np.empty(len(counts), np.int64)

@@ -29,6 +29,8 @@ _DAMAGE = (
     struct.error,
     EOFError,
     OSError,
+    AssertionError,
+    MemoryError,
 )
 _MICRONS = {
     "nm": 1e-3,
@@ -104,7 +106,8 @@ def _plane(path: Path, file: tifffile.TiffFile, index: int, plane: int) -> AnyAr
     if len(series.pages) == _planes(series):
         page = series.pages[plane]
         _check_complete(file, page)
-        pixels, axes = file.asarray(series=index, key=plane), series.keyframe.axes
+        axes = series.keyframe.axes
+        pixels: AnyArray = file.asarray(series=index, key=plane)
     else:
         check_size(path, series.shape)
         for page in series.pages:
@@ -116,7 +119,7 @@ def _plane(path: Path, file: tifffile.TiffFile, index: int, plane: int) -> AnyAr
     pixels = pixels.transpose(order).reshape(-1, *(pixels.shape[axis] for axis in order[-spatial:]))
     pixels = pixels[plane if len(pixels) > 1 else 0]
     if series.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
-        return np.bitwise_not(pixels)
+        pixels = np.bitwise_not(pixels)
     return pixels
 
 

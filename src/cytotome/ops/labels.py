@@ -35,14 +35,14 @@ def from_label_map(labels: AnyArray, **attributes: object) -> Instances:
         raise DataError("a label map must not hold negative labels; 0 is background")
     if labels.size and int(labels.max()) > np.iinfo(np.int32).max:
         raise DataError("a label map's labels must fit 32 bits; renumber them")
-    runs, values = _label_runs(np.ascontiguousarray(labels))
+    runs, values = _label_runs(np.ascontiguousarray(labels, np.int32))
     ids, owners = np.unique(values, return_inverse=True)
     order = np.argsort(owners, kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(ids)))]).astype(np.int64)
     return make_instances(labels.shape, runs[order], offsets, ids=ids.astype(np.int32), **attributes)  # type: ignore[arg-type]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _label_runs(labels):  # type: ignore[no-untyped-def]
     height, width = labels.shape
     count = 0
@@ -91,7 +91,7 @@ def to_label_map(instances: Instances, policy: OverlapPolicy = "area") -> IntArr
     return labels
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _paint_below(labels, runs, offsets, ids, areas, order, limit):  # type: ignore[no-untyped-def]
     """Paints in order, each instance only where nothing lies yet, leaving out those that lose too much."""
     for i in order:
@@ -139,7 +139,7 @@ def to_layers(instances: Instances) -> IntArray:
     return layers
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _fill_layer(layer, runs, offsets, owner_layer, depth):  # type: ignore[no-untyped-def]
     placed = 0
     for i in range(len(offsets) - 1):
@@ -170,7 +170,7 @@ def from_layers(layers: IntArray, like: Instances) -> Instances:
         layers: ``(L, H, W)`` int32, values are positions in ``like`` + 1; the size may differ from that of ``like``.
         like: whose scores, classes and ids are taken; instances that left the image are dropped.
     """
-    parts = [_label_runs(np.ascontiguousarray(layer)) for layer in layers]
+    parts = [_label_runs(np.ascontiguousarray(layer, np.int32)) for layer in layers]
     runs = np.concatenate([part[0] for part in parts])
     owners = np.concatenate([part[1] for part in parts]) - 1
     merged, offsets = merge_runs(runs, owners, len(like))

@@ -61,7 +61,7 @@ def merge_runs(runs: AnyArray, owners: AnyArray, count: int) -> tuple[IntArray, 
     return merged, offsets
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _merge_sorted(runs, owners):  # type: ignore[no-untyped-def]
     merged = np.empty_like(runs)
     merged_owners = np.empty_like(owners)
@@ -77,7 +77,9 @@ def _merge_sorted(runs, owners):  # type: ignore[no-untyped-def]
     return merged[: last + 1], merged_owners[: last + 1]
 
 
-def split_flat_runs(starts: AnyArray, lengths: AnyArray, owners: AnyArray, shape: tuple[int, int]) -> tuple[IntArray, AnyArray]:
+def split_flat_runs(
+    starts: AnyArray, lengths: AnyArray, owners: AnyArray, shape: tuple[int, int]
+) -> tuple[IntArray, AnyArray]:
     """Runs of the flattened, row-major image, cut at the ends of rows.
 
     Args:
@@ -106,8 +108,10 @@ def split_flat_runs(starts: AnyArray, lengths: AnyArray, owners: AnyArray, shape
     return np.stack([row, left, right], axis=1).astype(np.int32), np.repeat(np.asarray(owners), pieces)
 
 
-def joined_flat_runs(instances: Instances) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """``(starts, lengths, owners)`` of the flattened, row-major image; a run that goes on in the next row is one run."""
+def joined_flat_runs(
+    instances: Instances,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """``(starts, lengths, owners)`` of the flattened, row-major image; a run that goes on in the next row is one."""
     width = instances.shape[1]
     owners = np.repeat(np.arange(len(instances)), np.diff(instances.offsets))
     rows = instances.runs[:, 0].astype(np.int64) * width
@@ -136,7 +140,7 @@ def intersections(first: Instances, second: Instances) -> tuple[IntArray, IntArr
     return _intersect(first.runs, first.offsets, second.runs[order], owners[order], row_offsets, len(second))  # type: ignore[no-any-return]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _intersect(runs, offsets, others, owners, row_offsets, count):  # type: ignore[no-untyped-def]
     capacity = max(16, 4 * len(offsets))
     left = np.empty(capacity, np.int32)
@@ -168,7 +172,7 @@ def _intersect(runs, offsets, others, owners, row_offsets, count):  # type: igno
     return left[:found], right[:found], pixels[:found]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _grown(array, capacity):  # type: ignore[no-untyped-def]
     larger = np.empty(capacity, array.dtype)
     larger[: len(array)] = array
@@ -221,14 +225,17 @@ def mask_runs(mask: BoolArray) -> IntArray:
 
 def mask_crop(instances: Instances, index: int) -> tuple[BoolArray, tuple[int, int]]:
     """The mask of one instance inside its box, ``(h, w)`` bool, and the box's origin ``(y, x)``."""
-    y0, x0, y1, x1 = (int(value) for value in instances.boxes[index]) if len(instances) else (0, 0, 0, 0)
-    mask = np.zeros((y1 - y0, x1 - x0), bool)
     runs = instances.runs[instances.offsets[index] : instances.offsets[index + 1]]
+    if len(runs) == 0:
+        return np.zeros((0, 0), bool), (0, 0)
+    y0, y1 = int(runs[0, 0]), int(runs[-1, 0]) + 1
+    x0, x1 = int(runs[:, 1].min()), int(runs[:, 2].max())
+    mask = np.zeros((y1 - y0, x1 - x0), bool)
     paint_runs(mask.view(np.uint8), runs - np.array([y0, x0, x0], np.int32), np.uint8(1))
     return mask, (y0, x0)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def paint_runs(canvas, runs, value):  # type: ignore[no-untyped-def]
     """Sets the pixels of ``runs`` ``(R, 3)`` in ``canvas`` ``(H, W)`` to ``value``, in place."""
     for index in range(len(runs)):

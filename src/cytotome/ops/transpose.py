@@ -18,7 +18,7 @@ def transpose(instances: Instances) -> Instances:
     return replace(instances, shape=(instances.shape[1], instances.shape[0]), runs=runs, offsets=offsets)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _transpose(runs, offsets, boxes, canvas):  # type: ignore[no-untyped-def]
     """Paints each instance transposed inside its box and reads the rows of that."""
     result = np.empty((2 * len(runs) + 16, 3), np.int32)
