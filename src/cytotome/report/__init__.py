@@ -1,1 +1,7 @@
-"""Pictures of results."""
+"""Pictures to check a segmentation by."""
+
+from __future__ import annotations
+
+from cytotome.report.overlay import draw_overlay, write_overlay
+
+__all__ = ["draw_overlay", "write_overlay"]

@@ -1,0 +1,88 @@
+"""Convex hulls of pixel sets, exact in whole numbers.
+
+A pixel is taken as the four midpoints of its edges, as :func:`skimage.morphology.convex_hull_image` does. All
+coordinates here are doubled, so that these midpoints are whole numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def convex_hull(runs):  # type: ignore[no-untyped-def]
+    """Left and right chain of the hull of a mask.
+
+    Args:
+        runs: ``(R, 3)`` int32, R >= 1, ordered by row.
+
+    Returns:
+        ``(left (A, 2), right (B, 2))`` int64 of doubled y, x, by rising y, from the top of the mask to its bottom.
+    """
+    top, bottom = runs[0, 0], runs[-1, 0]
+    count = 2 * (bottom - top) + 3
+    outer = np.empty((2, count), np.int64)  # by doubled row - (2 top - 1): least x, greatest x
+    outer[0], outer[1] = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+    for k in range(len(runs)):
+        at = 2 * (runs[k, 0] - top) + 1
+        first, last = 2 * np.int64(runs[k, 1]), 2 * np.int64(runs[k, 2]) - 2
+        for step, reach in ((-1, 0), (0, 1), (1, 0)):
+            outer[0, at + step] = min(outer[0, at + step], first - reach)
+            outer[1, at + step] = max(outer[1, at + step], last + reach)
+    return _chain(outer[0], 2 * top - 1, 1), _chain(outer[1], 2 * top - 1, -1)
+
+
+@njit(cache=True, nogil=True)
+def _chain(outer, origin, side):  # type: ignore[no-untyped-def]
+    """The convex chain of points ``(origin + k, outer[k])``; ``side`` 1 for the left one, -1 for the right one."""
+    chain = np.empty((len(outer), 2), np.int64)
+    size = 0
+    for k in range(len(outer)):
+        x = outer[k]
+        if x == np.iinfo(np.int64).max or x == np.iinfo(np.int64).min:
+            continue  # a row without a pixel, between two parts of the mask
+        y = np.int64(origin + k)
+        while size >= 2:
+            (y0, x0), (y1, x1) = chain[size - 2], chain[size - 1]
+            if side * ((y1 - y0) * (x - x0) - (x1 - x0) * (y - y0)) > 0:
+                break
+            size -= 1
+        chain[size, 0], chain[size, 1] = y, x
+        size += 1
+    return chain[:size].copy()
+
+
+@njit(cache=True, nogil=True)
+def hull_area(hull, top, bottom):  # type: ignore[no-untyped-def]
+    """Pixels whose centres lie in the hull or on its edge, in rows ``top`` to ``bottom - 1``."""
+    left, right = hull
+    total = 0
+    a = b = 0
+    for row in range(top, bottom):
+        y = 2 * row
+        while left[a + 1, 0] < y:
+            a += 1
+        while right[b + 1, 0] < y:
+            b += 1
+        # a pixel centre is at doubled x = 2 c: least c with 2 c >= left edge, greatest with 2 c <= right edge
+        height = left[a + 1, 0] - left[a, 0]
+        edge = left[a, 0 + 1] * height + (left[a + 1, 1] - left[a, 1]) * (y - left[a, 0])
+        first = -((-edge) // (2 * height))
+        height = right[b + 1, 0] - right[b, 0]
+        edge = right[b, 1] * height + (right[b + 1, 1] - right[b, 1]) * (y - right[b, 0])
+        total += edge // (2 * height) - first + 1
+    return total
+
+
+@njit(cache=True, nogil=True)
+def hull_diameter(hull):  # type: ignore[no-untyped-def]
+    """The longest distance between two corners of the hull, in pixels."""
+    left, right = hull
+    corners = np.concatenate((left, right))
+    longest = np.int64(0)
+    for i in range(len(corners)):
+        for j in range(i):
+            y, x = corners[i, 0] - corners[j, 0], corners[i, 1] - corners[j, 1]
+            longest = max(longest, y * y + x * x)
+    return np.sqrt(longest) / 2
