@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -24,29 +25,35 @@ def read_png(path: Path, data: bytes, *, indices: bool = False) -> Raster:
         ValueError, RuntimeError, OSError, struct.error: for damage.
     """
     width, height, _, colour = struct.unpack(">IIBB", data[16:26])
-    if data[12:16] != b"IHDR" or colour not in _PNG_CHANNELS:
+    if len(data) < 33 or data[12:16] != b"IHDR" or colour not in _PNG_CHANNELS:
         raise ValueError("its header is not readable")
     check_size(path, (height, width, _PNG_CHANNELS[colour]))
+    scale = _check_chunks(data)
     if indices and colour == _PALETTE:
         from PIL import Image as PillowImage
 
         with PillowImage.open(io.BytesIO(data)) as picture:
-            return Raster(np.array(picture), _png_scale(data))
-    return Raster(imagecodecs.png_decode(data), _png_scale(data))
+            return Raster(np.array(picture), scale)
+    return Raster(imagecodecs.png_decode(data), scale)
 
 
-def _png_scale(data: bytes) -> float | None:
-    """From the pHYs chunk (pixels per metre), which lies before the first IDAT."""
-    at = 8
-    while at + 12 <= len(data):
+def _check_chunks(data: bytes) -> float | None:
+    """Checks every chunk's sum up to IEND; gives the scale of the pHYs chunk (pixels per metre) if it is a real one."""
+    at, scale, name = 8, None, b""
+    while name != b"IEND":
+        if at + 12 > len(data):
+            raise ValueError("it ends before its last pixel")
         length, name = struct.unpack(">I4s", data[at : at + 8])
+        end = at + 8 + length
+        if end + 4 > len(data):
+            raise ValueError("it ends before its last pixel")
+        if zlib.crc32(memoryview(data)[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise ValueError(f"the checksum of {name.decode('latin-1')!r} is wrong")
         if name == b"pHYs" and length == 9:
-            across, down, unit = struct.unpack(">IIB", data[at + 8 : at + 17])
-            return real_scale(1e6 / across, 1e6 / down) if unit == 1 and across and down else None
-        if name == b"IDAT":
-            return None
-        at += 12 + length
-    return None
+            across, down, unit = struct.unpack(">IIB", data[at + 8 : end])
+            scale = real_scale(1e6 / across, 1e6 / down) if unit == 1 and across and down else None
+        at = end + 4
+    return scale
 
 
 def read_jpeg(path: Path, data: bytes) -> Raster:

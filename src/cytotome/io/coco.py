@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,9 @@ class CocoFile:
             entries,
             image.shape,
             scores=np.array([entry.get("score", 1.0) for entry in entries], np.float32),
-            classes=np.array([order.get(entry.get("category_id"), -1) for entry in entries], np.int32),
+            classes=np.array(
+                [order.get(entry.get("category_id", UNKNOWN_CATEGORY), -1) for entry in entries], np.int32
+            ),
             class_names=self.class_names,
         )
         filled = np.diff(instances.offsets) > 0
@@ -156,10 +159,11 @@ def _shape(size: Sequence[Any]) -> tuple[int, int]:
 def _load_json(path: Path) -> Any:
     try:
         raw = path.read_bytes()
-        return json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
-    except (ValueError, EOFError) as error:
+    try:
+        return json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+    except (ValueError, EOFError, OSError, zlib.error, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); export it again") from None
 
 

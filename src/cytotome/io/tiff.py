@@ -72,7 +72,7 @@ def tiff_page_count(path: Path) -> int:
     """Number of pages that :func:`read_tiff` can read."""
     try:
         with _open(path) as file:
-            return sum(_planes(series) for series in file.series)
+            return _page_total(file)
     except _DAMAGE as error:
         raise ImageError(f"{path}: damaged TIFF file ({error}); export it again") from None
 
@@ -89,13 +89,21 @@ def _planes(series: tifffile.TiffPageSeries) -> int:
     return count
 
 
+def _page_total(file: tifffile.TiffFile) -> int:
+    total = sum(_planes(series) for series in file.series)
+    if total == 0:
+        raise ValueError("it holds no page")
+    return total
+
+
 def _locate(path: Path, file: tifffile.TiffFile, page: int) -> tuple[int, int]:
-    total = 0
+    total = _page_total(file)
+    before = 0
     for index, series in enumerate(file.series):
         planes = _planes(series)
-        if 0 <= page - total < planes:
-            return index, page - total
-        total += planes
+        if 0 <= page - before < planes:
+            return index, page - before
+        before += planes
     raise ImageError(f"{path}: has no page {page}; it has pages 0 to {total - 1}")
 
 

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import time
+
+import numpy as np
+import pytest
+from hotcoco import COCO
+
+from cytotome.errors import DataError
+from cytotome.io.coco import read_coco, write_coco, write_coco_results
+from cytotome.ops.runs import from_masks, mask_runs
+
+SQUARE = {"size": [4, 6], "counts": [4, 2, 2, 2, 14]}
+
+
+def content(**changes):
+    annotation = {"id": 1, "image_id": 7, "category_id": 3, "segmentation": SQUARE, "iscrowd": 0}
+    image = {"id": 7, "file_name": "a.png", "height": 4, "width": 6}
+    categories = [{"id": 9, "name": "cort"}, {"id": 3, "name": "astro"}]
+    return {"images": [image], "annotations": [annotation], "categories": categories} | changes
+
+
+def written(path, value):
+    path.write_text(json.dumps(value))
+    return path
+
+
+def random_images(seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        key: from_masks(
+            rng.random((count, 9, 8)) < 0.4,
+            shape=(9, 8),
+            scores=rng.random(count).astype(np.float32),
+            classes=rng.integers(-1, 2, count),
+            class_names=("cort", "astro"),
+        )
+        for key, count in (("x", 3), (12, 5), ("none", 0))
+    }
+
+
+def same(first, second):
+    assert first.shape == second.shape
+    np.testing.assert_array_equal(first.runs, second.runs)
+    np.testing.assert_array_equal(first.offsets, second.offsets)
+    np.testing.assert_array_equal(first.classes, second.classes)
+    assert first.class_names == second.class_names
+
+
+def test_classes_follow_the_category_ids(tmp_path):
+    file = read_coco(written(tmp_path / "a.json", content()))
+    assert (file.class_names, file.category_ids) == (("astro", "cort"), (3, 9))
+    instances = file.instances(7)
+    assert instances.runs.tolist() == [[0, 1, 3], [1, 1, 3]]
+    assert (instances.classes.tolist(), instances.scores.tolist(), instances.ids.tolist()) == ([0], [1], [1])
+
+
+def test_crowds_are_left_out_and_given_as_a_region(tmp_path):
+    entries = content()["annotations"]
+    entries.append(entries[0] | {"id": 2, "iscrowd": 1, "segmentation": {"size": [4, 6], "counts": [0, 1, 23]}})
+    file = read_coco(written(tmp_path / "a.json", content(annotations=entries)))
+    assert len(file.instances(7)) == 1
+    assert mask_runs(file.crowd(7)).tolist() == [[0, 0, 1]]
+    assert read_coco(written(tmp_path / "b.json", content())).crowd(7) is None
+
+
+def test_masks_without_pixels_are_left_out(tmp_path):
+    entries = content()["annotations"]
+    entries.insert(0, entries[0] | {"id": 2, "segmentation": [[1, 1, 2, 2]], "category_id": 9})
+    file = read_coco(written(tmp_path / "a.json", content(annotations=entries)))
+    assert file.instances(7).classes.tolist() == [0]
+
+
+def test_annotations_may_be_a_mapping_as_in_livecell(tmp_path):
+    entries = {str(entry["id"]): entry for entry in content()["annotations"]}
+    assert len(read_coco(written(tmp_path / "a.json", content(annotations=entries))).instances(7)) == 1
+
+
+@pytest.mark.parametrize("name", ["truth.json", "truth.json.gz"])
+def test_ground_truth_comes_back(tmp_path, name):
+    images = random_images()
+    write_coco(tmp_path / name, images, file_names={"x": "x.tif", 12: "y.tif", "none": "z.tif"})
+    file = read_coco(tmp_path / name)
+    assert [image.file_name for image in file.images] == ["x.tif", "y.tif", "z.tif"]
+    for key, instances in images.items():
+        same(file.instances(key), instances)
+
+
+def test_ground_truth_is_read_by_a_peer(tmp_path):
+    images = {1: random_images()["x"], 2: random_images(5)[12]}
+    write_coco(tmp_path / "truth.json", images)
+    peer = COCO(str(tmp_path / "truth.json"))
+    assert sorted(peer.getImgIds()) == [1, 2]
+    for key, instances in images.items():
+        entries = peer.loadAnns(peer.getAnnIds(imgIds=[key]))
+        assert sorted(int(peer.annToMask(entry).sum()) for entry in entries) == sorted(instances.areas.tolist())
+        boxes = sorted([x0, y0, x1 - x0, y1 - y0] for y0, x0, y1, x1 in instances.boxes.tolist())
+        assert sorted(entry["bbox"] for entry in entries) == boxes
+
+
+def test_results_come_back_with_the_categories_of_the_truth(tmp_path):
+    truth = read_coco(written(tmp_path / "a.json", content()))
+    predicted = from_masks(np.ones((2, 4, 6), bool), scores=[0.25, 0.5], classes=[1, 0], class_names=("astro", "cort"))
+    write_coco_results(tmp_path / "r.json", {7: predicted}, like=truth)
+    assert [entry["category_id"] for entry in json.loads((tmp_path / "r.json").read_text())] == [9, 3]
+    file = read_coco(tmp_path / "r.json", like=truth)
+    same(file.instances(7), predicted)
+    assert file.instances(7).scores.tolist() == [0.25, 0.5]
+
+
+def test_results_alone_name_their_images_by_the_masks(tmp_path):
+    images = random_images()
+    write_coco_results(tmp_path / "r.json", images)
+    file = read_coco(tmp_path / "r.json")
+    assert [image.id for image in file.images] == ["x", 12]
+    for key in ("x", 12):
+        np.testing.assert_array_equal(file.instances(key).runs, images[key].runs)
+        np.testing.assert_array_equal(file.instances(key).scores, images[key].scores)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (gzip.compress(b"{}")[:-4], "not valid JSON"),
+        (b"\x1f\x8bxxxxxxxxxxxxxxx", "not valid JSON"),
+        (b"{}", "not laid out as COCO (KeyError: 'images')"),
+        (b"3", "not laid out as COCO"),
+        (b"[3]", "not COCO results"),
+        (json.dumps(content(images=[{"id": 1, "height": 100000, "width": 100000}])).encode(), "100000x100000 pixels"),
+        (
+            json.dumps(content(images=[{"id": 1, "height": "a", "width": 3}])).encode(),
+            "not laid out as COCO (ValueError",
+        ),
+    ],
+)
+def test_files_that_are_not_coco_are_named(tmp_path, text, message):
+    (tmp_path / "a.json").write_bytes(text)
+    with pytest.raises(DataError, match=r"a\.json.*" + re.escape(message)):
+        read_coco(tmp_path / "a.json")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none\.json: cannot be read \(No such file or directory\)"):
+        read_coco(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        ({"size": [4, 6], "counts": [3]}, "do not add up to 4x6"),
+        ([[1, 2, 3]], "expected x, y pairs"),
+        (None, "annotation 1 has no segmentation"),
+    ],
+)
+def test_damaged_annotations_are_named_with_file_and_image(tmp_path, segmentation, message):
+    entry = content()["annotations"][0] | {"segmentation": segmentation}
+    file = read_coco(written(tmp_path / "a.json", content(annotations=[entry])))
+    with pytest.raises(DataError, match=r"a\.json: image 7: .*" + message):
+        file.instances(7)
+
+
+def test_an_unknown_image_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"a\.json: no image 8; it has 1 others"):
+        read_coco(written(tmp_path / "a.json", content())).instances(8)
+
+
+def test_classes_must_fit_together(tmp_path):
+    mask = np.ones((1, 4, 6), bool)
+    with pytest.raises(DataError, match="the images have different class names"):
+        write_coco(tmp_path / "a.json", {1: from_masks(mask, class_names="a"), 2: from_masks(mask, class_names="b")})
+    truth = read_coco(written(tmp_path / "t.json", content()))
+    with pytest.raises(DataError, match=r"t\.json has no category neuron"):
+        write_coco_results(tmp_path / "r.json", {7: from_masks(mask, class_names=("neuron",))}, like=truth)
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_all_annotations_of_the_challenge_decode_quickly(real_data):
+    file = read_coco(real_data / "sartorius" / "annotations_without_images.json.gz")
+    file.instances(file.images[0].id)
+    begin = time.perf_counter()
+    images = [file.instances(image.id) for image in file.images]
+    assert time.perf_counter() - begin < 2
+    assert (len(images), sum(len(instances) for instances in images)) == (506, 40604)
+    stated = [entry["area"] for image in file.images for entry in file.annotations[image.id]]
+    np.testing.assert_array_equal(np.concatenate([instances.areas for instances in images]), stated)
