@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _outputs(config: FlowConfig) -> tuple[OutputSpec, ...]:
-    maps = (OutputSpec("flow", 2, "vector"), OutputSpec("cell", 1))
+    maps: tuple[OutputSpec, ...] = (OutputSpec("flow", 2, "vector"), OutputSpec("cell", 1))
     if len(config.class_names) > 1:
         maps += (OutputSpec("cell_type", len(config.class_names)),)
     return maps

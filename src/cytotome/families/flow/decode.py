@@ -76,7 +76,8 @@ def features(labels: IntArray, count: int, flow: FloatArray, cell: FloatArray) -
 def _class_of_each(labels: IntArray, count: int, types: FloatArray) -> IntArray:
     flat = labels.ravel()
     sums = np.stack([np.bincount(flat, plane.ravel(), count + 1)[1:] for plane in types])
-    return sums.argmax(axis=0).astype(np.int32)
+    classes: IntArray = sums.argmax(axis=0).astype(np.int32)
+    return classes
 
 
 def _of_image(
