@@ -1,0 +1,8 @@
+"""Neuron-like phase-contrast images with exact overlapping masks: what the demo and the tests run on."""
+
+from __future__ import annotations
+
+from cytotome.datasets.synthetic.dataset import SyntheticDataset
+from cytotome.datasets.synthetic.kinds import KINDS, Kind
+
+__all__ = ["KINDS", "Kind", "SyntheticDataset"]
