@@ -1,0 +1,70 @@
+"""Where a network runs and in which precision."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from cytotome.errors import ConfigError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16")
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """The device of that name; ``auto`` is the first there is of CUDA, MPS and CPU.
+
+    Raises:
+        ConfigError: where the name is unknown or the machine has no such device.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(f"device: {device!r} is unknown; choose auto, cpu, cuda, cuda:1 or mps") from None
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (chosen.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present.get(chosen.type, False):
+        raise ConfigError(f"device: this machine has no {device}; choose auto or cpu")
+    return chosen
+
+
+def choose_precision(precision: str, device: torch.device) -> torch.dtype:
+    """The type of weights and activations; ``auto`` is bfloat16 where the device computes in it, else float32.
+
+    Raises:
+        ConfigError: for another name, or bfloat16 on a device that cannot.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision: must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision == "float32":
+        return torch.float32
+    if precision == "auto":
+        return torch.bfloat16 if _has_bfloat16_units(device) else torch.float32
+    if not _takes_bfloat16(device):
+        raise ConfigError(f"precision: {device.type} does not take bfloat16 here; choose auto or float32")
+    return torch.bfloat16
+
+
+def _has_bfloat16_units(device: torch.device) -> bool:
+    """Whether bfloat16 is faster than float32: AVX512-BF16 or AMX of a CPU, Ampere and later of CUDA."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        return torch._C._has_mkldnn and bool(
+            torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        )
+    return False
+
+
+def _takes_bfloat16(device: torch.device) -> bool:
+    if device.type == "cpu":
+        return torch._C._has_mkldnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return _has_bfloat16_units(device)

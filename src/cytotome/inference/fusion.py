@@ -1,0 +1,177 @@
+"""Makes a trained network quicker without changing what it computes.
+
+Batch normalisation is folded into the convolution before it; on x86 processors a convolution, the sum with a shortcut
+and the ReLU after it become one oneDNN call, so that activations go through memory once. The graph is found by
+``torch.fx``; a module that cannot be traced is left as it is and its children are tried.
+"""
+
+from __future__ import annotations
+
+import operator
+import platform
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+ADDITIONS = (operator.add, operator.iadd, torch.add)
+RECTIFIERS = (functional.relu, torch.relu, functional.relu_, torch.relu_)
+
+
+class FusedConvolution(nn.Module):
+    """Convolution, then optionally the sum with a second input, then optionally ReLU, as one oneDNN call.
+
+    Args:
+        convolution: whose weights are taken; its padding is by zeros.
+        rectify: whether ReLU comes last.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, rectify: bool) -> None:
+        super().__init__()
+        assert not isinstance(convolution.padding, str)
+        self.weight = convolution.weight
+        self.bias = convolution.bias
+        self.padding, self.stride = convolution.padding, convolution.stride
+        self.dilation, self.groups = convolution.dilation, convolution.groups
+        self.rectify = rectify
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` of ``(B, C', H', W')``, as the modules that are replaced would give."""
+        geometry = (self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
+        call = torch.ops.mkldnn._convolution_pointwise
+        if other is None:
+            return call(x, *geometry, "relu" if self.rectify else "none", [], "")  # type: ignore[no-any-return]
+        if other.shape == self._output_shape(x):
+            unary = "relu" if self.rectify else None
+            return call.binary(x, other, *geometry, "add", 1.0, unary, [], "")  # type: ignore[no-any-return]
+        total = call(x, *geometry, "none", [], "") + other  # a shortcut that is broadcast
+        return functional.relu(total) if self.rectify else total
+
+    def _output_shape(self, x: Tensor) -> tuple[int, ...]:
+        sides = (
+            (x.shape[2 + axis] + 2 * self.padding[axis] - self.dilation[axis] * (self.weight.shape[2 + axis] - 1) - 1)
+            // self.stride[axis]
+            + 1
+            for axis in (0, 1)
+        )
+        return (x.shape[0], self.weight.shape[0], *sides)
+
+
+def can_fuse_activations(device: torch.device) -> bool:
+    """Whether the oneDNN calls of :class:`FusedConvolution` are there."""
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return device.type == "cpu" and x86 and torch._C._has_mkldnn
+
+
+def optimise(net: nn.Module, *, fuse_activations: bool) -> nn.Module:
+    """A network of the same outputs, for inference only; ``net`` must be in evaluation mode and is used up.
+
+    Args:
+        net: takes tensors in channels_last memory where activations are fused.
+        fuse_activations: also replaces convolutions by :class:`FusedConvolution`.
+    """
+    if next(net.children(), None) is None:
+        return net
+    try:
+        graph = fx.GraphModule(net, _Tracer().trace(net), type(net).__name__)
+    except Exception:  # whatever its forward raises on proxies: control flow, assertions, types
+        for name, child in list(net.named_children()):
+            net.add_module(name, optimise(child, fuse_activations=fuse_activations))
+        return net
+    for name, value in vars(net).items():  # tracing keeps modules and tensors alone
+        if not name.startswith("_") and name not in vars(graph):
+            setattr(graph, name, value)
+    _fold_batch_norm(graph)
+    if fuse_activations:
+        _fuse_activations(graph)
+    graph.delete_all_unused_submodules()
+    graph.recompile()
+    return graph
+
+
+class _Tracer(fx.Tracer):
+    """Also follows loops over the parts of a split whose sizes are written out."""
+
+    def iter(self, obj: fx.Proxy) -> Iterator[fx.Proxy]:
+        node = obj.node
+        if node.target in ("split", torch.split) and len(node.args) > 1 and isinstance(node.args[1], list | tuple):
+            return iter([obj[index] for index in range(len(node.args[1]))])
+        return super().iter(obj)
+
+
+def _fold_batch_norm(graph: fx.GraphModule) -> None:
+    modules = dict(graph.named_modules())
+    uses = Counter(node.target for node in graph.graph.nodes if node.op == "call_module")
+    for node in list(graph.graph.nodes):
+        before = node.args[0] if _is_module(node, modules, nn.BatchNorm2d) else None
+        if not isinstance(before, fx.Node) or not _is_module(before, modules, nn.Conv2d):
+            continue
+        if len(before.users) > 1 or uses[before.target] > 1 or uses[node.target] > 1:
+            continue
+        norm = modules[node.target]
+        if norm.running_mean is None:
+            continue
+        folded = fuse_conv_bn_eval(modules[str(before.target)], norm)
+        graph.set_submodule(str(before.target), folded)
+        modules[str(before.target)] = folded
+        node.replace_all_uses_with(before)
+        graph.graph.erase_node(node)
+
+
+def _fuse_activations(graph: fx.GraphModule) -> None:
+    modules = dict(graph.named_modules())
+    for node in list(graph.graph.nodes):
+        if _is_module(node, modules, nn.Identity):
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+    for node in list(graph.graph.nodes):
+        if not _is_module(node, modules, nn.Conv2d) or not _is_plain(modules[node.target]):
+            continue
+        last, inputs = node, [node.args[0]]
+        addition = _only_user(last)
+        if addition is not None and _adds_to(addition, node):
+            last = addition
+            inputs += [arg for arg in addition.args if arg is not node]
+        rectifier = _only_user(last)
+        rectify = rectifier is not None and _rectifies(rectifier, modules)
+        if rectifier is not None and rectify:
+            last = rectifier
+        name = f"fused_{node.name}"
+        modules[name] = FusedConvolution(modules[node.target], rectify)
+        graph.add_submodule(name, modules[name])
+        with graph.graph.inserting_before(last):
+            fused = graph.graph.call_module(name, tuple(inputs))
+        last.replace_all_uses_with(fused)
+        graph.graph.eliminate_dead_code()
+
+
+def _is_plain(convolution: nn.Conv2d) -> bool:
+    return convolution.padding_mode == "zeros" and not isinstance(convolution.padding, str)
+
+
+def _is_module(node: object, modules: Mapping[str, nn.Module], kind: type[nn.Module]) -> bool:
+    return isinstance(node, fx.Node) and node.op == "call_module" and isinstance(modules[str(node.target)], kind)
+
+
+def _only_user(node: fx.Node) -> fx.Node | None:
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def _adds_to(node: fx.Node, convolution: fx.Node) -> bool:
+    """Whether ``node`` is the sum of the convolution and another tensor, and changes no other tensor in place."""
+    if node.op != "call_function" or node.target not in ADDITIONS or node.kwargs or len(node.args) != 2:
+        return False
+    first, second = node.args
+    if not (isinstance(first, fx.Node) and isinstance(second, fx.Node)) or first is second:
+        return False
+    return node.target is not operator.iadd or first is convolution
+
+
+def _rectifies(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    if _is_module(node, modules, nn.ReLU):
+        return True
+    named = node.op == "call_method" and node.target in ("relu", "relu_")
+    return named or (node.op == "call_function" and node.target in RECTIFIERS)

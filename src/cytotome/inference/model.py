@@ -1,0 +1,344 @@
+"""The model object that a user holds: images in, instances out."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import groupby
+from typing import Any, TypeAlias, TypeVar, overload
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from cytotome.contract import DecodeParameters, Family
+from cytotome.data.normalise import normalise
+from cytotome.errors import ConfigError, CytotomeError, ModelError
+from cytotome.families import get_family
+from cytotome.inference.device import choose_device, choose_precision
+from cytotome.inference.fusion import can_fuse_activations, optimise
+from cytotome.inference.predict import Canvas, instances_to_image_size, to_canvas, to_image_size
+from cytotome.inference.stream import batches, map_in_order
+from cytotome.inference.tiling import TILE, with_tiles
+from cytotome.inference.tta import Predictor, with_symmetries
+from cytotome.io.images import read_image
+from cytotome.models.file import ModelFile, read_model
+from cytotome.models.registry import find_model
+from cytotome.types import IMAGE_DTYPES, AnyArray, DenseMaps, Image, Instances
+
+ImageLike: TypeAlias = "Image | AnyArray | str | os.PathLike[str]"
+Result = TypeVar("Result")
+
+STRIDE = 32
+"""Sides of the network's input are multiples of it where the network names no ``stride`` of its own."""
+GPU_BATCH = 8
+MOST_LANES = 4
+
+
+class Model:
+    """A network with all that makes instances of its outputs. Its methods may be called from several threads.
+
+    Attributes:
+        file: the model as it was read: family, config, parameters, normalisation, card.
+        family: the method.
+        device, precision: where and in which type the network computes.
+    """
+
+    def __init__(self, file: ModelFile, family: Family, net: nn.Module, device: torch.device, precision: torch.dtype):
+        """Takes built parts; :func:`load_model` and :func:`build_model` build them."""
+        self.file = file
+        self.family = family
+        self.device = device
+        self.precision = precision
+        self._stride = int(getattr(net, "stride", STRIDE))
+        fuse = can_fuse_activations(device)
+        net = optimise(net.eval().requires_grad_(False), fuse_activations=fuse)
+        self._net = net.to(device, precision).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._specs = family.outputs(file.config)
+        # One batch at a time on an accelerator, so that its memory is bounded; threads of a CPU go side by side.
+        self._turn = nullcontext() if device.type == "cpu" else threading.Lock()
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the model's content, empty for one that was never saved."""
+        return self.file.digest
+
+    @property
+    def parameters(self) -> DecodeParameters:
+        """The calibrated parameters of the decoder."""
+        return self.file.parameters
+
+    @overload
+    def segment(self, images: ImageLike, *, tta: bool = ..., tile: int = ..., **parameters: Any) -> Instances: ...
+    @overload
+    def segment(
+        self, images: Sequence[ImageLike], *, tta: bool = ..., tile: int = ..., **parameters: Any
+    ) -> list[Instances]: ...
+    def segment(
+        self, images: ImageLike | Sequence[ImageLike], *, tta: bool = False, tile: int = TILE, **parameters: Any
+    ) -> Instances | list[Instances]:
+        """The cells of an image, or of each of a list or tuple of images.
+
+        Args:
+            images: an :class:`Image`, a ``(H, W)`` or ``(H, W, C)`` array or the path of a file; or several.
+            tta: average over the eight symmetries of the square; eight times as slow.
+            tile: images with a longer side, in pixels of the network's input, are predicted in tiles.
+            **parameters: override the calibrated parameters of the decoder.
+
+        Raises:
+            ImageError: where an image cannot be used.
+            ConfigError: where a parameter is unknown or out of range; all faults are named.
+        """
+        if isinstance(images, list | tuple):
+            return list(self.segment_many(images, tta=tta, tile=tile, **parameters))
+        chosen = self.override(**parameters)
+        return self._segment([self._canvas(to_image(images))], chosen, tta, tile)[0]  # type: ignore[arg-type]
+
+    def segment_many(
+        self, images: Iterable[ImageLike], *, tta: bool = False, tile: int = TILE, **parameters: Any
+    ) -> Iterator[Instances]:
+        """The cells of each image of a stream, in order; options as in :meth:`segment`.
+
+        Images are taken a few ahead, so memory does not grow with their number.
+
+        Raises:
+            CytotomeError: at the turn of an image that cannot be used; the stream ends there.
+        """
+        for outcome in self.process_many(images, lambda _, cells: cells, tta=tta, tile=tile, **parameters):
+            if isinstance(outcome, CytotomeError):
+                raise outcome
+            yield outcome
+
+    def process_many(
+        self,
+        images: Iterable[ImageLike],
+        then: Callable[[Image, Instances], Result],
+        *,
+        tta: bool = False,
+        tile: int = TILE,
+        workers: int | None = None,
+        **parameters: Any,
+    ) -> Iterator[Result | CytotomeError]:
+        """``then(image, cells)`` of each image of a stream, in order; an image's error stands in its place.
+
+        Reading, network, decoding and ``then`` of an image run in one of several threads, so that they overlap with
+        those of other images. On a CPU each thread has its share of the processors: whole images side by side leave
+        none of them waiting, as two threads on one convolution do beside a decoder.
+
+        Args:
+            images: paths are read in the threads.
+            then: for instance writes files; called from several threads.
+            tta, tile, **parameters: as in :meth:`segment`.
+            workers: number of threads.
+        """
+        chosen = self.override(**parameters)
+        on_cpu = self.device.type == "cpu"
+        threads = torch.get_num_threads()
+        if workers is None:
+            workers = min(MOST_LANES, threads) if on_cpu else min(2 * MOST_LANES, os.cpu_count() or 1)
+        share = max(1, threads // workers) if on_cpu else 1
+
+        def process(batch: Sequence[ImageLike]) -> list[Result | CytotomeError]:
+            return self._process_batch(batch, then, chosen, tta, tile)
+
+        try:
+            for results in map_in_order(
+                process,
+                batches(images, 1 if on_cpu else GPU_BATCH),
+                workers=workers,
+                prepare_worker=lambda: torch.set_num_threads(share),
+            ):
+                yield from results
+        finally:
+            torch.set_num_threads(threads)
+
+    def predict_maps(self, image: ImageLike, *, tta: bool = False, tile: int = TILE) -> DenseMaps:
+        """The network's maps ``(C, H, W)`` float32 of the image's own size, to be decoded by :meth:`decode`.
+
+        Raises:
+            ConfigError: where the family predicts instances without maps.
+        """
+        if not self._specs:
+            raise ConfigError(f"the family {self.family.name} predicts instances without maps; use segment")
+        return self._maps([self._canvas(to_image(image))], tta, tile)[0]
+
+    def decode(self, maps: DenseMaps, **parameters: Any) -> Instances:
+        """Instances of maps, without the network; ``parameters`` override the calibrated ones."""
+        return self.family.decode(maps, self.override(**parameters), self.file.config.class_names)
+
+    def override(self, **parameters: Any) -> DecodeParameters:
+        """The calibrated parameters with some replaced; these also come before overrides by cell type.
+
+        Raises:
+            ConfigError: where one is unknown or out of range; all faults are named.
+        """
+        if not parameters:
+            return self.parameters
+        content = self.parameters.model_dump()
+        by_class = {
+            name: {key: value for key, value in values.items() if key not in parameters}
+            for name, values in content["by_class"].items()
+        }
+        try:
+            return type(self.parameters).model_validate({**content, "by_class": by_class, **parameters})
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            names = ", ".join(type(self.parameters).model_fields)
+            raise ConfigError(f"decode parameters: {faults}; there are {names}") from None
+
+    def _process_batch(
+        self,
+        sources: Sequence[ImageLike],
+        then: Callable[[Image, Instances], Result],
+        parameters: DecodeParameters,
+        tta: bool,
+        tile: int,
+    ) -> list[Result | CytotomeError]:
+        """Results in the order of the sources; neighbours of one size share a batch of the network."""
+        results: list[Result | CytotomeError] = []
+        prepared = (self._prepare(source) for source in sources)
+        for _, group in groupby(prepared, key=_geometry):
+            images, canvases = [], []
+            for item in group:
+                if isinstance(item, CytotomeError):
+                    results.append(item)
+                else:
+                    images.append(item[0])
+                    canvases.append(item[1])
+            if canvases:
+                results += map(_caught(then), images, self._segment(canvases, parameters, tta, tile))
+        return results
+
+    def _prepare(self, source: ImageLike) -> tuple[Image, Canvas] | CytotomeError:
+        try:
+            image = to_image(source)
+            return image, self._canvas(image)
+        except CytotomeError as error:
+            return error
+
+    def _segment(
+        self, canvases: Sequence[Canvas], parameters: DecodeParameters, tta: bool, tile: int
+    ) -> list[Instances]:
+        """Instances of images of one geometry."""
+        if not self._specs:
+            return self._predicted_instances(canvases, parameters, tta)
+        class_names = self.file.config.class_names
+        return [self.family.decode(maps, parameters, class_names) for maps in self._maps(canvases, tta, tile)]
+
+    def _canvas(self, image: Image) -> Canvas:
+        planes = normalise(image, self.file.normalisation, self.file.config.channels)
+        return to_canvas(planes, self.family.scale(self._net, planes, self.file.config), self._stride)
+
+    def _maps(self, canvases: Sequence[Canvas], tta: bool, tile: int) -> list[dict[str, Any]]:
+        """Dense maps of each of some canvases of one size."""
+        predict: Predictor = self._run
+        if tta:
+            predict = with_symmetries(predict, self._specs)
+        predict = with_tiles(predict, self._specs, tile=tile, stride=self._stride)
+        with self._turn, torch.inference_mode():
+            maps = to_image_size(predict(self._input(canvases)), canvases[0])
+            maps = {name: values.cpu() for name, values in maps.items()}
+        return [{name: values[index].numpy() for name, values in maps.items()} for index in range(len(canvases))]
+
+    def _predicted_instances(
+        self, canvases: Sequence[Canvas], parameters: DecodeParameters, tta: bool
+    ) -> list[Instances]:
+        if tta:
+            raise ConfigError(f"tta: the family {self.family.name} predicts instances, not maps; segment without tta")
+        with self._turn, torch.inference_mode():
+            found: list[Instances] = self.family.predict(self._net, self._input(canvases))
+        sized = [instances_to_image_size(cells, canvas) for cells, canvas in zip(found, canvases, strict=True)]
+        least, area = parameters.min_score, parameters.min_area
+        return [cells.select((cells.scores >= least) & (cells.areas >= area)) for cells in sized]
+
+    def _run(self, images: Tensor) -> Mapping[str, Tensor]:
+        maps: Mapping[str, Tensor] = self.family.predict(
+            self._net, images.contiguous(memory_format=torch.channels_last)
+        )
+        return maps
+
+    def _input(self, canvases: Sequence[Canvas]) -> Tensor:
+        stacked = canvases[0].pixels[None] if len(canvases) == 1 else np.stack([canvas.pixels for canvas in canvases])
+        return torch.from_numpy(stacked).to(self.device, self.precision)
+
+
+def load_model(name_or_path: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Model:
+    """A model by the name of a bundled one (``"neurons"``) or by the path of its file.
+
+    Args:
+        name_or_path: name or path.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        precision: ``auto`` (bfloat16 where the device computes in it), ``float32`` or ``bfloat16``.
+
+    Raises:
+        ModelError: where there is no such model, or its file is damaged, foreign or of a newer format.
+        ConfigError: where the device or precision is not there.
+    """
+    return build_model(read_model(find_model(name_or_path)), device=device, precision=precision)
+
+
+def build_model(
+    file: ModelFile, *, family: Family | None = None, device: str = "auto", precision: str = "auto"
+) -> Model:
+    """A model from the content of its file; options as in :func:`load_model`.
+
+    Args:
+        file: weights and all that belongs to them; they are copied.
+        family: the method, where it is not one of :func:`cytotome.families.family_names`.
+
+    Raises:
+        ModelError: where the weights do not fit the network.
+    """
+    chosen_device = choose_device(device)
+    chosen_precision = choose_precision(precision, chosen_device)
+    family = family or get_family(file.family)
+    config = file.config
+    if "pretrained" in type(config).model_fields:  # the file's weights replace those that would be loaded
+        config = config.model_copy(update={"pretrained": False})
+    with torch.random.fork_rng(devices=[]):  # random weights that are overwritten cost the caller no seed
+        net = family.build(config)
+    try:
+        net.load_state_dict(dict(file.weights))
+    except RuntimeError as error:
+        fault = " ".join(str(error).split())[:200]
+        raise ModelError(f"the weights do not fit the {family.name} network ({fault}); train it again") from None
+    return Model(file, family, net, chosen_device, chosen_precision)
+
+
+def to_image(source: ImageLike) -> Image:
+    """The image of a path or an array; other integer and float types than those of :class:`Image` become float32.
+
+    Raises:
+        ImageError: where it cannot be used.
+    """
+    if isinstance(source, Image):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return read_image(source)
+    pixels = np.asarray(source)
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8)
+    elif pixels.dtype.kind in "iuf" and pixels.dtype not in IMAGE_DTYPES:
+        pixels = pixels.astype(np.float32)
+    return Image(pixels)
+
+
+def _geometry(prepared: tuple[Image, Canvas] | CytotomeError) -> object:
+    """What images must share to go through the network together; None for an error."""
+    if isinstance(prepared, CytotomeError):
+        return None
+    canvas = prepared[1]
+    return canvas.pixels.shape, canvas.content, canvas.size
+
+
+def _caught(then: Callable[[Image, Instances], Result]) -> Callable[[Image, Instances], Result | CytotomeError]:
+    def call(image: Image, cells: Instances) -> Result | CytotomeError:
+        try:
+            return then(image, cells)
+        except CytotomeError as error:
+            return error
+
+    return call

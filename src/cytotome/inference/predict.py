@@ -1,0 +1,85 @@
+"""From images to the network's input, and from its outputs to maps and instances of the images' own size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from cytotome.ops.labels import from_layers, to_layers
+from cytotome.types import FloatArray, Instances
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Canvas:
+    """An image as the network sees it, in the upper left corner of a canvas.
+
+    Attributes:
+        pixels: ``(C, height, width)`` float32, sides multiples of the network's stride.
+        content: height and width that the image takes there.
+        size: height and width of the image itself.
+    """
+
+    pixels: FloatArray
+    content: tuple[int, int]
+    size: tuple[int, int]
+
+
+def to_canvas(planes: FloatArray, scale: float, stride: int) -> Canvas:
+    """Resizes ``(C, H, W)`` float32 planes linearly and pads them by reflection at the bottom and right.
+
+    Args:
+        planes: normalised image.
+        scale: resize factor.
+        stride: the sides become multiples of it.
+    """
+    size = (planes.shape[1], planes.shape[2])
+    height, width = (max(1, round(side * scale)) for side in size)
+    down, right = -height % stride, -width % stride
+    if (height, width) == size and not down and not right:
+        return Canvas(planes, size, size)
+    pixels = np.empty((len(planes), height + down, width + right), np.float32)
+    for plane, target in zip(planes, pixels, strict=True):
+        resized = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+        cv2.copyMakeBorder(resized, 0, down, 0, right, cv2.BORDER_REFLECT_101, dst=target)
+    return Canvas(pixels, (height, width), size)
+
+
+def to_image_size(maps: Mapping[str, Tensor], canvas: Canvas) -> dict[str, Tensor]:
+    """Maps of a canvas, resized once and linearly, whatever their resolution, to the image.
+
+    Args:
+        maps: ``(B, C, h, w)`` tensors, each covering the whole canvas.
+        canvas: the canvas, or any of the batch; their geometry must be the same.
+
+    Returns:
+        ``(B, C, H, W)`` float32 tensors of the image's size.
+    """
+    resized = {}
+    for name, values in maps.items():
+        values = values.to(torch.float32, memory_format=torch.contiguous_format)
+        # Output pixels per map pixel, by which the operator places its samples; the padding is not sampled.
+        factors = [
+            canvas.size[axis] * canvas.pixels.shape[1 + axis] / (canvas.content[axis] * values.shape[2 + axis])
+            for axis in (0, 1)
+        ]
+        if factors == [1.0, 1.0]:
+            resized[name] = values[:, :, : canvas.size[0], : canvas.size[1]].contiguous()
+        else:
+            resized[name] = torch.ops.aten.upsample_bilinear2d(values, list(canvas.size), False, *factors)
+    return resized
+
+
+def instances_to_image_size(instances: Instances, canvas: Canvas) -> Instances:
+    """Instances of a canvas, for networks that predict them, cropped and resized to the image by nearest pixels."""
+    height, width = canvas.content
+    layers = to_layers(instances)[:, :height, :width]
+    if canvas.content != canvas.size:
+        rows = ((np.arange(canvas.size[0]) + 0.5) * height / canvas.size[0]).astype(np.int64)
+        columns = ((np.arange(canvas.size[1]) + 0.5) * width / canvas.size[1]).astype(np.int64)
+        layers = layers[:, rows[:, None], columns]
+    return replace(from_layers(layers, instances), shape=canvas.size)

@@ -1,0 +1,48 @@
+"""What a model is and where it comes from, told to people."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Card(BaseModel):
+    """The origin and the merits of one model. Fields that a later version adds are passed over.
+
+    Attributes:
+        name: as in ``load_model(name)`` for a bundled model.
+        summary: one line: which cells, which microscopy.
+        data: the datasets it was trained on.
+        licence: of the weights, with that of the data where it binds.
+        folds: training and validation folds, in words.
+        scores: named figures, such as ``"challenge mAP, fold 0"``.
+        command: the command that trains it again.
+        date: when it was trained, ISO 8601.
+        versions: of the libraries that trained it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str = ""
+    summary: str = ""
+    data: tuple[str, ...] = ()
+    licence: str = ""
+    folds: str = ""
+    scores: dict[str, float] = {}
+    command: str = ""
+    date: str = ""
+    versions: dict[str, str] = {}
+
+    def text(self) -> str:
+        """The filled fields, one to a line, with their names before them."""
+        rows = {
+            "name": self.name,
+            "summary": self.summary,
+            "data": ", ".join(self.data),
+            "licence": self.licence,
+            "folds": self.folds,
+            "scores": ", ".join(f"{name} {score:.4g}" for name, score in self.scores.items()),
+            "command": self.command,
+            "date": self.date,
+            "versions": ", ".join(f"{name} {version}" for name, version in self.versions.items()),
+        }
+        return "\n".join(f"{name:<10}{value}" for name, value in rows.items() if value)

@@ -1,0 +1,143 @@
+"""One file a model: weights, config, decode parameters, normalisation and card; written whole, never unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from cytotome.contract import DecodeParameters, Family, FamilyConfig
+from cytotome.data.normalise import Normalisation
+from cytotome.errors import ConfigError, ModelError
+from cytotome.families import get_family
+from cytotome.io.files import atomic_path
+from cytotome.models.card import Card
+from cytotome.models.header import FORMAT, KEY, parse_header, read_content
+
+Content = TypeVar("Content", bound=BaseModel)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """A model as it lies in its file.
+
+    Attributes:
+        family: name of the method.
+        config: of the family.
+        parameters: calibrated parameters of the decoder.
+        normalisation: under which the network was trained.
+        weights: the network's state dict.
+        card: origin and merits.
+        digest: SHA-256 of the content as it was read, empty before it is saved.
+    """
+
+    family: str
+    config: FamilyConfig
+    parameters: DecodeParameters
+    normalisation: Normalisation
+    weights: Mapping[str, Tensor]
+    card: Card = field(default_factory=Card)
+    digest: str = ""
+
+
+def save_model(path: str | os.PathLike[str], model: ModelFile, *, half: bool = False) -> str:
+    """Writes a model file; it appears under its name only when it is whole.
+
+    Args:
+        path: usually ends in ``.safetensors``.
+        model: what is written.
+        half: weights of two axes or more are rounded to float16 where that is within its range; biases and the
+            statistics of normalisation layers keep 32 bits.
+
+    Returns:
+        The model's hash.
+
+    Raises:
+        ModelError: where a weight is not finite.
+    """
+    weights = {name: _stored(name, weight, half) for name, weight in sorted(model.weights.items())}
+    content = {
+        "format": FORMAT,
+        "family": model.family,
+        "config": model.config.model_dump(mode="json"),
+        "parameters": model.parameters.model_dump(mode="json"),
+        "normalisation": model.normalisation.model_dump(mode="json"),
+        "card": model.card.model_dump(mode="json"),
+    }
+    digest = content_digest(content, weights)
+    description = json.dumps({**content, "digest": digest}, sort_keys=True)
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(weights, temporary, metadata={KEY: description})
+    return digest
+
+
+def read_model(path: str | os.PathLike[str], *, family: Family | None = None) -> ModelFile:
+    """Reads a model file; nothing in it is executed.
+
+    Args:
+        path: the file.
+        family: the method to read it by, where it is not one of :func:`cytotome.families.family_names`.
+
+    Raises:
+        ModelError: where the file is missing, damaged, of another kind or of a newer format, or where its family is
+            not installed.
+    """
+    content = read_content(path)
+    header = parse_header(path, content)
+    try:
+        weights = safetensors.torch.load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: the weights are damaged ({error}); copy or download it again") from None
+    content.pop("digest")
+    if content_digest(content, weights) != header.digest:
+        raise ModelError(f"{path}: the content does not match its hash; copy or download it again")
+    try:
+        family = family or get_family(header.family)
+    except ConfigError as error:
+        raise ModelError(f"{path}: {error}") from None
+    return ModelFile(
+        family=header.family,
+        config=_validated(path, family.config, header.config),
+        parameters=_validated(path, family.parameters, header.parameters),
+        normalisation=header.normalisation,
+        weights=weights,
+        card=header.card,
+        digest=header.digest,
+    )
+
+
+def content_digest(content: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
+    """SHA-256, as 64 hexadecimal digits, of a model's description and weights, whatever their order."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for name, weight in sorted(weights.items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _stored(name: str, weight: Tensor, half: bool) -> Tensor:
+    weight = weight.detach().to("cpu", copy=True).contiguous()
+    if not weight.is_floating_point():
+        return weight
+    if not torch.isfinite(weight).all():
+        raise ModelError(f"the weight {name} is not finite; the training failed, train again")
+    if half and weight.ndim >= 2 and weight.abs().amax() <= torch.finfo(torch.float16).max:
+        return weight.half()
+    return weight
+
+
+def _validated(path: str | os.PathLike[str], kind: type[Content], content: Mapping[str, Any]) -> Content:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        faults = ", ".join(".".join(map(str, fault["loc"])) or fault["msg"] for fault in error.errors())
+        raise ModelError(f"{path}: {kind.__name__} does not take {faults}; upgrade cytotome") from None

@@ -1,0 +1,114 @@
+"""The head of a model file: all but the weights, read without torch.
+
+A model file is a safetensors file (https://github.com/huggingface/safetensors): eight bytes with the length of a JSON
+header, the header, the tensors. Its metadata holds one entry, ``cytotome``, which is JSON again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cytotome.data.normalise import Normalisation
+from cytotome.errors import ModelError
+from cytotome.models.card import Card
+
+FORMAT = 1
+KEY = "cytotome"
+MAX_HEADER = 100_000_000
+"""The limit of safetensors itself; a longer header is no header."""
+
+
+class Header(BaseModel):
+    """What a model file holds beside its weights.
+
+    Attributes:
+        format: version of the layout; a reader takes its own and those before.
+        family: name of the method.
+        config: of the family, as its config type dumps it.
+        parameters: of the decoder, likewise.
+        normalisation: grey levels to network input.
+        card: origin and merits.
+        digest: SHA-256 of the other fields and the weights, the model's hash.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: int
+    family: str
+    config: dict[str, Any]
+    parameters: dict[str, Any]
+    normalisation: Normalisation
+    card: Card
+    digest: str
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """The head of a model file.
+
+    Raises:
+        ModelError: where the file is missing, damaged, of another kind or of a newer format.
+    """
+    return parse_header(path, read_content(path))
+
+
+def read_content(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a model file holds beside its weights, as JSON, of a format that this version reads.
+
+    Raises:
+        ModelError: as :func:`read_header`.
+    """
+    try:
+        content = json.loads(_read_metadata(path))
+    except ValueError as error:
+        raise ModelError(f"{path}: the model's description is damaged ({error}); copy or download it again") from None
+    version = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(version, int):
+        raise ModelError(f"{path}: the model's description is damaged (no format); copy or download it again")
+    if version > FORMAT:
+        raise ModelError(f"{path}: written in model format {version}, this cytotome reads up to {FORMAT}; upgrade it")
+    assert isinstance(content, dict)
+    return content
+
+
+def parse_header(path: str | os.PathLike[str], content: dict[str, Any]) -> Header:
+    """The checked head of ``content``; ``path`` is for the message.
+
+    Raises:
+        ModelError: where fields are missing or of the wrong type.
+    """
+    try:
+        return Header.model_validate(content)
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
+        raise ModelError(f"{path}: the model's description lacks or garbles {fields}; copy it again") from None
+
+
+def _read_metadata(path: str | os.PathLike[str]) -> str:
+    """The entry ``cytotome`` of a safetensors file's metadata, after checks of the file's length."""
+    try:
+        with open(path, "rb") as handle:
+            size = os.fstat(handle.fileno()).st_size
+            head = handle.read(8)
+            length = struct.unpack("<Q", head)[0] if len(head) == 8 else MAX_HEADER + 1
+            first = handle.read(1)
+            if length > MAX_HEADER or first != b"{":
+                raise ModelError(f"{path}: not a safetensors file; choose a model that cytotome saved")
+            text = first + handle.read(length - 1)
+    except OSError as error:
+        raise ModelError(f"{path}: the model file cannot be read ({error.strerror}); check the path") from None
+    try:
+        header = json.loads(text)
+        end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        raise ModelError(f"{path}: the model file is damaged; copy or download it again") from None
+    if len(text) < length or size != 8 + length + end:
+        raise ModelError(f"{path}: the model file is cut short or damaged; copy or download it again")
+    metadata = header.get("__metadata__", {}).get(KEY)
+    if not isinstance(metadata, str):
+        raise ModelError(f"{path}: a safetensors file, but no cytotome model; choose a model that cytotome saved")
+    return metadata

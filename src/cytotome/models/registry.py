@@ -1,0 +1,48 @@
+"""Models by name: those that come with the package, and any file. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cytotome.errors import ModelError
+from cytotome.models.header import Header, read_header
+
+SUFFIX = ".safetensors"
+BUNDLED = Path(__file__).parent / "bundled"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model that can be loaded: its name, its file and the head of the file."""
+
+    name: str
+    path: Path
+    header: Header
+
+
+def bundled_models(folder: Path = BUNDLED) -> dict[str, Path]:
+    """Name to file of the models that come with the package, in alphabetical order."""
+    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}")) if not path.name.startswith(".")}
+
+
+def list_models(folder: Path = BUNDLED) -> tuple[ModelEntry, ...]:
+    """The models of a folder with their heads, by default those that come with the package."""
+    return tuple(ModelEntry(name, path, read_header(path)) for name, path in bundled_models(folder).items())
+
+
+def find_model(name_or_path: str | os.PathLike[str], folder: Path = BUNDLED) -> Path:
+    """The file of a bundled model's name or of a path.
+
+    Raises:
+        ModelError: where there is neither; the message lists the names.
+    """
+    bundled = bundled_models(folder)
+    if isinstance(name_or_path, str) and name_or_path in bundled:
+        return bundled[name_or_path]
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    names = ", ".join(bundled) or "none is bundled"
+    raise ModelError(f"{name_or_path}: no such model file, nor a bundled model ({names}); check the name or the path")

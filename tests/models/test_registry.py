@@ -1,0 +1,69 @@
+"""Models are found by name or path, without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from cytotome.data.normalise import Normalisation
+from cytotome.errors import ModelError
+from cytotome.families.flow.config import FlowConfig, FlowParameters
+from cytotome.models.card import Card
+from cytotome.models.file import ModelFile, read_model, save_model
+from cytotome.models.registry import bundled_models, find_model, list_models
+
+MOST_BYTES = 15_000_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("zebra", "ant"):
+        model = ModelFile(
+            "flow", FlowConfig(), FlowParameters(), Normalisation(), {"w": torch.ones(1)}, Card(name=name)
+        )
+        save_model(tmp_path / f"{name}.safetensors", model)
+    (tmp_path / ".0123456789ab.part.half.safetensors").write_bytes(b"unfinished")
+    (tmp_path / "readme.txt").write_text("no model")
+    return tmp_path
+
+
+def test_models_of_a_folder_by_name(folder: Path) -> None:
+    assert bundled_models(folder) == {name: folder / f"{name}.safetensors" for name in ("ant", "zebra")}
+    assert [(entry.name, entry.header.card.name, entry.header.family) for entry in list_models(folder)] == [
+        ("ant", "ant", "flow"),
+        ("zebra", "zebra", "flow"),
+    ]
+
+
+def test_a_name_or_any_path_is_found(folder: Path) -> None:
+    assert find_model("ant", folder) == folder / "ant.safetensors"
+    assert find_model(str(folder / "readme.txt"), folder) == folder / "readme.txt"
+    assert find_model(folder / "zebra.safetensors") == folder / "zebra.safetensors"
+
+
+def test_an_unknown_name_lists_the_known_ones(folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"bee: no such model file, nor a bundled model \(ant, zebra\)"):
+        find_model("bee", folder)
+    with pytest.raises(ModelError, match="none is bundled"):
+        find_model("bee", folder / "nowhere")
+
+
+def test_listing_imports_no_torch() -> None:
+    code = "import sys, cytotome.models.registry, cytotome.models.card as c; c.Card().text(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", sorted(bundled_models()))
+def test_bundled_models_are_small_and_whole(name: str) -> None:
+    path = bundled_models()[name]
+    assert path.stat().st_size <= MOST_BYTES
+    model = read_model(path)
+    assert model.card.name == name
+    assert model.card.data
+    assert model.card.licence
+    assert {weight.dtype for weight in model.weights.values() if weight.ndim >= 2} == {torch.float16}
