@@ -56,7 +56,7 @@ class Model:
         self._stride = int(getattr(net, "stride", STRIDE))
         fuse = can_fuse_activations(device)
         net = optimise(net.eval().requires_grad_(False), fuse_activations=fuse)
-        self._net = net.to(device, precision).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._net = net.to(device, precision).to(memory_format=torch.channels_last)
         self._specs = family.outputs(file.config)
         # One batch at a time on an accelerator, so that its memory is bounded; threads of a CPU go side by side.
         self._turn = nullcontext() if device.type == "cpu" else threading.Lock()

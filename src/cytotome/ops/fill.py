@@ -22,7 +22,7 @@ def fill_holes(labels: IntArray, count: int) -> None:
         _fill_enclosed(labels, label_boxes(labels, count))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _fill_enclosed(labels, boxes):  # type: ignore[no-untyped-def]
     height, width = labels.shape
     seen = np.zeros((height, width), np.int32)

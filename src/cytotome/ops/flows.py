@@ -40,7 +40,7 @@ def flow_field(labels: IntArray, *, sweeps: int = SWEEPS) -> FloatArray:
     return field
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def label_boxes(labels, count):  # type: ignore[no-untyped-def]
     """``(count + 1, 4)`` int32 half-open boxes ``y0, x0, y1, x1`` of labels 1 to ``count``; empty ones have y1 = 0."""
     boxes = np.zeros((count + 1, 4), np.int32)
@@ -58,7 +58,7 @@ def label_boxes(labels, count):  # type: ignore[no-untyped-def]
     return boxes
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, fastmath=True)
 def _centre(labels, depth, label, y0, x0, y1, x1):  # type: ignore[no-untyped-def]
     """The thick pixel nearest to the centroid weighted by squared depth; and the greatest depth."""
     weight, cy, cx, deepest = 0.0, 0.0, 0.0, 0.0
@@ -81,7 +81,7 @@ def _centre(labels, depth, label, y0, x0, y1, x1):  # type: ignore[no-untyped-de
     return by, bx, deepest
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, fastmath=True)
 def _fill_flow_field(labels, depth, boxes, sweeps, field):  # type: ignore[no-untyped-def]
     for label in range(1, len(boxes)):
         y0, x0, y1, x1 = boxes[label]
@@ -115,7 +115,7 @@ def _fill_flow_field(labels, depth, boxes, sweeps, field):  # type: ignore[no-un
                         field[1, y + y0 - 1, x + x0 - 1] = dx / norm
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, fastmath=True)
 def _neighbours(values, y, x):  # type: ignore[no-untyped-def]
     """Sum of the eight neighbours, those across a corner counted half."""
     straight = values[y - 1, x] + values[y + 1, x] + values[y, x - 1] + values[y, x + 1]
@@ -123,7 +123,7 @@ def _neighbours(values, y, x):  # type: ignore[no-untyped-def]
     return straight + 0.5 * across
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, fastmath=True)
 def _solve(inside, sy, sx, reach, sweeps):  # type: ignore[no-untyped-def]
     """Gauss-Seidel on ``(4 + 1 / reach^2) u = sum of the four neighbours``, u = 1 at the source, 0 outside.
 
@@ -184,7 +184,7 @@ def _solve(inside, sy, sx, reach, sweeps):  # type: ignore[no-untyped-def]
     return potential
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, fastmath=True)
 def _slide(flow, mask, y, x):  # type: ignore[no-untyped-def]
     """The neighbour in the mask that lies best along the flow of pixel y, x; -1, -1 where none lies ahead."""
     best, by, bx = 0.1, -1, -1
@@ -199,7 +199,7 @@ def _slide(flow, mask, y, x):  # type: ignore[no-untyped-def]
     return by, bx
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, fastmath=True)
 def follow_flows(flow, mask, max_steps=MAX_STEPS):  # type: ignore[no-untyped-def]
     """Where each pixel ends when it follows the flow.
 
@@ -285,7 +285,7 @@ def follow_flows(flow, mask, max_steps=MAX_STEPS):  # type: ignore[no-untyped-de
     return ends
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def label_sinks(ends, radius, least):  # type: ignore[no-untyped-def]
     """Label map of the pixels that end together.
 

@@ -48,7 +48,7 @@ def paint_neurites(
     phase += layer
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _paint(layer, points, counts, widths, swell, heights):  # type: ignore[no-untyped-def]
     """Each way as a chain of capsules of Gaussian profile; the highest of a pixel stays."""
     rows, columns = layer.shape
@@ -71,7 +71,7 @@ def _paint(layer, points, counts, widths, swell, heights):  # type: ignore[no-un
                         layer[y, x] = value
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def paint_beads(phase, centres, radii, heights):  # type: ignore[no-untyped-def]
     """Lays balls of ``radii`` ``(K,)`` at ``centres`` ``(K, 2)`` of x, y, ``heights`` ``(K,)`` in the middle."""
     rows, columns = phase.shape
