@@ -1,14 +1,178 @@
-"""What a dataset holds, in numbers; follows."""
+"""What a dataset holds, in numbers: images, cells, sizes, overlaps, defects."""
 
 from __future__ import annotations
 
-from cytotome.types import Dataset
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cytotome.datasets.defects import Defects, find_defects
+from cytotome.ops.runs import intersections
+from cytotome.types import Dataset, Instances
+
+DEFECTS = tuple(field.name for field in fields(Defects))
 
 
+@dataclass(frozen=True, slots=True)
+class TypeSummary:
+    """The labelled images of one cell type.
+
+    Attributes:
+        cell_type: name, ``mixed`` where images have none.
+        images: number of labelled images.
+        cells: number of instances.
+        cells_per_image: least, median, most.
+        area: 5 %, 50 % and 95 % of the pixels of a mask.
+        covered: part of the pixels that some mask covers.
+        overlapping_cells: part of the cells that share a pixel with another.
+        shared_pixels: part of the covered pixels that lie in two masks or more.
+        defects: number of masks that look wrong, as :class:`~cytotome.datasets.defects.Defects` says.
+    """
+
+    cell_type: str
+    images: int
+    cells: int
+    cells_per_image: tuple[int, float, int]
+    area: tuple[float, float, float]
+    covered: float
+    overlapping_cells: float
+    shared_pixels: float
+    defects: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
-    """Not yet there."""
+    """A dataset in numbers.
+
+    Attributes:
+        name: of the dataset.
+        class_names: of its instances.
+        images: all images.
+        mask_quality: number of images by quality of their masks.
+        groups: number of groups that are never split.
+        folds: number of labelled images in each fold of the dataset's own, empty where it has none.
+        types: one entry a cell type.
+        empty: ids of labelled images without a cell.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    images: int
+    mask_quality: dict[str, int]
+    groups: int
+    folds: dict[int, int]
+    types: tuple[TypeSummary, ...]
+    empty: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """One labelled image."""
+
+    areas: npt.NDArray[np.int64]
+    overlapping: int
+    covered: int
+    shared: int
+    pixels: int
+    defects: dict[str, int]
 
 
 def summary(dataset: Dataset) -> Summary:
-    """Not yet there."""
-    raise NotImplementedError
+    """Reads every annotation of the dataset, and no pixel where the layout allows it."""
+    counts: dict[str, list[_Counts]] = {}
+    empty = []
+    for index, info in enumerate(dataset.infos):
+        instances = dataset.instances(index) if info.mask_quality != "none" else None
+        if instances is not None:
+            counts.setdefault(info.cell_type or "mixed", []).append(_count(instances))
+            if len(instances) == 0:
+                empty.append(info.id)
+    folds = Counter(info.fold for info in dataset.infos if info.fold is not None and info.mask_quality != "none")
+    return Summary(
+        name=dataset.name,
+        class_names=dataset.class_names,
+        images=len(dataset),
+        mask_quality=dict(Counter(str(info.mask_quality) for info in dataset.infos)),
+        groups=len({info.group or info.id for info in dataset.infos}),
+        folds=dict(sorted(folds.items())),
+        types=tuple(_of_type(name, images) for name, images in sorted(counts.items())),
+        empty=tuple(empty),
+    )
+
+
+def _count(instances: Instances) -> _Counts:
+    first, second, _ = intersections(instances, instances)
+    depth = np.zeros((instances.shape[0], instances.shape[1] + 1), np.int32)
+    rows, starts, stops = instances.runs.T
+    np.add.at(depth, (rows, starts), 1)
+    np.add.at(depth, (rows, stops), -1)
+    depth = np.cumsum(depth, axis=1)
+    found = find_defects(instances)
+    return _Counts(
+        areas=instances.areas,
+        overlapping=len(np.unique(first[first != second])),
+        covered=int(np.count_nonzero(depth)),
+        shared=int(np.count_nonzero(depth > 1)),
+        pixels=instances.shape[0] * instances.shape[1],
+        defects={name: int(np.count_nonzero(getattr(found, name))) for name in DEFECTS},
+    )
+
+
+def _of_type(name: str, images: Sequence[_Counts]) -> TypeSummary:
+    numbers = [len(image.areas) for image in images]
+    areas = np.concatenate([image.areas for image in images])
+    low, middle, high = np.percentile(areas, [5, 50, 95]) if len(areas) else (0.0, 0.0, 0.0)
+    covered = sum(image.covered for image in images)
+    return TypeSummary(
+        cell_type=name,
+        images=len(images),
+        cells=len(areas),
+        cells_per_image=(min(numbers), float(np.median(numbers)), max(numbers)),
+        area=(float(low), float(middle), float(high)),
+        covered=covered / sum(image.pixels for image in images),
+        overlapping_cells=sum(image.overlapping for image in images) / max(len(areas), 1),
+        shared_pixels=sum(image.shared for image in images) / max(covered, 1),
+        defects={key: sum(image.defects[key] for image in images) for key in DEFECTS},
+    )
+
+
+def _lines(found: Summary) -> list[str]:
+    quality = ", ".join(f"{number} {name}" for name, number in found.mask_quality.items())
+    lines = [f"{found.name}: {found.images} images in {found.groups} groups; masks: {quality}"]
+    if found.folds:
+        lines.append("folds: " + ", ".join(f"{fold}: {number}" for fold, number in found.folds.items()))
+    if found.empty:
+        lines.append(f"labelled without a cell: {', '.join(found.empty[:5])}{' ...' if len(found.empty) > 5 else ''}")
+    if not found.types:
+        return [*lines, "nothing is labelled"]
+    head = ("cell type", "images", "cells", "per image", "area 5/50/95 %", "covered", "overlapping", "shared", *DEFECTS)
+    rows = [head, *(_row(entry) for entry in found.types)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return [*lines, "", *table]
+
+
+def _row(entry: TypeSummary) -> tuple[str, ...]:
+    least, median, most = entry.cells_per_image
+    return (
+        entry.cell_type,
+        str(entry.images),
+        str(entry.cells),
+        f"{least} - {median:g} - {most}",
+        "/".join(f"{value:.0f}" for value in entry.area),
+        f"{entry.covered:.1%}",
+        f"{entry.overlapping_cells:.1%}",
+        f"{entry.shared_pixels:.1%}",
+        *(str(entry.defects[name]) for name in DEFECTS),
+    )

@@ -20,6 +20,7 @@ TRIES = 24
 PLACES = 3
 STRIDE = 2.5
 FINE = 2
+LEAST_PIXELS = 30
 
 
 @dataclass(eq=False)
@@ -121,9 +122,12 @@ def _settle(
     return (int(places[chosen, 0]), int(places[chosen, 1])) if chosen >= 0 else None
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _first_free(cover, mask, origins, allowed):  # type: ignore[no-untyped-def]
-    """Position of the first origin, y and x, where so little of the mask is covered; -1 where none is."""
+    """Position of the first origin, y and x, where so little of the mask is covered.
+
+    -1 where none is, or where the mask leaves the image before.
+    """
     for number in range(len(origins)):
         y0, x0 = origins[number]
         pixels, covered = 0, 0
@@ -132,7 +136,7 @@ def _first_free(cover, mask, origins, allowed):  # type: ignore[no-untyped-def]
                 if mask[y, x]:
                     pixels += 1
                     covered += cover[y + y0, x + x0] != 0
-        if pixels == 0:
+        if pixels < LEAST_PIXELS:
             return -1
         if covered <= allowed * pixels:
             return number

@@ -1,0 +1,66 @@
+"""LIVECell's layout, by hand and on the real files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cytotome.datasets.livecell import LivecellDataset
+from cytotome.errors import DataError
+
+LABELLED, UNLABELLED = "MCF7_Phase_G4_2_02d16h00m_1", "BV2_Phase_B4_2_01d08h00m_4"
+
+
+def test_cell_line_group_and_quality_come_from_names_and_annotations(livecell: Path) -> None:
+    infos = LivecellDataset(livecell).infos
+    assert [(i.id, i.cell_type, i.group, i.fold, i.mask_quality) for i in infos] == [
+        (LABELLED, "MCF7", "MCF7_Phase_G4", None, "full"),
+        (UNLABELLED, "BV2", "BV2_Phase_B4", None, "none"),
+    ]
+
+
+def test_the_class_is_the_cell_line_and_crowds_are_ignored(livecell: Path) -> None:
+    dataset = LivecellDataset(livecell)
+    sample = dataset[0]
+    assert dataset.class_names[sample.instances.classes[0]] == "MCF7"
+    assert sample.instances.areas.tolist() == [36]
+    assert sample.instances.boxes.tolist() == [[3, 2, 9, 8]]
+    expected = np.zeros((20, 30), bool)
+    expected[:, :2] = True
+    np.testing.assert_array_equal(sample.ignore, expected)
+    assert dataset[1].instances is None
+
+
+def test_unlabelled_images_can_be_left_out(livecell: Path) -> None:
+    assert [info.id for info in LivecellDataset(livecell, unlabelled=False).infos] == [LABELLED]
+
+
+def test_an_image_annotated_twice_is_refused(livecell: Path) -> None:
+    shutil.copy(livecell / "livecell_coco_val.json", livecell / "livecell_coco_test.json")
+    with pytest.raises(DataError, match=rf"{LABELLED} is annotated in .*livecell_coco_test\.json too; remove one"):
+        LivecellDataset(livecell)
+
+
+def test_annotations_without_their_images_are_refused(livecell: Path) -> None:
+    (livecell / "images" / "livecell_train_val_images" / f"{LABELLED}.tif").unlink()
+    with pytest.raises(DataError, match=r"no image below images/ belongs to a livecell_coco_\*\.json"):
+        LivecellDataset(livecell)
+
+
+def test_equal_names_are_refused(livecell: Path) -> None:
+    folder = livecell / "images" / "livecell_test_images"
+    folder.mkdir()
+    shutil.copy(livecell / "images" / "livecell_train_val_images" / f"{LABELLED}.tif", folder)
+    with pytest.raises(DataError, match=rf"are named '{LABELLED}'; rename one"):
+        LivecellDataset(livecell)
+
+
+def test_real_files_hold_what_their_readme_says(real_data: Path) -> None:
+    dataset = LivecellDataset(real_data / "livecell")
+    labelled = [i for i, info in enumerate(dataset.infos) if info.mask_quality == "full"]
+    assert (len(labelled), len(dataset) - len(labelled)) == (20, 32)
+    assert sum(len(dataset.instances(i)) for i in labelled) == 4528
+    assert set(dataset.class_names) == {info.cell_type for info in dataset.infos}
