@@ -206,7 +206,7 @@ def change_grey_levels(rng: np.random.Generator, augmentation: Augmentation, pix
         mean = float(pixels.mean())
         pixels = pixels * np.float32(factor) + np.float32(mean * (1 - factor) + shift)
     if rng.random() < augmentation.blur and augmentation.blur_range > 0:
-        sigma = max(0.1, rng.uniform(0, 1) * augmentation.blur_range)
+        sigma = max(0.3, rng.uniform(0, 1) * augmentation.blur_range)
         blurred: AnyArray = cv2.GaussianBlur(pixels, (0, 0), sigma)
         pixels = blurred.reshape(pixels.shape)
     if rng.random() < augmentation.noise:
@@ -267,7 +267,10 @@ def _blend(target: Picture, donor: Picture, mask: BoolArray, others: BoolArray, 
     grown[mask] = 1
     alpha: AnyArray = cv2.GaussianBlur(grown.astype(np.float32), (0, 0), margin / 3)
     alpha[mask] = np.maximum(alpha[mask], np.float32(0.9))
-    shift = (target.pixels[ring] - donor.pixels[ring]).mean(axis=0) if ring.any() else np.float32(0)
+    if ring.any():
+        shift = (target.pixels[ring] - donor.pixels[ring]).mean(axis=0, dtype=np.float32)
+    else:
+        shift = np.zeros(target.pixels.shape[2], np.float32)
     blended: FloatArray = target.pixels + alpha[:, :, None] * (donor.pixels + shift - target.pixels)
     return blended
 
@@ -278,7 +281,7 @@ def _cell_overlaps(donor: AnyArray, target: AnyArray, count: int) -> tuple[AnyAr
     return found[0], found[1], found[2] == 0, found[3]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _count_overlaps(donor, occupied, count):  # type: ignore[no-untyped-def]
     layers, height, width = donor.shape
     table = np.zeros((4, count), np.int64)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from cytotome.errors import ConfigError, ImageError
+from cytotome.errors import ImageError
 from cytotome.types import AnyArray, FloatArray, Image
 
 
@@ -28,7 +28,7 @@ class Normalisation(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Normalisation:
         if not 0 <= self.low < self.high <= 100:
-            raise ConfigError(f"normalisation: needs 0 <= low < high <= 100, got low={self.low}, high={self.high}")
+            raise ValueError(f"needs 0 <= low < high <= 100, got low={self.low}, high={self.high}")
         return self
 
 

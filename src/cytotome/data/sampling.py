@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
+from typing_extensions import override
 
 from cytotome.contract import FamilyConfig, Stream
 from cytotome.data.augment import (
@@ -232,16 +233,28 @@ class _Counting(Sampler[int]):
             index += 1
 
 
+class CropLoader(DataLoader[Crop]):
+    """Starts its workers while OpenCV has no threads, since a forked process would wait for those it did not get."""
+
+    @override
+    def __iter__(self) -> Any:
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        try:
+            return super().__iter__()
+        finally:
+            cv2.setNumThreads(threads)
+
+
 def start_worker(_: int) -> None:
     """One thread in each worker: the processors belong to the training."""
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
-def crop_loader(crops: Crops, *, first_batch: int = 0, workers: int = 1, pin: bool = False) -> DataLoader[Crop]:
+def crop_loader(crops: Crops, *, first_batch: int = 0, workers: int = 1, pin: bool = False) -> CropLoader:
     """Endless batches from batch ``first_batch`` on, made by ``workers`` processes (0: by this one)."""
     batch = crops.settings.batch
-    return DataLoader(
+    return CropLoader(
         crops,
         batch_size=batch,
         sampler=_Counting(first_batch * batch),

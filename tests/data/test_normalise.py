@@ -1,0 +1,67 @@
+"""Grey levels to network input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from cytotome.data.normalise import Normalisation, normalise, to_channels
+from cytotome.errors import ImageError
+from cytotome.types import Image
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_percentiles_become_zero_and_one(dtype: type) -> None:
+    pixels = np.arange(200).reshape(10, 20).astype(dtype)
+    planes = normalise(Image(pixels), Normalisation(low=10, high=90, clip=5))
+    assert planes.shape == (1, 10, 20)
+    assert np.percentile(planes, [10, 90]) == pytest.approx([0, 1], abs=1e-5)
+
+
+def test_the_result_does_not_depend_on_gain_and_offset() -> None:
+    pixels = np.random.default_rng(0).random((32, 32), np.float32)
+    plain = normalise(Image(pixels), Normalisation())
+    changed = normalise(Image(pixels * np.float32(37) + np.float32(5)), Normalisation())
+    np.testing.assert_allclose(plain, changed, atol=1e-4)
+
+
+def test_a_hot_pixel_is_clipped() -> None:
+    pixels = np.random.default_rng(0).integers(90, 110, (64, 64)).astype(np.uint16)
+    pixels[3, 4] = 60000
+    assert normalise(Image(pixels), Normalisation(clip=0.5)).max() == np.float32(1.5)
+
+
+def test_channels_are_normalised_one_by_one() -> None:
+    grey = np.random.default_rng(0).random((16, 16, 1), np.float32)
+    planes = normalise(Image(np.concatenate([grey, 100 * grey, 3 * grey - 7], axis=2)), Normalisation(), 3)
+    np.testing.assert_allclose(planes[1], planes[0], atol=1e-5)
+    np.testing.assert_allclose(planes[2], planes[0], atol=1e-5)
+
+
+def test_colour_becomes_luminance_and_alpha_is_dropped() -> None:
+    colour = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
+    alpha = np.concatenate([colour, np.full((8, 8, 1), 9, np.uint8)], axis=2)
+    expected = colour @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(to_channels(alpha, 1)[:, :, 0] - expected).max() <= 1
+    assert (to_channels(alpha, 3) == colour).all()
+
+
+def test_an_image_of_one_value_is_refused() -> None:
+    with pytest.raises(ImageError, match="every pixel has the value 7"):
+        normalise(Image(np.full((5, 5), 7, np.uint8)), Normalisation())
+
+
+def test_values_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(ImageError, match="not finite"):
+        normalise(Image(np.full((5, 5), np.nan, np.float32)), Normalisation())
+
+
+def test_channels_without_a_rule_are_refused() -> None:
+    with pytest.raises(ImageError, match="takes 1 channels and the image has 5"):
+        normalise(Image(np.zeros((5, 5, 5), np.uint8)), Normalisation())
+
+
+def test_percentiles_must_rise() -> None:
+    with pytest.raises(ValidationError, match="needs 0 <= low < high <= 100"):
+        Normalisation(low=50, high=50)
