@@ -64,11 +64,11 @@ def fit(model: models.CellposeModel, images: list[np.ndarray], flows: list[np.nd
     )
 
 
-def new_model(threads: int) -> models.CellposeModel:
+def new_model(options: argparse.Namespace) -> models.CellposeModel:
     """A network of random weights."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    return models.CellposeModel(gpu=False, pretrained_model=False, nchan=2)
+    return models.CellposeModel(device=torch.device(options.device), pretrained_model=False, nchan=2)
 
 
 def train_for(samples: list[Sample], diameters: dict[str, float], options: argparse.Namespace) -> dict[str, Any]:
@@ -80,12 +80,12 @@ def train_for(samples: list[Sample], diameters: dict[str, float], options: argpa
     flows = dynamics.labels_to_flows([labels for _, labels in pairs], device=torch.device("cpu"))
 
     timed = time.perf_counter()
-    fit(new_model(options.threads), images, flows, TIMED_EPOCHS, options.out)
+    fit(new_model(options), images, flows, TIMED_EPOCHS, options.out)
     epoch_seconds = (time.perf_counter() - timed) / TIMED_EPOCHS
     epochs = max(1, int(MARGIN * (deadline - time.perf_counter()) / epoch_seconds))
     print(f"{epoch_seconds:.1f} s an epoch of {len(images)} images; {epochs} epochs", flush=True)
 
-    model = new_model(options.threads)
+    model = new_model(options)
     passes = 0
 
     def stop_in_time(module: torch.nn.Module, inputs: Any) -> None:
@@ -113,8 +113,8 @@ def train_for(samples: list[Sample], diameters: dict[str, float], options: argpa
 
 def predict(samples: list[Sample], diameters: dict[str, float], options: argparse.Namespace) -> dict[str, float]:
     """Writes a label map for each sample; seconds an image."""
-    model = new_model(options.threads)
-    model.net.load_model(str(options.out / "weights"), device=torch.device("cpu"))
+    model = new_model(options)
+    model.net.load_model(str(options.out / "weights"), device=torch.device(options.device))
     seconds = {}
     for sample in samples:
         start = time.perf_counter()
@@ -134,6 +134,7 @@ def main() -> None:
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--minutes", type=float, default=53)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--cellprob", type=float, default=0.0, help="Cellpose's cellprob_threshold")
     parser.add_argument("--predict-only", action="store_true")
     options = parser.parse_args()
@@ -144,7 +145,12 @@ def main() -> None:
     if not seen or not held_out:
         raise SystemExit(f"fold {options.fold} leaves nothing to train on or nothing to predict")
     diameters = type_diameters(seen)
-    result: dict[str, Any] = {"fold": options.fold, "threads": options.threads, "diameters": diameters}
+    result: dict[str, Any] = {
+        "fold": options.fold,
+        "device": options.device,
+        "threads": options.threads,
+        "diameters": diameters,
+    }
     if not options.predict_only:
         result["training"] = train_for(seen, diameters, options)
     result |= {"cellprob_threshold": options.cellprob, "seconds": predict(held_out, diameters, options)}
