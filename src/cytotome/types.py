@@ -242,7 +242,9 @@ class Subset(Dataset):
         self.infos = tuple(parent.infos[index] for index in self.indices)
 
     def read(self, index: int) -> Sample:
+        """The parent's sample."""
         return self.parent.read(self.indices[index])
 
     def instances(self, index: int) -> Instances | None:
+        """The parent's instances."""
         return self.parent.instances(self.indices[index])
