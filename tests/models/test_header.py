@@ -129,5 +129,5 @@ def test_a_description_that_is_no_json(tmp_path: Path) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot be read .*check the path"):
+    with pytest.raises(ModelError, match=r"cannot be read .*check the path"):
         read_header(tmp_path / "absent.safetensors")

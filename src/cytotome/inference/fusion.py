@@ -98,7 +98,8 @@ class _Tracer(fx.Tracer):
     def iter(self, obj: fx.Proxy) -> Iterator[fx.Proxy]:
         node = obj.node
         if node.target in ("split", torch.split) and len(node.args) > 1 and isinstance(node.args[1], list | tuple):
-            return iter([obj[index] for index in range(len(node.args[1]))])
+            parts = range(len(node.args[1]))
+            return iter([self.create_proxy("call_function", operator.getitem, (obj, part), {}) for part in parts])
         return super().iter(obj)
 
 

@@ -107,10 +107,7 @@ class Model:
         Raises:
             CytotomeError: at the turn of an image that cannot be used; the stream ends there.
         """
-        for outcome in self.process_many(images, lambda _, cells: cells, tta=tta, tile=tile, **parameters):
-            if isinstance(outcome, CytotomeError):
-                raise outcome
-            yield outcome
+        return map(_raised, self.process_many(images, lambda _, cells: cells, tta=tta, tile=tile, **parameters))
 
     def process_many(
         self,
@@ -133,6 +130,9 @@ class Model:
             then: for instance writes files; called from several threads.
             tta, tile, **parameters: as in :meth:`segment`.
             workers: number of threads.
+
+        Raises:
+            ConfigError: at once, where a parameter is unknown or out of range.
         """
         chosen = self.override(**parameters)
         on_cpu = self.device.type == "cpu"
@@ -144,16 +144,19 @@ class Model:
         def process(batch: Sequence[ImageLike]) -> list[Result | CytotomeError]:
             return self._process_batch(batch, then, chosen, tta, tile)
 
-        try:
-            for results in map_in_order(
-                process,
-                batches(images, 1 if on_cpu else GPU_BATCH),
-                workers=workers,
-                prepare_worker=lambda: torch.set_num_threads(share),
-            ):
-                yield from results
-        finally:
-            torch.set_num_threads(threads)
+        def stream() -> Iterator[Result | CytotomeError]:
+            try:
+                for results in map_in_order(
+                    process,
+                    batches(images, 1 if on_cpu else GPU_BATCH),
+                    workers=workers,
+                    prepare_worker=lambda: torch.set_num_threads(share),
+                ):
+                    yield from results
+            finally:
+                torch.set_num_threads(threads)
+
+        return stream()
 
     def predict_maps(self, image: ImageLike, *, tta: bool = False, tile: int = TILE) -> DenseMaps:
         """The network's maps ``(C, H, W)`` float32 of the image's own size, to be decoded by :meth:`decode`.
@@ -332,6 +335,12 @@ def _geometry(prepared: tuple[Image, Canvas] | CytotomeError) -> object:
         return None
     canvas = prepared[1]
     return canvas.pixels.shape, canvas.content, canvas.size
+
+
+def _raised(outcome: Result | CytotomeError) -> Result:
+    if isinstance(outcome, CytotomeError):
+        raise outcome
+    return outcome
 
 
 def _caught(then: Callable[[Image, Instances], Result]) -> Callable[[Image, Instances], Result | CytotomeError]:

@@ -1,0 +1,267 @@
+"""The model object on a small real network whose right answers are known."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cytotome.contract import Family
+from cytotome.errors import ConfigError, CytotomeError, DataError, ImageError, ModelError
+from cytotome.inference.model import Model, build_model, load_model
+from cytotome.models.file import save_model
+from cytotome.ops.labels import from_label_map, to_label_map
+from cytotome.types import AnyArray, FloatArray, Image, Instances
+
+MakeModel = Callable[..., Model]
+Discs = Callable[[tuple[int, int], int, int], tuple[FloatArray, AnyArray]]
+
+
+def assert_finds(cells: Instances, labels: AnyArray, least: float = 0.8) -> None:
+    """Each true disc has one cell with an IoU of at least ``least``, and there is no other."""
+    found = to_label_map(cells)
+    assert found.shape == labels.shape
+    assert len(cells) == labels.max()
+    for label in range(1, int(labels.max()) + 1):
+        (over,) = set(np.unique(found[labels == label]).tolist()) - {0}
+        shared = np.sum((labels == label) & (found == over))
+        assert shared / np.sum((labels == label) | (found == over)) >= least
+
+
+def assert_same(first: Instances, second: Instances) -> None:
+    np.testing.assert_array_equal(first.runs, second.runs)
+    np.testing.assert_array_equal(first.offsets, second.offsets)
+    np.testing.assert_allclose(first.scores, second.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(96, 128), (75, 111), (60, 301)])
+@pytest.mark.parametrize("settings", [{}, {"input_scale": 1.5}, {"input_scale": 2.0, "output_stride": 2}])
+def test_discs_are_found(
+    make_model: MakeModel, discs: Discs, shape: tuple[int, int], settings: dict[str, float]
+) -> None:
+    image, labels = discs(shape, 8, 0)
+    cells = make_model(**settings).segment(image)
+    assert_finds(cells, labels)
+    assert cells.class_names == ("cell",)
+
+
+def test_every_kind_of_input_gives_the_same(make_model: MakeModel, discs: Discs, tmp_path: Path) -> None:
+    model = make_model()
+    pixels = (discs((64, 80), 4, 1)[0] * 200).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "discs.png"), pixels)
+    expected = model.segment(Image(pixels))
+    same = [pixels, pixels.astype(np.uint16), pixels.astype(np.int64), pixels.astype(float), tmp_path / "discs.png"]
+    for source in [*same, str(tmp_path / "discs.png"), np.repeat(pixels[:, :, None], 3, 2)]:
+        assert_same(model.segment(source), expected)
+    for cells in model.segment(same):
+        assert_same(cells, expected)
+    assert len(model.segment(pixels > 100)) == len(expected)
+    assert model.segment([]) == []
+
+
+def test_an_array_that_is_no_image(make_model: MakeModel) -> None:
+    with pytest.raises(ImageError, match=r"expected \(H, W\)"):
+        make_model().segment(np.zeros((2, 3, 4, 5), np.float32))
+    with pytest.raises(ImageError, match="every pixel has the value 7"):
+        make_model().segment(np.full((20, 20), 7, np.uint8))
+
+
+def test_maps_then_decoding_is_segmenting(make_model: MakeModel, discs: Discs) -> None:
+    model = make_model(input_scale=1.5)
+    image, _ = discs((70, 90), 5, 2)
+    maps = model.predict_maps(image)
+    assert {name: (values.shape, values.dtype) for name, values in maps.items()} == {
+        "bright": ((1, 70, 90), np.dtype(np.float32)),
+        "slope": ((2, 70, 90), np.dtype(np.float32)),
+    }
+    assert_same(model.decode(maps), model.segment(image))
+    assert_same(model.decode(maps, threshold=0.3), model.segment(image, threshold=0.3))
+    assert model.decode(maps, threshold=0.3).areas.sum() > model.decode(maps).areas.sum()
+
+
+def test_symmetries_and_tiles_change_nothing_on_an_equivariant_network(make_model: MakeModel, discs: Discs) -> None:
+    model = make_model(input_scale=1.5)
+    image, labels = discs((200, 260), 20, 3)
+    plain = model.predict_maps(image)
+    for options in ({"tta": True}, {"tile": 128}, {"tta": True, "tile": 128}):
+        maps = model.predict_maps(image, **options)
+        for name in plain:
+            np.testing.assert_allclose(maps[name], plain[name], atol=1e-5)
+        assert_finds(model.segment(image, **options), labels)
+
+
+def test_bfloat16_gives_the_same_cells(make_model: MakeModel, discs: Discs) -> None:
+    image, labels = discs((96, 96), 6, 4)
+    assert_finds(make_model("bfloat16").segment(image), labels)
+
+
+def test_a_stream_keeps_the_order_whatever_the_sizes(make_model: MakeModel, discs: Discs) -> None:
+    model = make_model()
+    shapes = [(40 + 8 * (index % 3), 64) for index in range(9)]
+    drawn = [discs(shape, 1 + index % 3, index) for index, shape in enumerate(shapes)]
+    for cells, (_, labels) in zip(model.segment_many(image for image, _ in drawn), drawn, strict=True):
+        assert_finds(cells, labels)
+
+
+def test_a_batch_of_several_sizes_and_errors_keeps_its_order(make_model: MakeModel, discs: Discs) -> None:
+    """As an accelerator gets it; on a CPU batches hold one image."""
+    model = make_model()
+    shapes = [(40, 64), (40, 64), (48, 64), (40, 64)]
+    drawn = [discs(shape, 2, index) for index, shape in enumerate(shapes)]
+    sources: list[AnyArray] = [image for image, _ in drawn]
+    sources.insert(1, np.zeros((40, 64), np.uint8))
+    results = model._process_batch(sources, lambda _, cells: cells, model.parameters, False, 512)
+    error = results.pop(1)
+    assert isinstance(error, ImageError)
+    for cells, (_, labels) in zip(results, drawn, strict=True):
+        assert isinstance(cells, Instances)
+        assert_finds(cells, labels)
+
+
+def test_an_error_stands_in_its_images_place(make_model: MakeModel, discs: Discs, tmp_path: Path) -> None:
+    good, _ = discs((40, 64), 2, 5)
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    sources = [good, tmp_path / "bad.png", np.zeros((9, 9), np.uint8), good]
+
+    def then(image: Image, cells: Instances) -> int:
+        if image.source != "image":
+            raise DataError("never reached")
+        return len(cells)
+
+    outcomes = list(make_model().process_many(sources, then))
+    assert [outcomes[0], outcomes[3]] == [2, 2]
+    assert all(isinstance(outcome, ImageError) for outcome in outcomes[1:3])
+    stream = make_model().segment_many(sources)
+    assert len(next(stream)) == 2
+    with pytest.raises(ImageError, match=r"bad\.png"):
+        next(stream)
+
+
+def test_an_error_of_the_last_step_stands_there_too(make_model: MakeModel, discs: Discs) -> None:
+    def then(image: Image, cells: Instances) -> int:
+        raise DataError(f"{len(cells)} cells are too many")
+
+    (outcome,) = make_model().process_many([discs((40, 64), 2, 5)[0]], then)
+    assert isinstance(outcome, CytotomeError)
+    assert str(outcome) == "2 cells are too many"
+
+
+def test_memory_does_not_grow_with_the_number_of_images(make_model: MakeModel, discs: Discs) -> None:
+    pixels, _ = discs((40, 64), 2, 6)
+    held: list[weakref.ref[AnyArray]] = []
+
+    def draw() -> Iterator[Image]:
+        for _ in range(60):
+            image = Image(pixels.astype(np.float32))
+            held.append(weakref.ref(image.pixels))
+            yield image
+            del image
+
+    most = 0
+    for _ in make_model().process_many(draw(), lambda _, cells: len(cells), workers=2):
+        most = max(most, sum(reference() is not None for reference in held))
+    assert len(held) == 60
+    assert most <= 8
+
+
+def test_a_stream_gives_the_threads_back(make_model: MakeModel, discs: Discs) -> None:
+    image, _ = discs((40, 64), 2, 7)
+    before = torch.get_num_threads()
+    assert len(list(make_model().segment_many([image] * 5))) == 5
+    assert torch.get_num_threads() == before
+
+
+def test_parameters_are_checked_all_at_once(make_model: MakeModel, discs: Discs) -> None:
+    image, _ = discs((40, 64), 2, 8)
+    with pytest.raises(
+        ConfigError, match=r"min_area: .*; warp: .*; there are min_score, min_area, by_class, threshold"
+    ):
+        make_model().segment(image, min_area="many", warp=9)
+    with pytest.raises(ConfigError, match="warp"):
+        make_model().segment_many([image], warp=9)
+
+
+def test_what_the_caller_sets_comes_before_what_was_calibrated_for_a_class(make_model: MakeModel) -> None:
+    model = make_model()
+    calibrated = type(model.parameters)(min_area=9, by_class={"cell": {"threshold": 0.9, "min_area": 20}})
+    model.file = replace(model.file, parameters=calibrated)
+    assert model.override() == calibrated
+    chosen = model.override(min_area=3)
+    assert (chosen.min_area, chosen.by_class) == (3, {"cell": {"threshold": 0.9}})
+
+
+def test_weights_of_another_network(make_model: MakeModel, gradient_family: Family) -> None:
+    file = make_model().file
+    for weights in ({}, {**file.weights, "extra": torch.ones(1)}, {**file.weights, "difference.weight": torch.ones(1)}):
+        with pytest.raises(ModelError, match="the weights do not fit the gradient network"):
+            build_model(replace(file, weights=weights), family=gradient_family)
+
+
+def test_loading_leaves_the_random_numbers_alone(make_model: MakeModel, gradient_family: Family) -> None:
+    file = make_model().file
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    build_model(file, family=gradient_family)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_network_that_predicts_instances_itself(make_model: MakeModel, gradient_family: Family, discs: Discs) -> None:
+    image, labels = discs((50, 70), 3, 9)
+
+    def predict(net: nn.Module, images: torch.Tensor) -> list[Instances]:
+        found = []
+        for canvas in images.float().numpy():
+            _, components = cv2.connectedComponents((canvas[0] > 0.5).astype(np.uint8))
+            found.append(from_label_map(components))
+        return found
+
+    family = replace(gradient_family, outputs=lambda config: (), predict=predict)
+    model = build_model(make_model(input_scale=1.5).file, family=family, device="cpu", precision="float32")
+    assert_finds(model.segment(image), labels)
+    assert len(model.segment(image, min_area=500)) == 0
+    with pytest.raises(ConfigError, match="predicts instances without maps"):
+        model.predict_maps(image)
+    with pytest.raises(ConfigError, match="tta: the family gradient predicts instances"):
+        model.segment(image, tta=True)
+
+
+def test_a_saved_model_is_loaded_by_its_path(tmp_path: Path, discs: Discs) -> None:
+    from cytotome.data.normalise import Normalisation
+    from cytotome.families.flow import FAMILY
+    from cytotome.families.flow.config import FlowConfig, FlowParameters
+    from cytotome.models.file import ModelFile
+
+    config = FlowConfig(widths=(4, 8), blocks=(1, 1), class_names=("a", "b"))
+    weights = FAMILY.build(config).state_dict()
+    file = ModelFile("flow", config, FlowParameters(), Normalisation(), weights)
+    digest = save_model(tmp_path / "m.safetensors", file)
+    model = load_model(tmp_path / "m.safetensors", device="cpu", precision="float32")
+    assert model.hash == digest
+    maps = model.predict_maps(discs((50, 70), 3, 9)[0])
+    assert {name: values.shape for name, values in maps.items()} == {
+        "flow": (2, 50, 70),
+        "cell": (1, 50, 70),
+        "cell_type": (2, 50, 70),
+    }
+    np.testing.assert_allclose(maps["cell_type"].sum(axis=0), 1, rtol=1e-4)
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(ModelError, match="unicorns: no such model file"):
+        load_model("unicorns")
+
+
+@pytest.mark.parametrize("options", [{}, {"tta": True}])
+def test_real_images_from_their_files(real_data: Path, make_model: MakeModel, options: dict[str, bool]) -> None:
+    paths = sorted((real_data / "sartorius" / "train").glob("*.png"))[:2]
+    for cells, path in zip(make_model().segment(paths, **options), paths, strict=True):
+        assert cells.shape == cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).shape
+        assert (cells.areas >= 15).all()
