@@ -1,0 +1,68 @@
+"""The command line: ``cytotome``. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cytotome.app.commands import data, evaluate, models, segment, train
+from cytotome.errors import CytotomeError
+
+FAILED = 2
+
+HELP = """Finds every cell in a microscope image.
+
+The cells of all images in plate/, as label maps, tables and pictures:
+
+  cytotome segment plate/ -o results/
+
+A model of your own, made from images with known cells, and its scores:
+
+  cytotome train flow --data images/ -o run/
+
+  cytotome evaluate results/ images/
+
+Each command has its own --help, with examples.
+"""
+
+app = typer.Typer(
+    name="cytotome",
+    help=HELP,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("segment")(segment.segment)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"cytotome {version('cytotome')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def main() -> None:
+    """Runs the command line; an error that a user can mend is one line, and the exit code is 2."""
+    try:
+        app()
+    except CytotomeError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(FAILED)

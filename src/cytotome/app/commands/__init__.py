@@ -1,0 +1,1 @@
+"""The commands, one module each. They import nothing heavy before they run."""

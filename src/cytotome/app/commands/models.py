@@ -1,0 +1,48 @@
+"""``cytotome models``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Models: those that come with the package, and the card of any.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_all() -> None:
+    """List the models that come with the package, and the recipes and families to train others by."""
+    from cytotome.families import family_names
+    from cytotome.models.registry import list_models
+    from cytotome.training.recipe import recipe_names
+
+    entries = list_models()
+    for entry in entries:
+        size = entry.path.stat().st_size / 1e6
+        typer.echo(f"{entry.name:<12}{entry.header.card.summary or entry.header.family} ({size:.1f} MB)")
+    if not entries:
+        typer.echo("no model is bundled with this installation; train one with cytotome train")
+    typer.echo(f"recipes:    {', '.join(recipe_names())}")
+    typer.echo(f"families:   {', '.join(family_names())}")
+
+
+@app.command("show")
+def show(model: Annotated[str, typer.Argument(help="A bundled model's name or a model file.")]) -> None:
+    """Show a model's card: what it is for, the data it was trained on, licence, scores, parameters."""
+    from cytotome.models.header import read_header
+    from cytotome.models.registry import find_model
+
+    path = find_model(model)
+    header = read_header(path)
+    normalisation = header.normalisation
+    typer.echo(header.card.text())
+    typer.echo(f"family    {header.family}")
+    typer.echo(f"config    {_pairs(header.config)}")
+    typer.echo(f"decode    {_pairs(header.parameters)}")
+    typer.echo(f"levels    percentiles {normalisation.low:g} and {normalisation.high:g} to 0 and 1")
+    typer.echo(f"file      {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    typer.echo(f"hash      {header.digest}")
+
+
+def _pairs(values: dict[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

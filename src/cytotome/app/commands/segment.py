@@ -1,0 +1,77 @@
+"""``cytotome segment``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+FAILED, STOPPED = 2, 130
+
+
+def segment(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Images, folders (with their subfolders) or quoted globs.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results; made where it is missing.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A bundled model's name or a model file.")] = "neurons",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Segment anew what is done already.")] = False,
+    page: Annotated[int | None, typer.Option("--page", min=0, help="Page of multi-page files, counted from 0.")] = None,
+    microns: Annotated[
+        float | None, typer.Option("--microns", help="Microns per pixel, in the place of what the files say.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Override a parameter of the decoder; may be repeated."),
+    ] = None,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Average over flips and quarter turns: better, eight times slower.")
+    ] = False,
+    overlays: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write a picture of the outlines.")] = True,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Find the cells of images.
+
+    Each image gives NAME_labels.tif, a label map where 0 is background, and
+    NAME_overlay.png, outlines to check by. All images together give
+    cells.csv (a row a cell, in pixels and microns), images.csv (a row an
+    image) and run.json (model, parameters, versions, timings). Subfolders
+    are mirrored.
+
+    What is done is skipped: a run that was stopped goes on where it was.
+    An image that cannot be used gives one line, the others still go
+    through, and the exit code is 2.
+
+    For example:
+
+      cytotome segment plate/ -o results/
+
+      cytotome segment "plate/**/*.tif" -o results/ --model nuclei --microns 0.65
+
+      cytotome segment a.png b.png -o results/ --set min_area=40
+    """
+    from cytotome.app.segmenting import run_segment
+    from cytotome.app.settings import SegmentOptions
+
+    options = SegmentOptions(
+        model=model,
+        overwrite=overwrite,
+        page=page,
+        microns=microns,
+        settings=tuple(settings or ()),
+        tta=tta,
+        overlays=overlays,
+        device=device,
+        precision=precision,
+        quiet=quiet,
+    )
+    try:
+        failures = run_segment(inputs, output, options)
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on where it was", err=True)
+        raise typer.Exit(STOPPED) from None
+    if failures:
+        raise typer.Exit(FAILED)

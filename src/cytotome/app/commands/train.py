@@ -1,0 +1,58 @@
+"""``cytotome train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe that comes with the package, or a YAML file.")],
+    data: Annotated[list[str], typer.Option("--data", "-d", help="Dataset; may be repeated. See cytotome data info.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model, its logs and checkpoints.")],
+    fold: Annotated[
+        int | None, typer.Option("--fold", min=0, help="Validation fold that is not trained on; all else is.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe; may be repeated."),
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option("--max-minutes", help="End training after this time, with a whole schedule.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume/--anew", help="Go on from the last checkpoint.")] = True,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+) -> None:
+    """Train a model by a recipe.
+
+    The recipe is checked whole before any work starts. A run that was
+    stopped goes on from its last checkpoint when the same command is given
+    again. At the end one image is segmented, and the folder holds
+    NAME.safetensors, ready for cytotome segment --model.
+
+    For example:
+
+      cytotome train flow --data synthetic:40 -o run/ --max-minutes 10
+
+      cytotome train flow --data sartorius/ --fold 0 -o run/ --set schedule.steps=4000 --set sampling.batch=4
+    """
+    import importlib.util
+
+    from cytotome.errors import ConfigError
+
+    if importlib.util.find_spec("lightning") is None:
+        raise ConfigError('training needs Lightning, which is not installed; run pip install "cytotome[train]"')
+    from cytotome.training.train import train as run_training
+
+    run_training(
+        recipe,
+        data,
+        output=output,
+        fold=fold,
+        resume=resume,
+        max_minutes=max_minutes,
+        overrides=tuple(settings or ()),
+        device=device,
+    )

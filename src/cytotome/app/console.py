@@ -1,0 +1,39 @@
+"""What is said to the user: results to standard output, warnings and progress to standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """A line of results."""
+    if not quiet:
+        typer.echo(text)
+
+
+def warn(text: str) -> None:
+    """A line that is said even to those who want quiet."""
+    typer.echo(text, err=True)
+
+
+@contextmanager
+def progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal; gives the function that moves it on by one."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal or total == 0) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)

@@ -1,0 +1,115 @@
+"""From what a user typed to the images that are meant, each with the name of its results."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from cytotome.errors import ConfigError
+from cytotome.io.images import IMAGE_SUFFIXES
+
+LABELS_ENDING, OVERLAY_ENDING = "_labels.tif", "_overlay.png"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """One image.
+
+    Attributes:
+        name: its path below the common folder of all inputs, with ``/`` and with its suffix: what tables call it.
+        path: the file.
+    """
+
+    name: str
+    path: Path
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix; results are named after it."""
+        return str(PurePosixPath(self.name).with_suffix(""))
+
+
+def discover(inputs: Sequence[str], output: Path) -> list[Source]:
+    """The images of files, folders and globs, by name, each once.
+
+    Folders are searched with their subfolders. Hidden files, the folder of results and the results themselves (where
+    images and results share a folder) are passed over. Names are relative to the folder that all inputs have in common,
+    so that subfolders are mirrored.
+
+    Raises:
+        ConfigError: where an input is not there, all such inputs at once, or where there is no image in any.
+    """
+    found: dict[Path, Path] = {}
+    missing = []
+    for text in inputs:
+        matches = list(_matches(text, output))
+        missing += [] if matches or Path(text).is_dir() else [text]
+        for path, root in matches:
+            found.setdefault(path, root)
+    if missing:
+        raise ConfigError(f"{', '.join(missing)}: no such file, folder or match; check the path")
+    if not found:
+        raise ConfigError(f"{', '.join(inputs)}: no image found; expected files ending in {', '.join(IMAGE_SUFFIXES)}")
+    common = _common_folder(found.values())
+    return sorted(Source(path.relative_to(common).as_posix(), path) for path in found)
+
+
+def split_clashes(sources: Iterable[Source]) -> tuple[list[Source], dict[str, str]]:
+    """The sources whose results have names of their own, and a message for each of the others, by its name."""
+    first: dict[str, Source] = {}
+    clashes = {}
+    for source in sources:
+        other = first.setdefault(source.stem.casefold(), source)
+        if other is not source:
+            clashes[source.name] = (
+                f"{source.path}: its results would have the names of those of {other.name}; rename one of the two"
+            )
+    return list(first.values()), clashes
+
+
+def _matches(text: str, output: Path) -> Iterator[tuple[Path, Path]]:
+    """Images of one input, each with the folder that its name is relative to; paths are absolute."""
+    path = Path(os.path.abspath(text))
+    if path.is_dir():
+        yield from ((file, path) for file in _walk(path, output))
+    elif path.exists():
+        yield path, path.parent
+    elif glob.has_magic(text):
+        root = _fixed_part(path)
+        for match in sorted(glob.glob(str(path), recursive=True)):
+            if os.path.isdir(match):
+                yield from ((file, root) for file in _walk(Path(match), output))
+            elif match.lower().endswith(IMAGE_SUFFIXES) and not _is_result(Path(match), output):
+                yield Path(match), root
+
+
+def _walk(folder: Path, output: Path) -> Iterator[Path]:
+    results = Path(os.path.abspath(output))
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and Path(parent, name) != results)
+        for name in sorted(files):
+            path = Path(parent, name)
+            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".") and not _is_result(path, output):
+                yield path
+
+
+def _is_result(path: Path, output: Path) -> bool:
+    results = Path(os.path.abspath(output))
+    return path.is_relative_to(results) and path.name.endswith((LABELS_ENDING, OVERLAY_ENDING))
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folder before the first part of a pattern that has a wildcard."""
+    parts = pattern.parts
+    first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:first])
+
+
+def _common_folder(roots: Iterable[Path]) -> Path:
+    try:
+        return Path(os.path.commonpath([str(root) for root in set(roots)]))
+    except ValueError:
+        raise ConfigError("the inputs lie on different drives; segment them in runs of their own") from None

@@ -1,0 +1,172 @@
+"""Reading predictions of any kind and scoring them against a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from cytotome.app.results import CELLS_FILE
+from cytotome.datasets import open_dataset
+from cytotome.datasets.folders import LABEL_ENDINGS
+from cytotome.errors import ConfigError, DataError
+from cytotome.io.coco import CocoFile, ImageId, read_coco
+from cytotome.io.files import atomic_path
+from cytotome.io.labels import LABEL_SUFFIXES, read_label_map
+from cytotome.io.submission import read_submission
+from cytotome.io.tables import read_table
+from cytotome.metrics.evaluate import evaluate
+from cytotome.ops.labels import from_label_map
+from cytotome.types import Dataset, Instances
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cytotome.metrics.challenge import Rule
+
+RULES = ("matching", "kernel")
+ENDINGS = tuple(sorted(LABEL_ENDINGS, key=len, reverse=True))  # the longest first: _cp_masks before _masks
+
+
+def run_evaluate(
+    predictions: Path, truth: str, *, json_file: Path | None, rule: str, layout: str | None, fold: int | None
+) -> str:
+    """The scores as text; they are written to ``json_file`` too.
+
+    Raises:
+        ConfigError: where the rule or the fold is not there.
+        DataError: where predictions or truth cannot be read or have nothing in common.
+    """
+    if rule not in RULES:
+        raise ConfigError(f"rule: must be one of {', '.join(RULES)}, got {rule!r}")
+    dataset = open_dataset(truth, layout=layout)
+    if fold is not None:
+        dataset = _only_fold(dataset, fold)
+    evaluation = evaluate(read_predictions(predictions, dataset), dataset, rule=cast("Rule", rule))
+    if json_file is not None:
+        try:
+            with atomic_path(json_file) as temporary:
+                temporary.write_text(evaluation.to_json() + "\n", encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"{json_file}: cannot be written ({error.strerror}); choose another place") from error
+    return evaluation.to_text()
+
+
+def _only_fold(dataset: Dataset, fold: int) -> Dataset:
+    chosen = [index for index, info in enumerate(dataset.infos) if info.fold == fold]
+    if not chosen:
+        folds = sorted({info.fold for info in dataset.infos if info.fold is not None and info.fold >= 0})
+        raise ConfigError(f"fold: {dataset.name} has no fold {fold}; it has {', '.join(map(str, folds)) or 'none'}")
+    return dataset.subset(chosen)
+
+
+def read_predictions(path: Path, dataset: Dataset) -> Mapping[str, Instances]:
+    """Instances by the id of the image in ``dataset``.
+
+    Args:
+        path: folder of label maps, submission CSV, or COCO JSON (ground truth or results).
+        dataset: gives ids and sizes of images.
+
+    Raises:
+        DataError: where the path is of none of these kinds or damaged.
+    """
+    if path.is_dir():
+        return LabelFolder(path, dataset)
+    if path.suffix.lower() == ".csv":
+        positions = {info.id: index for index, info in enumerate(dataset.infos)}
+        return read_submission(path, lambda name: _shape(dataset, positions[name]))
+    if path.name.endswith((".json", ".json.gz")):
+        return _read_coco(path, dataset)
+    found = "is of another kind" if path.exists() else "is not there"
+    raise DataError(f"{path}: {found}; expected a folder of label maps, a submission .csv, or COCO .json or .json.gz")
+
+
+class LabelFolder(Mapping[str, Instances]):
+    """Label maps of a folder by the id of their image, read when they are asked for.
+
+    Raises:
+        DataError: where the folder holds no label map, or two of one image.
+    """
+
+    def __init__(self, folder: Path, dataset: Dataset) -> None:
+        self.folder = folder
+        self.paths: dict[str, Path] = {}
+        ids = {info.id for info in dataset.infos}
+        for path in self._label_files():
+            name = _image_id(path.relative_to(folder), ids)
+            other = self.paths.setdefault(name, path)
+            if other != path:
+                raise DataError(f"{path}: a second label map of {name!r} beside {other}; remove one of the two")
+        if not self.paths:
+            raise DataError(f"{folder}: holds no label map; expected files ending in {', '.join(LABEL_SUFFIXES)}")
+        self.cells = _cell_table(folder)
+
+    def _label_files(self) -> list[Path]:
+        files = [path for path in sorted(self.folder.rglob("*")) if path.suffix.lower() in LABEL_SUFFIXES]
+        files = [
+            path for path in files if not any(part.startswith(".") for part in path.relative_to(self.folder).parts)
+        ]
+        labels = [path for path in files if path.stem.endswith(ENDINGS)]
+        return labels or [path for path in files if not path.stem.endswith("_overlay")]
+
+    def __getitem__(self, name: str) -> Instances:
+        path = self.paths[name]
+        labels = read_label_map(path)
+        cells = self.cells.get(_stem(path.relative_to(self.folder)))
+        if cells is None:
+            return from_label_map(labels)
+        instances = from_label_map(labels)
+        scores = cells.reindex(instances.ids).fillna(1.0)
+        return from_label_map(labels, scores=scores.to_numpy(np.float32))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def _stem(path: Path) -> str:
+    """Path of a label map without suffix and ending, with ``/``."""
+    stem = PurePosixPath(path.as_posix()).with_suffix("")
+    ending = next((ending for ending in ENDINGS if stem.name.endswith(ending)), "")
+    return str(stem.with_name(stem.name[: len(stem.name) - len(ending)] or stem.name))
+
+
+def _image_id(path: Path, ids: set[str]) -> str:
+    """The id in the truth that the file's path, or else its last parts, stand for; its name where there is none."""
+    parts = PurePosixPath(_stem(path)).parts
+    candidates = ["/".join(parts[first:]) for first in range(len(parts))]
+    return next((name for name in candidates if name in ids), candidates[-1])
+
+
+def _cell_table(folder: Path) -> dict[str, pd.Series[float]]:
+    """Scores of the cells by the stem of their image and their label, where ``cells.csv`` of segment lies beside."""
+    path = folder / CELLS_FILE
+    if not path.is_file():
+        return {}
+    table = read_table(path)
+    if not {"image", "cell", "score"} <= set(table.columns):
+        return {}
+    groups = table.set_index("cell").groupby("image")["score"]
+    return {str(PurePosixPath(str(image)).with_suffix("")): scores for image, scores in groups}
+
+
+def _read_coco(path: Path, dataset: Dataset) -> dict[str, Instances]:
+    """Instances of a COCO file, whose images are told by file name, or by id where it has no names."""
+    truth = getattr(dataset, "file", None) or getattr(getattr(dataset, "parent", None), "file", None)
+    like = truth if isinstance(truth, CocoFile) else None
+    file = read_coco(path, like=like)
+    ids = {info.id for info in dataset.infos}
+    names: dict[ImageId, str] = {}
+    for image in file.images:
+        if image.id in file.annotations or not isinstance(like, CocoFile):
+            names[image.id] = _image_id(Path(image.file_name or str(image.id)), ids)
+    return {name: file.instances(number) for number, name in names.items()}
+
+
+def _shape(dataset: Dataset, index: int) -> tuple[int, int]:
+    instances = dataset.instances(index)
+    return dataset[index].image.shape if instances is None else instances.shape

@@ -1,0 +1,143 @@
+"""The folder of results: files of each image, the marks of what is done, the tables.
+
+An image is done when its mark is there. The mark is written after the image's other files, each of which appears under
+its name only when it is whole; so a run can be killed at any moment and taken up again. A mark holds the image's lines
+of the tables, from which these are put together at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from cytotome.app.discover import LABELS_ENDING, OVERLAY_ENDING, Source
+from cytotome.io.files import atomic_path, is_temporary
+from cytotome.io.labels import write_label_map
+from cytotome.measure.counts import count_cells
+from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS, cell_rows, image_row
+from cytotome.ops.labels import to_label_map
+from cytotome.report.overlay import write_overlay
+from cytotome.types import Image, Instances
+
+FileState: TypeAlias = list[int]
+
+MARKS, MARK_SUFFIX = ".done", ".mark"
+RUN_FILE, CELLS_FILE, IMAGES_FILE = "run.json", "cells.csv", "images.csv"
+
+
+class Results:
+    """The folder of results.
+
+    Args:
+        folder: made where it is missing.
+        overlays: whether overlays are written.
+    """
+
+    def __init__(self, folder: Path, *, overlays: bool) -> None:
+        self.folder, self.overlays = folder, overlays
+
+    def labels(self, source: Source) -> Path:
+        """File of the label map."""
+        return self.folder / (source.stem + LABELS_ENDING)
+
+    def overlay(self, source: Source) -> Path:
+        """File of the overlay."""
+        return self.folder / (source.stem + OVERLAY_ENDING)
+
+    def mark(self, source: Source) -> Path:
+        """File that says that the image is done."""
+        return self.folder / MARKS / (source.name + MARK_SUFFIX)
+
+    def is_done(self, source: Source) -> bool:
+        """Whether all files of the image are there, made from the file as it is now."""
+        try:
+            with open(self.mark(source), encoding="utf-8") as handle:
+                facts = json.loads(handle.readline())
+        except (OSError, ValueError):
+            return False
+        files = [self.labels(source), *([self.overlay(source)] if self.overlays else [])]
+        return file_state(source.path) == facts.get("file") and all(path.is_file() for path in files)
+
+    def discard(self, source: Source) -> None:
+        """Removes the files of an image, the mark first."""
+        for path in (self.mark(source), self.labels(source), self.overlay(source)):
+            path.unlink(missing_ok=True)
+
+    def discard_marks(self) -> None:
+        """Makes every image undone."""
+        shutil.rmtree(self.folder / MARKS, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Removes what a killed run left of unfinished files."""
+        for parent, _, names in os.walk(self.folder):
+            for name in names:
+                if is_temporary(name):
+                    Path(parent, name).unlink(missing_ok=True)
+
+    def write(self, source: Source, state: FileState | None, image: Image, cells: Instances) -> int:
+        """Writes all files of an image, the mark last; gives the number of cells.
+
+        Args:
+            source: the image.
+            state: of its file, taken before it was read.
+            image: as it was read.
+            cells: found in it.
+        """
+        labels = to_label_map(cells)
+        write_label_map(self.labels(source), labels, image.microns_per_pixel)
+        if self.overlays:
+            write_overlay(self.overlay(source), image, cells)
+        facts = {"file": state, "row": image_row(source.name, image, count_cells(cells, labels))}
+        with atomic_path(self.mark(source)) as temporary, open(temporary, "w", encoding="utf-8", newline="") as handle:
+            handle.write(json.dumps(facts) + "\n")
+            handle.write(cell_rows(source.name, image, cells))
+        return len(cells)
+
+    def assemble(self) -> None:
+        """Puts the tables together from the marks, in the order of the images' names, a line or a file at a time."""
+        marks = sorted(self._marks())
+        with atomic_path(self.folder / IMAGES_FILE) as temporary, open(temporary, "wb") as table:
+            table.write((",".join(IMAGE_COLUMNS) + "\n").encode())
+            for _, path in marks:
+                with open(path, "rb") as mark:
+                    table.write(json.loads(mark.readline())["row"].encode())
+        with atomic_path(self.folder / CELLS_FILE) as temporary, open(temporary, "wb") as table:
+            table.write((",".join(CELL_COLUMNS) + "\n").encode())
+            for _, path in marks:
+                with open(path, "rb") as mark:
+                    mark.readline()
+                    shutil.copyfileobj(mark, table)
+
+    def read_run(self) -> dict[str, Any] | None:
+        """The content of ``run.json``, None where it is missing or no JSON."""
+        try:
+            content = json.loads((self.folder / RUN_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    def write_run(self, content: dict[str, Any]) -> None:
+        """Writes ``run.json``."""
+        with atomic_path(self.folder / RUN_FILE) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    def _marks(self) -> Iterator[tuple[str, Path]]:
+        root = self.folder / MARKS
+        for parent, _, names in os.walk(root):
+            for name in names:
+                if name.endswith(MARK_SUFFIX) and not is_temporary(name):
+                    path = Path(parent, name)
+                    yield path.relative_to(root).as_posix(), path
+
+
+def file_state(path: Path) -> FileState | None:
+    """What tells whether a file has changed: its size and the time of its last change; None where it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]

@@ -1,0 +1,188 @@
+"""Segmenting many images: reading ahead, network and decoder, writing behind; one bad image stops no other."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cytotome.app.console import progress, say, warn
+from cytotome.app.discover import Source, discover, split_clashes
+from cytotome.app.results import FileState, Results, file_state
+from cytotome.app.settings import SegmentOptions, check_same, effective_settings, parse_overrides, versions
+from cytotome.errors import CytotomeError, DataError, ImageError
+from cytotome.inference.model import Model, load_model
+from cytotome.inference.stream import map_in_order
+from cytotome.io.images import page_count, read_image
+from cytotome.types import Image, Instances
+
+READERS, WRITERS = 2, 4
+WAITING = 16
+"""Images whose files are being written; more make the network wait."""
+
+
+@dataclass
+class Tally:
+    """What came of a run so far; ``failures`` and ``stacks`` by the name of the image."""
+
+    found: int
+    skipped: int
+    segmented: int = 0
+    cells: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    stacks: list[str] = field(default_factory=list)
+
+    def notes(self) -> list[str]:
+        """What a user should know though nothing failed."""
+        if not self.stacks:
+            return []
+        return [
+            f"images with several pages: {len(self.stacks)}, first {min(self.stacks)}; page 0 was taken, see --page"
+        ]
+
+
+def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) -> int:
+    """Segments images into a folder; gives the number of images that could not be segmented.
+
+    Raises:
+        ConfigError: where inputs or options are wrong, or the folder holds results of other settings.
+        ModelError: where the model cannot be loaded.
+        DataError: where the folder cannot be written.
+    """
+    sources, clashes = split_clashes(discover(inputs, output))
+    model = load_model(options.model, device=options.device, precision=options.precision)
+    settings = effective_settings(model, options)
+    results = Results(output, overlays=options.overlays)
+    try:
+        check_same(results, settings, overwrite=options.overwrite)
+        results.sweep()
+        undone = [source for source in sources if not results.is_done(source)]
+        tally = Tally(len(sources) + len(clashes), len(sources) - len(undone), failures=clashes)
+        record = {"cytotome": versions()["cytotome"], "state": "running", "settings": settings}
+        record |= {"inputs": list(inputs), "card": model.file.card.model_dump(mode="json"), "versions": versions()}
+        record["started"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        results.write_run(record)
+        start = time.perf_counter()
+        _Segmenting(model, results, options, tally).run(undone)
+        results.assemble()
+        seconds = time.perf_counter() - start
+        results.write_run(record | {"state": "finished"} | _outcome(tally, seconds))
+    except OSError as error:
+        place = error.filename or output
+        raise DataError(
+            f"{place}: cannot be written ({error.strerror or error}); mend that, then run again to go on"
+        ) from error
+    _tell(tally, seconds, output, options.quiet)
+    return len(tally.failures)
+
+
+class _Segmenting:
+    """The stream of images of one run."""
+
+    def __init__(self, model: Model, results: Results, options: SegmentOptions, tally: Tally) -> None:
+        self.model, self.results, self.options, self.tally = model, results, options, tally
+        self.in_network: deque[Source] = deque()
+        self.states: dict[str, tuple[Source, FileState | None]] = {}
+        self.in_writing: deque[tuple[Source, Future[int]]] = deque()
+
+    def run(self, undone: Sequence[Source]) -> None:
+        """Segments the images and writes their files; failures go to the tally."""
+        overrides = parse_overrides(self.options.settings)
+        with progress(len(undone), quiet=self.options.quiet) as advance, ThreadPoolExecutor(WRITERS) as writers:
+            try:
+                images = self._images(undone, advance)
+                outcomes = self.model.process_many(images, self._writer(writers), tta=self.options.tta, **overrides)
+                for outcome in outcomes:
+                    self._network_done(outcome, advance)
+                while self.in_writing:
+                    self._writing_done(advance)
+            except BaseException:
+                writers.shutdown(cancel_futures=True)
+                raise
+
+    def _images(self, undone: Sequence[Source], advance: Callable[[], None]) -> Iterator[Image]:
+        """The images that can be read, in order, a few read ahead."""
+        for source, outcome in zip(undone, map_in_order(self._read, undone, workers=READERS), strict=True):
+            if isinstance(outcome, CytotomeError):
+                self._fail(source, outcome, advance)
+            else:
+                self.in_network.append(source)
+                yield outcome
+
+    def _read(self, source: Source) -> Image | CytotomeError:
+        self.results.discard(source)
+        self.states[str(source.path)] = (source, file_state(source.path))
+        page, microns = self.options.page, self.options.microns
+        try:
+            image = read_image(source.path, page=page or 0)
+            if page is None and page_count(source.path) > 1:
+                self.tally.stacks.append(source.name)
+            return image if microns is None else replace(image, microns_per_pixel=microns)
+        except ImageError as error:
+            return error
+
+    def _writer(self, writers: ThreadPoolExecutor) -> Callable[[Image, Instances], Future[int]]:
+        def write(image: Image, cells: Instances) -> Future[int]:
+            source, state = self.states.pop(image.source)
+            return writers.submit(self.results.write, source, state, image, cells)
+
+        return write
+
+    def _network_done(self, outcome: Future[int] | CytotomeError, advance: Callable[[], None]) -> None:
+        source = self.in_network.popleft()
+        if isinstance(outcome, CytotomeError):
+            self._fail(source, outcome, advance)
+            return
+        self.in_writing.append((source, outcome))
+        while len(self.in_writing) > WAITING or (self.in_writing and self.in_writing[0][1].done()):
+            self._writing_done(advance)
+
+    def _writing_done(self, advance: Callable[[], None]) -> None:
+        source, future = self.in_writing.popleft()
+        try:
+            self.tally.cells += future.result()
+        except CytotomeError as error:
+            self._fail(source, error, advance)
+            return
+        self.tally.segmented += 1
+        advance()
+
+    def _fail(self, source: Source, error: CytotomeError, advance: Callable[[], None]) -> None:
+        self.states.pop(str(source.path), None)
+        self.tally.failures[source.name] = str(error)
+        advance()
+
+
+def _outcome(tally: Tally, seconds: float) -> dict[str, object]:
+    return {
+        "images": {
+            "found": tally.found,
+            "segmented": tally.segmented,
+            "skipped": tally.skipped,
+            "failed": len(tally.failures),
+        },
+        "cells_found": tally.cells,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(tally.segmented / seconds, 3),
+        "failures": dict(sorted(tally.failures.items())),
+        "notes": tally.notes(),
+    }
+
+
+def _tell(tally: Tally, seconds: float, output: Path, quiet: bool) -> None:
+    skipped = f", {tally.skipped} done before" if tally.skipped else ""
+    say(
+        f"{tally.segmented} of {tally.found} images segmented{skipped}; {tally.cells} cells; {seconds:.1f} s; "
+        f"results in {output}",
+        quiet=quiet,
+    )
+    for note in tally.notes():
+        say(f"note: {note}", quiet=quiet)
+    if tally.failures:
+        warn(f"{len(tally.failures)} of {tally.found} images could not be segmented:")
+    for message in dict(sorted(tally.failures.items())).values():
+        warn(f"  {message}")

@@ -1,0 +1,128 @@
+"""What decides the results of a run, and whether a folder holds results of the same."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from cytotome.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cytotome.app.results import Results
+    from cytotome.inference.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOptions:
+    """Options of ``cytotome segment``, as typed.
+
+    Attributes:
+        model: name or path.
+        overwrite: segment anew what is done.
+        page: of multi-page files, None for the first.
+        microns: per pixel, in the place of what the files say.
+        settings: ``name=value`` overrides of decode parameters.
+        tta: average over the symmetries of the square.
+        overlays: write overlays.
+        device, precision: of the network.
+        quiet: say nothing but errors.
+    """
+
+    model: str = "neurons"
+    overwrite: bool = False
+    page: int | None = None
+    microns: float | None = None
+    settings: tuple[str, ...] = ()
+    tta: bool = False
+    overlays: bool = True
+    device: str = "auto"
+    precision: str = "auto"
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.microns is not None and not 0 < self.microns < float("inf"):
+            raise ConfigError(f"microns: expected a positive number, got {self.microns}")
+
+
+def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
+    """``name=value`` texts as a mapping; values are read as YAML.
+
+    Raises:
+        ConfigError: where one has another form, all such at once.
+    """
+    import yaml
+
+    overrides, faults = {}, []
+    for text in settings:
+        name, equals, value = text.partition("=")
+        try:
+            overrides[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not (equals and name.strip() and value.strip()):
+            faults.append(repr(text))
+    if faults:
+        raise ConfigError(f"--set {', '.join(faults)}: expected NAME=VALUE, such as min_area=40")
+    return overrides
+
+
+def effective_settings(model: Model, options: SegmentOptions) -> dict[str, Any]:
+    """All that the results depend on, beside the images, as plain values.
+
+    Raises:
+        ConfigError: where a decode parameter is unknown or out of range.
+    """
+    parameters = model.override(**parse_overrides(options.settings))
+    return {
+        "model": options.model,
+        "model_hash": model.hash,
+        "family": model.family.name,
+        "parameters": parameters.model_dump(mode="json"),
+        "page": options.page or 0,
+        "microns": options.microns,
+        "tta": options.tta,
+        "device": model.device.type,
+        "precision": str(model.precision).removeprefix("torch."),
+    }
+
+
+def check_same(results: Results, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Makes sure that what is done in the folder was done under these settings; else nothing there counts as done.
+
+    Raises:
+        ConfigError: where it was done under others and is not to be overwritten.
+    """
+    run = results.read_run()
+    if overwrite or run is None:
+        results.discard_marks()
+        return
+    before, now = _flat(run.get("settings", {})), _flat(settings)
+    changed = [name for name in now if name != "model" and before.get(name) != now[name]]
+    if changed:
+        differences = "; ".join(f"{name} was {before.get(name)}, now {now[name]}" for name in changed)
+        raise ConfigError(
+            f"{results.folder}: holds results of other settings ({differences}); "
+            "give --overwrite to replace them, or another folder"
+        )
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with each decode parameter by itself, so that a message can name it."""
+    return {name: value for name, value in settings.items() if name != "parameters"} | dict(
+        settings.get("parameters", {})
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes the results."""
+    names = ("cytotome", "torch", "numpy", "numba", "opencv-python-headless", "tifffile", "imagecodecs")
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

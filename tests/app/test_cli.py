@@ -1,0 +1,97 @@
+"""The command line as a user meets it: help, version, one line for each error, exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+HEAVY = ("torch", "numba", "numpy", "pandas", "cv2", "lightning", "pydantic", "matplotlib")
+
+
+def cytotome(*arguments: str | Path, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *options, "-m", "cytotome", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_help_is_shown_at_once_and_imports_nothing_heavy() -> None:
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert cytotome("--help").returncode == 0
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.4
+    imported = {
+        line.rsplit("|")[-1].strip() for line in cytotome("--help", options=("-X", "importtime")).stderr.splitlines()
+    }
+    assert "typer" in imported
+    assert not imported & set(HEAVY)
+
+
+@pytest.mark.parametrize("command", ["segment", "train", "evaluate", "models", "data"])
+def test_every_command_has_help_with_an_example_or_subcommands(command: str) -> None:
+    text = cytotome(command, "--help").stdout
+    assert f"cytotome {command} " in text
+    assert "For example:" in text or "Commands" in text
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert cytotome("--version").stdout == f"cytotome {metadata.version('cytotome')}\n"
+
+
+def test_segment_and_evaluate_by_command(plate: Path, tmp_path: Path, model_file: Path) -> None:
+    out = tmp_path / "out"
+    segmented = cytotome("segment", plate, "-o", out, "-m", model_file, "--device", "cpu", "--set", "min_area=12")
+    assert (segmented.returncode, segmented.stderr) == (0, "")
+    cells = len(pd.read_csv(out / "cells.csv"))
+    assert segmented.stdout.startswith(f"4 of 4 images segmented; {cells} cells; ")
+    (plate / "bad.png").write_bytes(b"\x89PNG")
+    again = cytotome("segment", plate, "-o", out, "-m", model_file, "--device", "cpu", "--set", "min_area=12", "-q")
+    assert (again.returncode, again.stdout) == (2, "")
+    assert again.stderr.startswith(f"1 of 5 images could not be segmented:\n  {plate / 'bad.png'}: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["segment", "nowhere", "-o", "out"], "error: nowhere: no such file, folder or match; check the path"),
+        (["evaluate", "nowhere", "synthetic:1"], "error: nowhere: is not there; expected a folder of label maps"),
+        (
+            ["evaluate", ".", "synthetic:1", "--rule", "best"],
+            "error: rule: must be one of matching, kernel, got 'best'",
+        ),
+        (["models", "show", "nowhere"], "error: nowhere: no such model file"),
+        (["data", "info", "nowhere"], "error: nowhere: no such file or folder"),
+        (["train", "nowhere", "-d", "synthetic:2", "-o", "out"], "error: nowhere: neither a recipe file nor"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "cytotome", *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith(message)
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_show_prints_the_card_and_the_hash(model_file: Path) -> None:
+    from cytotome.models.header import read_header
+
+    text = cytotome("models", "show", model_file).stdout
+    assert "summary   Random weights" in text
+    assert "licence   CC0-1.0" in text
+    assert f"hash      {read_header(model_file).digest}" in text
+
+
+def test_list_names_families_and_bundled_models() -> None:
+    from cytotome.models.registry import bundled_models
+
+    text = cytotome("models", "list").stdout
+    assert "flow" in text
+    assert all(name in text for name in bundled_models())

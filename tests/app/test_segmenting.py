@@ -1,0 +1,198 @@
+"""Whole runs of ``segment`` with a real, small model: outputs, resuming, bad files, changed settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from cytotome.app.segmenting import run_segment
+from cytotome.app.settings import SegmentOptions
+from cytotome.errors import ConfigError, CytotomeError, DataError
+from cytotome.inference.model import load_model
+from cytotome.io.images import read_image
+from cytotome.io.labels import read_label_map
+from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS
+from cytotome.ops.labels import to_label_map
+
+Contents = Callable[[Path], dict[str, bytes]]
+
+
+@pytest.fixture
+def options(model_file: Path) -> SegmentOptions:
+    return SegmentOptions(model=str(model_file), device="cpu", quiet=True)
+
+
+def run_file(folder: Path) -> dict[str, object]:
+    content: dict[str, object] = json.loads((folder / "run.json").read_text())
+    return content
+
+
+def test_every_image_has_its_files_and_its_rows(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
+    out = tmp_path / "out"
+    assert run_segment([str(plate)], out, options) == 0
+    cells, images = pd.read_csv(out / "cells.csv"), pd.read_csv(out / "images.csv")
+    assert tuple(cells.columns) == CELL_COLUMNS
+    assert tuple(images.columns) == IMAGE_COLUMNS
+    assert images["image"].tolist() == ["A01/one.png", "A01/two.png", "B02/well.png", "top.png"]
+    model = load_model(options.model, device="cpu")
+    for name, count in zip(images["image"], images["cells"], strict=True):
+        found = model.segment(plate / name)
+        labels = read_label_map(out / name.replace(".png", "_labels.tif"))
+        np.testing.assert_array_equal(labels, to_label_map(found))
+        rows = cells[cells["image"] == name]
+        assert len(rows) == count == len(found) > 0
+        np.testing.assert_array_equal(rows["cell"], found.ids)
+        np.testing.assert_array_equal(rows["area_pixels"], found.areas)
+        np.testing.assert_allclose(rows["score"], found.scores, atol=1e-4)
+        assert read_image(out / name.replace(".png", "_overlay.png")).pixels.shape == (*labels.shape, 3)
+    run = run_file(out)
+    assert run["state"] == "finished"
+    assert run["images"] == {"found": 4, "segmented": 4, "skipped": 0, "failed": 0}
+    assert run["cells_found"] == len(cells)
+    assert run["settings"]["model_hash"] == model.hash  # type: ignore[index]
+    files = {path.name for path in out.rglob("*") if path.is_file() and ".done" not in path.parts}
+    assert len(files) == 4 * 2 + 3
+
+
+def test_what_is_done_is_skipped_and_what_changed_is_not(
+    plate: Path, tmp_path: Path, options: SegmentOptions, contents: Contents, pictures: list[np.ndarray]
+) -> None:
+    out = tmp_path / "out"
+    run_segment([str(plate)], out, options)
+    before, times = contents(out), (out / "top_labels.tif").stat().st_mtime_ns
+    run_segment([str(plate)], out, options)
+    assert run_file(out)["images"] == {"found": 4, "segmented": 0, "skipped": 4, "failed": 0}
+    assert (contents(out), (out / "top_labels.tif").stat().st_mtime_ns) == (before, times)
+    cv2.imwrite(str(plate / "top.png"), pictures[7])
+    (out / "A01/one_overlay.png").unlink()
+    (out / "A01/two_labels.tif").unlink()
+    (out / ".done/B02/well.png.mark").write_text("{")
+    run_segment([str(plate)], out, options)
+    assert run_file(out)["images"] == {"found": 4, "segmented": 4, "skipped": 0, "failed": 0}
+    after = contents(out)
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"cells.csv", "images.csv", "top_labels.tif", "top_overlay.png", ".done/top.png.mark"}
+
+
+def test_images_that_come_later_join_the_table(
+    plate: Path, tmp_path: Path, options: SegmentOptions, contents: Contents, pictures: list[np.ndarray]
+) -> None:
+    run_segment([str(plate)], tmp_path / "out", options)
+    cv2.imwrite(str(plate / "A01/more.png"), pictures[6])
+    run_segment([str(plate)], tmp_path / "out", options)
+    run_segment([str(plate)], tmp_path / "fresh", options)
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_bad_files_give_one_line_each_and_the_others_go_through(
+    plate: Path, tmp_path: Path, options: SegmentOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (plate / "A01/damaged.png").write_bytes((plate / "top.png").read_bytes()[:300])
+    (plate / "empty.tif").write_bytes(b"")
+    cv2.imwrite(str(plate / "flat.png"), np.full((64, 64), 7, np.uint8))
+    tifffile.imwrite(plate / "infinite.tif", np.array([[0, np.inf], [1, 2]], np.float32))
+    tifffile.imwrite(plate / "channels.tif", np.random.default_rng(0).random((5, 40, 40)).astype(np.float32))
+    cv2.imwrite(str(plate / "top.jpg"), np.arange(4096, dtype=np.uint8).reshape(64, 64))
+    out = tmp_path / "out"
+    failed = run_segment([str(plate)], out, options)
+    lines = capsys.readouterr().err.splitlines()
+    run = run_file(out)
+    bad = {"A01/damaged.png", "empty.tif", "flat.png", "infinite.tif", "top.png"}
+    assert set(run["failures"]) == bad  # type: ignore[call-overload]
+    assert failed == len(bad)
+    assert lines[0] == "5 of 10 images could not be segmented:"
+    assert len(lines) == 1 + len(bad)
+    for name, line in zip(sorted(bad), lines[1:], strict=True):
+        assert line.startswith(f"  {plate / name}: ")
+    assert len(pd.read_csv(out / "images.csv")) == 5
+    assert "several pages: 1, first channels.tif" in run["notes"][0]  # type: ignore[index]
+
+
+def test_results_of_other_settings_are_not_mixed(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
+    out = tmp_path / "out"
+    run_segment([str(plate)], out, options)
+    other = replace(options, settings=("min_area=12",))
+    with pytest.raises(
+        ConfigError, match=r"out: holds results of other settings \(min_area was 10, now 12\); give --overwrite"
+    ):
+        run_segment([str(plate)], out, other)
+    assert run_segment([str(plate)], out, replace(other, overwrite=True)) == 0
+    assert pd.read_csv(out / "cells.csv")["area_pixels"].min() >= 12
+    (out / "run.json").write_text("{half")
+    run_segment([str(plate)], out, options)
+    assert run_file(out)["images"]["segmented"] == 4  # type: ignore[index]
+
+
+def test_an_unknown_decode_parameter_is_named_before_any_work(
+    plate: Path, tmp_path: Path, options: SegmentOptions
+) -> None:
+    with pytest.raises(ConfigError, match="min_aera"):
+        run_segment([str(plate)], tmp_path / "out", replace(options, settings=("min_aera=30",)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_page_and_microns_are_taken(tmp_path: Path, options: SegmentOptions, pictures: list[np.ndarray]) -> None:
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack(pictures[:3]), photometric="minisblack")
+    cv2.imwrite(str(tmp_path / "second.png"), pictures[1])
+    for name, out in (("stack.tif", "a"), ("second.png", "b")):
+        chosen = replace(options, page=1 if name == "stack.tif" else None, microns=0.5)
+        assert run_segment([str(tmp_path / name)], tmp_path / out, chosen) == 0
+    first, second = (pd.read_csv(tmp_path / out / "cells.csv").drop(columns="image") for out in "ab")
+    pd.testing.assert_frame_equal(first, second)
+    np.testing.assert_allclose(first["area_um2"], first["area_pixels"] / 4, atol=1e-4)
+    assert run_segment([str(tmp_path / "stack.tif")], tmp_path / "c", replace(options, page=3)) == 1
+
+
+def test_no_overlay_writes_none(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
+    run_segment([str(plate)], tmp_path / "out", replace(options, overlays=False))
+    assert not list((tmp_path / "out").rglob("*_overlay.png"))
+    assert len(list((tmp_path / "out").rglob("*_labels.tif"))) == 4
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(DataError, match=r"taken.*: cannot be written \(.*\); mend that, then run again to go on"):
+        run_segment([str(plate)], tmp_path / "taken", options)
+
+
+def test_an_unknown_model_is_one_line(plate: Path, tmp_path: Path) -> None:
+    with pytest.raises(CytotomeError, match=r"nothing\.safetensors: no such model"):
+        run_segment([str(plate)], tmp_path / "out", SegmentOptions(model="nothing.safetensors"))
+
+
+@pytest.mark.slow
+def test_killed_and_taken_up_again_gives_what_an_unbroken_run_gives(
+    tmp_path: Path, model_file: Path, options: SegmentOptions, contents: Contents, pictures: list[np.ndarray]
+) -> None:
+    plate, out = tmp_path / "plate", tmp_path / "out"
+    plate.mkdir()
+    for index in range(60):
+        cv2.imwrite(str(plate / f"{index:02}.png"), np.roll(pictures[index % 8], index, axis=1))
+    run_segment([str(plate)], tmp_path / "unbroken", options)
+    command = [sys.executable, "-m", "cytotome", "segment", str(plate), "-o", str(out), "-m", str(model_file)]
+    kills = 0
+    for images in (5, 25, 45):
+        process = subprocess.Popen([*command, "--device", "cpu"], stderr=subprocess.PIPE)
+        while process.poll() is None and len(list(out.rglob("*.mark"))) < images:
+            time.sleep(0.005)
+        kills += process.poll() is None
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        for path in out.rglob("*_labels.tif"):
+            assert read_label_map(path).shape == pictures[0].shape
+    assert kills >= 2
+    run_segment([str(plate)], out, options)
+    assert contents(out) == contents(tmp_path / "unbroken")
