@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -51,6 +51,7 @@ class DecodeParameters(BaseModel):
         min_score: instances below are dropped.
         min_area: instances of fewer pixels are dropped.
         by_class: overrides of any of the other fields for images of one cell type, by its name.
+        search: values that a tuner tries, by the field's name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +59,8 @@ class DecodeParameters(BaseModel):
     min_score: float = 0.0
     min_area: int = 15
     by_class: dict[str, dict[str, float]] = {}
+
+    search: ClassVar[dict[str, tuple[float, ...]]] = {}
 
 
 @dataclass(frozen=True)
@@ -130,5 +133,7 @@ class Family:
     predict: Callable[[torch.nn.Module, torch.Tensor], Any]
     decode: Callable[[DenseMaps, Any, Sequence[str]], Instances]
     ceiling: float
-    scale: Callable[[torch.nn.Module, AnyArray, Any], float] = field(default=lambda net, image, config: float(config.input_scale))
+    scale: Callable[[torch.nn.Module, AnyArray, Any], float] = field(
+        default=lambda net, image, config: float(config.input_scale)
+    )
     calibrate: Callable[[Sequence[tuple[DenseMaps, Sample]], Any, Any], DecodeParameters] | None = None

@@ -185,12 +185,12 @@ def _solve(inside, sy, sx, reach, sweeps):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _slide(flow, mask, y, x):  # type: ignore[no-untyped-def]
-    """The neighbour in the mask that lies best along the flow of pixel y, x; -1, -1 where none lies ahead."""
+def _slide(flow, mask, visit, start, y, x):  # type: ignore[no-untyped-def]
+    """The new neighbour in the mask that lies best along the flow of pixel y, x; -1, -1 where none lies ahead."""
     best, by, bx = 0.1, -1, -1
     for v in range(max(0, y - 1), min(mask.shape[0], y + 2)):
         for u in range(max(0, x - 1), min(mask.shape[1], x + 2)):
-            if mask[v, u] and (v != y or u != x):
+            if mask[v, u] and visit[v, u] != start:
                 along = (v - y) * flow[0, y, x] + (u - x) * flow[1, y, x]
                 if v != y and u != x:
                     along *= 0.70710678
@@ -261,17 +261,18 @@ def follow_flows(flow, mask, max_steps=MAX_STEPS):  # type: ignore[no-untyped-de
                         break
                     continue
                 if not mask[qy, qx]:
-                    qy, qx = _slide(flow, mask, py, px)
-                    if qy < 0:
-                        break
+                    qy, qx = _slide(flow, mask, visit, start, py, px)
+                elif visit[qy, qx] == start:
+                    qy, qx = _slide(flow, mask, visit, start, qy, qx)
+                if qy < 0:
+                    break
+                if qy != int(y + 0.5) or qx != int(x + 0.5):
                     y, x = float(qy), float(qx)
                     my, mx = flow[0, qy, qx], flow[1, qy, qx]
                 stay = 0
                 py, px = qy, qx
                 if ends[py, px] >= 0:
                     end = ends[py, px]
-                    break
-                if visit[py, px] == start:
                     break
                 visit[py, px] = start
                 stack[depth] = py * width + px

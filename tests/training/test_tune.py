@@ -1,0 +1,38 @@
+"""Tuned decode parameters: better on what they are fitted on, per cell type, and not led astray by a lucky peak."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cytotome.datasets.synthetic import SyntheticDataset
+from cytotome.families.flow import FAMILY
+from cytotome.families.flow.config import FlowConfig
+from cytotome.training.tune import _smoothed, mean_score, tune
+from cytotome.types import Dataset, DenseMaps, Sample
+
+
+def _noisy_pairs(dataset: Dataset, config: FlowConfig) -> list[tuple[DenseMaps, Sample]]:
+    rng = np.random.default_rng(0)
+    pairs = []
+    for sample in dataset:
+        assert sample.instances is not None
+        maps = dict(FAMILY.oracle(FAMILY.targets(sample.instances, config), config))
+        maps["cell"] = np.clip(0.25 + 0.5 * maps["cell"] + rng.normal(0, 0.1, maps["cell"].shape), 0, 1).astype("f4")
+        maps["flow"] = (maps["flow"] + rng.normal(0, 0.2, maps["flow"].shape)).astype(np.float32)
+        pairs.append((maps, sample))
+    return pairs
+
+
+def test_tuning_raises_the_score_for_each_type() -> None:
+    dataset = SyntheticDataset(3, seed=3, shape=(160, 200))
+    config = FlowConfig(class_names=dataset.class_names)
+    pairs = _noisy_pairs(dataset, config)
+    start = FAMILY.parameters(cell_threshold=0.3)
+    tuned = tune(FAMILY, config, pairs, start, rounds=1)
+    assert set(tuned.by_class) == {info.cell_type for info in dataset.infos}
+    assert mean_score(FAMILY, config, pairs, tuned) > mean_score(FAMILY, config, pairs, start) + 0.02
+
+
+def test_a_plateau_beats_a_lucky_peak() -> None:
+    scores = np.array([0.1, 0.5, 0.1, 0.42, 0.44, 0.43, 0.2])
+    assert int(np.argmax(_smoothed(scores))) == 4
