@@ -163,7 +163,7 @@ def test_config_names_what_is_wrong() -> None:
 
 
 def test_ceiling_on_real_images(real_data: Path) -> None:
-    """Label maps give 0.980 on these images and Cellpose's flows 0.972; ours must not fall behind the stated ceiling."""
+    """Label maps give 0.980 on these images, a round trip of Cellpose's flows 0.972."""
     dataset = open_dataset(real_data / "sartorius")
     config = FlowConfig(class_names=dataset.class_names)
     parameters = FlowParameters(min_area=30, by_class={"astro": {"min_area": 100}})

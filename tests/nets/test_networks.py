@@ -68,7 +68,7 @@ def test_residual_branches_start_as_identity() -> None:
 
 
 def test_unknown_encoder_is_named() -> None:
-    with pytest.raises(ConfigError, match="encoder 'resnet_of_nobody'.*list_models"):
+    with pytest.raises(ConfigError, match=r"encoder 'resnet_of_nobody'.*list_models"):
         EncoderUNet("resnet_of_nobody", 1, FINE, DEEP)
 
 
