@@ -91,6 +91,12 @@ def test_a_file_that_cannot_be_saved_leaves_the_old_one(model: ModelFile, tmp_pa
     assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
 
 
+def test_others_may_read_the_file_as_any_other(model: ModelFile, tmp_path: Path) -> None:
+    save_model(tmp_path / "m.safetensors", model)
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "m.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_tied_weights_are_saved(model: ModelFile, tmp_path: Path) -> None:
     shared = torch.arange(6.0)
     weights = {"a": shared, "b": shared, "view": shared[::2]}

@@ -76,7 +76,8 @@ def save_model(path: str | os.PathLike[str], model: ModelFile, *, half: bool = F
     digest = content_digest(content, weights)
     description = json.dumps({**content, "digest": digest}, sort_keys=True)
     with atomic_path(path) as temporary:
-        safetensors.torch.save_file(weights, temporary, metadata={KEY: description})
+        # Not by save_file, whose files only their owner may read.
+        temporary.write_bytes(safetensors.torch.save(weights, metadata={KEY: description}))
     return digest
 
 
