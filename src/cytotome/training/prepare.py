@@ -1,0 +1,123 @@
+"""From datasets to what a run needs: sources of crops, images to validate on, images to calibrate on, class names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from cytotome.data.sampling import Source
+from cytotome.datasets import combine, open_dataset, splits
+from cytotome.errors import TrainingError
+from cytotome.training.recipe import Recipe, SourceSettings
+from cytotome.types import Dataset, SampleInfo
+
+Data: TypeAlias = "str | os.PathLike[str] | Dataset"
+Place: TypeAlias = tuple[Dataset, int]
+"""A dataset and a position in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The data of one run.
+
+    Attributes:
+        sources: what is trained on, labelled and unlabelled.
+        validation: each image to validate on; none without a fold.
+        calibration: likewise, images that are held out of training to fit the decode parameters on.
+        class_names: of all datasets, in order of appearance.
+        missing: names of datasets that the recipe has settings for and that were not given.
+    """
+
+    sources: tuple[Source, ...]
+    validation: tuple[Place, ...]
+    calibration: tuple[Place, ...]
+    class_names: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """A hash of the samples trained on and of their weights; equal for equal data."""
+        digest = hashlib.sha256()
+        for source in self.sources:
+            digest.update(f"{source.dataset.name} {source.weight} {source.scale}\n".encode())
+            for info in source.dataset.infos:
+                digest.update(f"{info.id} {info.cell_type} {info.mask_quality}\n".encode())
+        return digest.hexdigest()
+
+
+def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Prepared:
+    """Opens and splits the datasets.
+
+    Args:
+        recipe: its ``sampling.sources`` are found by the datasets' names.
+        data: a dataset, its path, or several of them.
+        fold: held out of every dataset whose source does not say ``validated: false``; None for no validation.
+
+    Raises:
+        TrainingError: where no image is labelled, or no cell is in any of them.
+        DataError: as the datasets raise it.
+    """
+    given: Sequence[Data] = [data] if isinstance(data, str | os.PathLike | Dataset) else list(data)
+    datasets = [one if isinstance(one, Dataset) else open_dataset(one) for one in given]
+    if not datasets:
+        raise TrainingError("no dataset to train on; give one by --data")
+    sources: list[Source] = []
+    validation: list[Place] = []
+    calibration: list[Place] = []
+    for dataset in datasets:
+        settings = recipe.sampling.sources.get(dataset.name, SourceSettings())
+        if settings.classes:
+            dataset = combine([dataset], class_map=settings.classes)
+        training, held = splits(dataset, fold if settings.validated else None)
+        validation += [(dataset, i) for i in held]
+        if settings.weight == 0:
+            continue
+        kept = _calibration_part(dataset, training, recipe.calibration_images) if not calibration else []
+        calibration += [(dataset, i) for i in kept]
+        groups = {_group(dataset.infos[i]) for i in kept}
+        training = [i for i in training if _group(dataset.infos[i]) not in groups]
+        sources.append(Source(dataset.subset(training), settings.weight, settings.scale))
+    names = tuple(dict.fromkeys(name for source in sources for name in source.dataset.class_names))
+    check_labelled(sources)
+    missing = tuple(name for name in recipe.sampling.sources if name not in {dataset.name for dataset in datasets})
+    return Prepared(tuple(sources), tuple(validation), tuple(calibration), names, missing)
+
+
+def check_labelled(sources: Sequence[Source]) -> None:
+    """Looks for one cell in the labelled images.
+
+    Raises:
+        TrainingError: where there is none.
+    """
+    labelled = [
+        (source.dataset, i)
+        for source in sources
+        for i, info in enumerate(source.dataset.infos)
+        if info.mask_quality != "none"
+    ]
+    names = ", ".join(source.dataset.name for source in sources)
+    if not labelled:
+        raise TrainingError(f"{names}: no image is labelled, so there is nothing to learn from; add masks")
+    for dataset, i in labelled:
+        instances = dataset.instances(i)
+        if instances is not None and len(instances.runs):
+            return
+    raise TrainingError(f"{names}: the masks of all {len(labelled)} labelled images are empty; check the labels")
+
+
+def _calibration_part(dataset: Dataset, training: Sequence[int], count: int) -> list[int]:
+    """Up to ``count`` training images with full masks, the cell types in turn, in the order of a hash; half at most."""
+    full = [i for i in training if dataset.infos[i].mask_quality == "full"]
+    by_type: dict[str, list[int]] = {}
+    for i in sorted(full, key=lambda i: hashlib.sha256(dataset.infos[i].id.encode()).digest()):
+        by_type.setdefault(dataset.infos[i].cell_type, []).append(i)
+    turns = [(turn, kind) for kind, members in by_type.items() for turn in range(len(members))]
+    ordered = [by_type[kind][turn] for turn, kind in sorted(turns)]
+    return ordered[: min(count, len(full) // 2)]
+
+
+def _group(info: SampleInfo) -> str:
+    return info.group or info.id

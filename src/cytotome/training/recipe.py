@@ -1,0 +1,271 @@
+"""Recipes: all that is needed to train one model again, in one YAML file that is checked whole before any work."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cytotome.contract import DecodeParameters, Family, FamilyConfig
+from cytotome.data.augment import Augmentation, Magnitude, Probability
+from cytotome.data.normalise import Normalisation
+from cytotome.errors import ConfigError
+from cytotome.families import family_names, get_family
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+PACKAGE = Path(__file__).resolve().parents[1]
+RECIPE_FOLDERS = (PACKAGE / "recipes", PACKAGE.parents[1] / "recipes")
+"""Where the wheel keeps recipes, and where a source tree does."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceSettings(_Section):
+    """How one dataset is drawn from.
+
+    Attributes:
+        weight: share of crops, relative to the other datasets.
+        scale: enlarges its images, where their cells are of another size than those the model is made for.
+        classes: new names of its classes, such as ``SHSY5Y: shsy5y``.
+        validated: whether a fold of it is held out and validated on; else all of it is trained on.
+    """
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    scale: Positive = 1.0
+    classes: dict[str, str] = {}
+    validated: bool = True
+
+
+class Sampling(_Section):
+    """What a batch is made of.
+
+    Attributes:
+        crop: height and width of a crop in pixels of the network's input.
+        batch: crops of a batch.
+        cell_bias: probability that a crop is laid over a cell.
+        balance: 1 draws each cell type of a dataset equally often, 0 each image.
+        sources: settings by name of the dataset; those not named have weight 1 and scale 1.
+        workers: processes that make crops; 0 makes them between the steps.
+        cache_megabytes: memory of each worker for images that were read.
+    """
+
+    crop: tuple[AtLeastOne, AtLeastOne] = (384, 384)
+    batch: AtLeastOne = 8
+    cell_bias: Probability = 0.7
+    balance: Probability = 1.0
+    sources: dict[str, SourceSettings] = {}
+    workers: Count = 1
+    cache_megabytes: Positive = 1024.0
+
+
+class Schedule(_Section):
+    """How the weights are found.
+
+    Attributes:
+        steps: batches in all, over all stages.
+        minutes: wall time after which training ends though steps are left; the learning rate follows whichever of
+            steps and time is further on, so that it has always come down at the end. None for no limit.
+        learning_rate: greatest, of AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
+        final_learning_rate: at the end of a stage's cosine, as a part of ``learning_rate``.
+        warmup: part of a stage in which the learning rate rises.
+        weight_decay: on weights, not on biases and normalisation.
+        clip: greatest norm of a phase's gradient; 0 for no limit.
+        ema: decay per step of the exponential moving average of the weights, which is what is saved; 0 for none.
+        precision: ``auto`` takes bfloat16 where the device computes in it, else float32.
+        validate_every: steps between scores on validation images, 0 for never.
+        validation_images: how many are scored then.
+        checkpoint_minutes: wall time between checkpoints.
+    """
+
+    steps: AtLeastOne = 4000
+    minutes: Positive | None = None
+    learning_rate: Positive = 1e-3
+    final_learning_rate: Probability = 0.01
+    warmup: Probability = 0.05
+    weight_decay: Magnitude = 0.05
+    clip: Magnitude = 1.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    validate_every: Count = 0
+    validation_images: AtLeastOne = 8
+    checkpoint_minutes: Magnitude = 3.0
+
+
+class Recipe(_Section):
+    """One training run.
+
+    Attributes:
+        name: of the model file.
+        family: method.
+        summary: one line for the model's card.
+        config: fields of the family's config; class names are those of the data where they are not given.
+        decode: fields of the family's decode parameters.
+        normalisation: grey levels to network input.
+        sampling: what a batch is made of.
+        augmentation: how crops are changed.
+        schedule: steps, time, learning rate.
+        weights: model file, by path or by name, whose weights training starts from where their shapes agree.
+        calibration_images: training images that are held out of training to fit the decode parameters on.
+        seed: of weights, crops and everything else that is drawn.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    family: str
+    summary: str = ""
+    config: dict[str, Any] = {}
+    decode: dict[str, Any] = {}
+    normalisation: Normalisation = Normalisation()
+    sampling: Sampling = Sampling()
+    augmentation: Augmentation = Augmentation()
+    schedule: Schedule = Schedule()
+    weights: str | None = None
+    calibration_images: Count = 0
+    seed: Count = 0
+
+    @model_validator(mode="after")
+    def _check_sources(self) -> Recipe:
+        sources = self.sampling.sources
+        if sources and not any(source.weight for source in sources.values()):
+            raise ValueError("sampling.sources must give one dataset a weight above 0")
+        return self
+
+    def get_family(self) -> Family:
+        """The family, imported."""
+        return get_family(self.family)
+
+    def family_config(self, class_names: Sequence[str] = ()) -> FamilyConfig:
+        """The family's config; ``class_names`` of the data hold where the recipe gives none."""
+        config = dict(self.config)
+        if class_names and "class_names" not in config:
+            config["class_names"] = tuple(class_names)
+        return self.get_family().config(**config)
+
+    def decode_parameters(self) -> DecodeParameters:
+        """The decode parameters that the model file holds where nothing is calibrated."""
+        return self.get_family().parameters(**self.decode)
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    return tuple(sorted({path.stem for folder in RECIPE_FOLDERS for path in folder.glob("*.yaml")}))
+
+
+def find_recipe(name_or_path: str | Path) -> Path:
+    """The file of a recipe.
+
+    Raises:
+        ConfigError: where there is none.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        if path.is_file():
+            return path
+        raise ConfigError(f"{path}: there is no such recipe file; see the names by `cytotome models`")
+    for folder in RECIPE_FOLDERS:
+        if (folder / f"{name_or_path}.yaml").is_file():
+            return folder / f"{name_or_path}.yaml"
+    names = recipe_names()
+    near = difflib.get_close_matches(str(name_or_path), names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names) or 'none'}"
+    raise ConfigError(f"{name_or_path}: neither a recipe file nor the name of a recipe; {hint}")
+
+
+def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
+    """A checked recipe.
+
+    Args:
+        recipe: name, path of a YAML file, or its content.
+        overrides: ``key=value`` with keys such as ``schedule.steps`` and values in YAML.
+
+    Raises:
+        ConfigError: names every fault of the recipe, of the family's config and of the decode parameters at once.
+    """
+    if isinstance(recipe, Recipe):
+        content, place = recipe.model_dump(exclude_unset=True), recipe.name
+    elif isinstance(recipe, Mapping):
+        content, place = dict(recipe), str(recipe.get("name", "recipe"))
+    else:
+        path = find_recipe(recipe)
+        content, place = _read_yaml(path), str(path)
+    for override in overrides:
+        _apply(content, override)
+    return check_recipe(content, place)
+
+
+def check_recipe(content: Mapping[str, Any], place: str = "recipe") -> Recipe:
+    """The recipe of a mapping; see :func:`load_recipe`."""
+    faults: list[str] = []
+    checked: Recipe | None = None
+    try:
+        checked = Recipe(**content)
+    except ValidationError as error:
+        faults += _faults(error, "")
+    family = content.get("family")
+    if isinstance(family, str):
+        if family not in family_names():
+            faults.append(f"family: there is no {family!r}, only {', '.join(family_names())}")
+        else:
+            faults += _family_faults(get_family(family), content)
+    if faults or checked is None:
+        raise ConfigError(f"{place}: {'; '.join(faults)}")
+    return checked
+
+
+def _family_faults(family: Family, content: Mapping[str, Any]) -> list[str]:
+    faults: list[str] = []
+    for section, kind in (("config", family.config), ("decode", family.parameters)):
+        values = content.get(section, {})
+        if isinstance(values, Mapping):
+            try:
+                kind(**values)
+            except ValidationError as error:
+                faults += _faults(error, f"{section}.")
+            except ConfigError as error:
+                faults.append(f"{section}: {error}")
+    return faults
+
+
+def _faults(error: ValidationError, prefix: str) -> list[str]:
+    faults = []
+    for fault in error.errors():
+        where = prefix + ".".join(str(part) for part in fault["loc"])
+        got = "" if fault["type"] in ("missing", "extra_forbidden", "value_error") else f", got {fault['input']!r}"
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = "there is no such field"
+        faults.append(f"{where.rstrip('.') or 'recipe'}: {message}{got}")
+    return faults
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not YAML ({' '.join(str(error).split())}); correct it") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: must hold fields such as name and family, got {type(content).__name__}")
+    return content
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override {override!r}: expected key=value, such as schedule.steps=500")
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        inner = content.get(section)
+        content[section] = dict(inner) if isinstance(inner, Mapping) else {}
+        content = content[section]
+    try:
+        content[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override {override!r}: the value is not YAML ({' '.join(str(error).split())})") from error

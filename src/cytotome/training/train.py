@@ -1,0 +1,229 @@
+"""Training one model, from a recipe and data to a model file."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import logging
+import os
+import platform
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+import yaml
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+from torch import Tensor, nn
+
+from cytotome.contract import Family, FamilyConfig
+from cytotome.data.sampling import Crops, CropSettings, crop_loader
+from cytotome.errors import TrainingError
+from cytotome.inference.device import choose_device, choose_precision
+from cytotome.inference.model import build_model
+from cytotome.io.files import atomic_path
+from cytotome.models.card import Card
+from cytotome.models.file import ModelFile, save_model
+from cytotome.training.batches import StageBatches
+from cytotome.training.callbacks import Checkpoints, ProgressBar, Reports
+from cytotome.training.checkpoint import load_checkpoint
+from cytotome.training.finish import calibrated, mean_score, show_one, types_in_turn
+from cytotome.training.logs import MetricsFile
+from cytotome.training.module import TrainingModule
+from cytotome.training.prepare import Data, Prepared, prepare
+from cytotome.training.progress import Progress
+from cytotome.training.recipe import Recipe, load_recipe
+from cytotome.training.weights import load_weights, start_weights
+
+
+def train(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    data: Data | Sequence[Data],
+    *,
+    output: str | os.PathLike[str],
+    fold: int | None = None,
+    resume: bool = True,
+    max_minutes: float | None = None,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    console: Console | None = None,
+) -> Path:
+    """Trains one model; a run that was killed goes on from its last checkpoint and ends with the same weights.
+
+    Args:
+        recipe: name, file, content or checked recipe.
+        data: dataset or its path, or several.
+        output: folder for ``<name>.safetensors``, ``recipe.yaml``, ``metrics.csv``, ``tensorboard/`` and ``last.ckpt``.
+        fold: validation fold that is not trained on; None trains on everything.
+        resume: go on from ``last.ckpt`` where there is one; else start anew.
+        max_minutes: wall time of the whole run, in the place of the recipe's ``schedule.minutes``.
+        overrides: ``key=value`` changes of the recipe, such as ``schedule.steps=500``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        console: what is said goes here; standard error by default.
+
+    Returns:
+        The path of the model file.
+
+    Raises:
+        ConfigError: for a faulty recipe, all faults at once.
+        TrainingError: where there is nothing to learn from, or the loss is not finite.
+    """
+    limit = [] if max_minutes is None else [f"schedule.minutes={max_minutes}"]
+    checked = load_recipe(recipe, [*overrides, *limit])
+    prepared = prepare(checked, data, fold)
+    run = Run(checked, prepared, Path(output), device, console or Console(stderr=True))
+    return run.finish(run.fit(resume), fold)
+
+
+class Run:
+    """One run of training: a checked recipe, its data, its folder and its device."""
+
+    def __init__(self, recipe: Recipe, prepared: Prepared, output: Path, device: str, console: Console) -> None:
+        self.recipe, self.prepared, self.output, self.console = recipe, prepared, output, console
+        self.family: Family = recipe.get_family()
+        self.config: FamilyConfig = recipe.family_config(prepared.class_names)
+        self.device = choose_device(device)
+        self.precision = choose_precision(recipe.schedule.precision, self.device)
+        self.checkpoint = output / "last.ckpt"
+        self.model_path = output / f"{recipe.name}.safetensors"
+        content = recipe.model_dump_json(exclude={"summary": True, "schedule": _NOT_OF_THE_RESULT})
+        self.identity = hashlib.sha256(f"{content} {prepared.identity}".encode()).hexdigest()
+        _check_classes(recipe, self.config, prepared)
+        if prepared.missing:
+            self._say(f"note: the recipe also has settings for {', '.join(prepared.missing)}, which are not given")
+
+    def fit(self, resume: bool) -> dict[str, Tensor]:
+        """Trains up to the end of the schedule and returns the averaged weights."""
+        content = load_checkpoint(self.checkpoint, self.identity) if resume and self.checkpoint.is_file() else None
+        schedule, stages = self.recipe.schedule, self.family.stages(self.config)
+        seconds = None if schedule.minutes is None else 60 * schedule.minutes
+        progress = Progress(schedule.steps, seconds, [stage.share for stage in stages])
+        if content is not None:
+            progress.step, progress.spent = content["step"], content["spent"]
+            if progress.fraction() >= 1:
+                return dict(content["average"])
+            self._say(f"going on from step {progress.step} of {self.checkpoint}")
+        torch.manual_seed(self.recipe.seed)
+        module = TrainingModule(self._network(), stages, schedule, progress)
+        with atomic_path(self.output / "recipe.yaml") as temporary:
+            temporary.write_text(yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        reports = Reports(
+            MetricsFile(self.output / "metrics.csv", progress.step), self._validate, schedule.validate_every
+        )
+        saving = Checkpoints(self.checkpoint, self.identity, schedule.checkpoint_minutes, content)
+        with _quiet_lightning():
+            trainer = self._trainer([reports, saving, ProgressBar(self.console)], progress.step)
+            trainer.fit(module, train_dataloaders=StageBatches(progress, self._loader))
+        assert module.average is not None
+        return {name: value.cpu() for name, value in module.average.state_dict().items()}
+
+    def finish(self, weights: Mapping[str, Tensor], fold: int | None) -> Path:
+        """Fits the decode parameters, writes the model file, and says what the model finds in one image."""
+        file = self._model_file(weights, fold)
+        model = build_model(file, device=str(self.device))
+        file = replace(file, parameters=calibrated(model, self.prepared.calibration))
+        save_model(self.model_path, file)
+        self._say(show_one(build_model(file, device=str(self.device)), self.prepared))
+        self._say(f"model: {self.model_path}")
+        return self.model_path
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _network(self) -> nn.Module:
+        net = self.family.build(self.config)
+        if self.recipe.weights:
+            self._say(load_weights(net, start_weights(self.recipe.weights)))
+        return net
+
+    def _trainer(self, callbacks: list[lightning.Callback], step: int) -> lightning.Trainer:
+        kind = self.device.type
+        return lightning.Trainer(
+            accelerator="gpu" if kind == "cuda" else kind,
+            devices=[self.device.index or 0] if kind == "cuda" else 1,
+            precision="bf16-mixed" if self.precision == torch.bfloat16 else "32-true",
+            max_epochs=1,
+            callbacks=callbacks,
+            logger=TensorBoardLogger(self.output, name="", version="tensorboard", purge_step=step or None),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=str(self.output),
+        )
+
+    def _loader(self, stage: int, first_batch: int) -> Iterable[dict[str, Any]]:
+        sampling = self.recipe.sampling
+        settings = CropSettings(
+            size=sampling.crop,
+            batch=sampling.batch,
+            seed=self.recipe.seed,
+            cell_bias=sampling.cell_bias,
+            balance=sampling.balance,
+            streams=self.family.stages(self.config)[stage].streams,
+            cache_megabytes=sampling.cache_megabytes,
+        )
+        crops = Crops(
+            self.prepared.sources,
+            self.family.targets,
+            self.config,
+            self.recipe.normalisation,
+            self.recipe.augmentation,
+            settings,
+        )
+        pin = self.device.type == "cuda"
+        return crop_loader(crops, first_batch=first_batch, workers=sampling.workers, pin=pin)
+
+    def _validate(self, module: TrainingModule) -> dict[str, float]:
+        assert module.average is not None
+        images = types_in_turn(self.prepared.validation, self.recipe.schedule.validation_images)
+        if not images:
+            return {}
+        model = build_model(self._model_file(module.average.state_dict(), None), device=str(self.device))
+        return {"validation/map": mean_score(model, images)}
+
+    def _model_file(self, weights: Mapping[str, Tensor], fold: int | None) -> ModelFile:
+        card = Card(
+            name=self.recipe.name,
+            summary=self.recipe.summary or self.family.summary,
+            data=tuple(source.dataset.name for source in self.prepared.sources),
+            folds="trained on all images" if fold is None else f"validated on fold {fold}, trained on the others",
+            date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+            versions={"python": platform.python_version()}
+            | {name: metadata.version(name) for name in ("torch", "lightning")},
+        )
+        parameters = self.recipe.decode_parameters()
+        return ModelFile(self.recipe.family, self.config, parameters, self.recipe.normalisation, weights, card)
+
+
+_NOT_OF_THE_RESULT = {"checkpoint_minutes": True, "validate_every": True, "validation_images": True, "minutes": True}
+
+
+def _check_classes(recipe: Recipe, config: FamilyConfig, prepared: Prepared) -> None:
+    names = config.class_names
+    if len(names) > 1 and prepared.class_names and not set(names) & set(prepared.class_names):
+        raise TrainingError(
+            f"{recipe.name}: config.class_names are {', '.join(names)}, the data hold "
+            f"{', '.join(prepared.class_names)}; rename them by sampling.sources.<dataset>.classes"
+        )
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Without Lightning's advice on settings that are meant; its errors are still raised."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

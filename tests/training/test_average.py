@@ -1,0 +1,59 @@
+"""The moving average of weights against a plain loop."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from cytotome.training.average import WeightAverage
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+
+
+def disturb(net: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter))
+        net(torch.randn(2, 1, 8, 8))
+
+
+def test_the_average_is_the_recursion_written_out() -> None:
+    net = small()
+    average = WeightAverage(net, 0.5)
+    expected = {name: value.clone() for name, value in net.state_dict().items()}
+    for update in range(12):
+        disturb(net)
+        average.update()
+        decay = min(0.5, (1 + update) / (10 + update))
+        for name, value in net.state_dict().items():
+            expected[name] = (
+                decay * expected[name] + (1 - decay) * value if value.is_floating_point() else value.clone()
+            )
+    for name, value in average.state_dict().items():
+        torch.testing.assert_close(value, expected[name])
+    assert int(average.state_dict()["1.num_batches_tracked"]) == 12
+
+
+def test_without_decay_the_average_is_the_latest() -> None:
+    net = small()
+    average = WeightAverage(net, 0.0)
+    disturb(net)
+    average.update()
+    for name, value in average.state_dict().items():
+        assert torch.equal(value, net.state_dict()[name])
+
+
+def test_swapping_gives_the_average_and_takes_it_back() -> None:
+    net = small()
+    average = WeightAverage(net, 0.9)
+    disturb(net)
+    average.update()
+    live = {name: value.clone() for name, value in net.state_dict().items()}
+    mean = {name: value.clone() for name, value in average.state_dict().items()}
+    with average.swapped_in():
+        assert all(torch.equal(net.state_dict()[name], value) for name, value in mean.items())
+    assert all(torch.equal(net.state_dict()[name], value) for name, value in live.items())
+    assert all(torch.equal(average.state_dict()[name], value) for name, value in mean.items())

@@ -1,0 +1,71 @@
+"""What is trained, validated and calibrated on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cytotome.errors import DataError, TrainingError
+from cytotome.training.prepare import prepare
+from cytotome.training.recipe import load_recipe
+
+
+def ids(places: Any) -> set[str]:
+    return {dataset.infos[position].id for dataset, position in places}
+
+
+def test_a_fold_is_never_trained_on(recipe: dict[str, Any], disks: Any) -> None:
+    prepared = prepare(load_recipe(recipe), disks(), 1)
+    trained = {info.id for info in prepared.sources[0].dataset.infos}
+    assert ids(prepared.validation) == {"disks1"}
+    assert trained == {"disks0", "disks2", "disks3", "disks4", "disks5"}
+    assert prepare(load_recipe(recipe), disks(), None).validation == ()
+
+
+def test_calibration_images_are_never_trained_on(recipe: dict[str, Any], disks: Any) -> None:
+    prepared = prepare(load_recipe(recipe, ["calibration_images=2"]), disks(12, 0), 0)
+    trained = {info.id for info in prepared.sources[0].dataset.infos}
+    assert len(prepared.calibration) == 2
+    assert not trained & (ids(prepared.calibration) | ids(prepared.validation))
+    assert len(trained) == 12 - 4 - 2
+
+
+def test_sources_take_their_settings_by_name(recipe: dict[str, Any], disks: Any) -> None:
+    settings = "sampling.sources={more: {weight: 2, scale: 0.5, validated: false, classes: {disk: spot}}}"
+    prepared = prepare(load_recipe(recipe, [settings]), [disks(), disks(name="more")], 0)
+    first, second = prepared.sources
+    assert (first.weight, first.scale, len(first.dataset)) == (1, 1, 4)
+    assert (second.weight, second.scale, len(second.dataset)) == (2, 0.5, 6)
+    assert ids(prepared.validation) == {"disks0", "disks3"}
+    assert prepared.class_names == ("disk", "spot")
+
+
+def test_the_identity_tells_data_apart(recipe: dict[str, Any], disks: Any) -> None:
+    checked = load_recipe(recipe)
+    assert prepare(checked, disks(), 0).identity == prepare(checked, [disks()], 0).identity
+    assert prepare(checked, disks(), 0).identity != prepare(checked, disks(), 1).identity
+
+
+def test_datasets_that_the_recipe_names_may_be_left_out(recipe: dict[str, Any], disks: Any) -> None:
+    checked = load_recipe(recipe, ["sampling.sources={plates: {weight: 2}, disks: {weight: 3}}"])
+    prepared = prepare(checked, disks(), None)
+    assert prepared.missing == ("plates",)
+    assert [source.weight for source in prepared.sources] == [3.0]
+
+
+def test_nothing_labelled_is_told(recipe: dict[str, Any], disks: Any) -> None:
+    with pytest.raises(TrainingError, match="disks: no image is labelled"):
+        prepare(load_recipe(recipe), disks(3, 3), None)
+
+
+def test_empty_masks_are_told(recipe: dict[str, Any], disks: Any) -> None:
+    with pytest.raises(TrainingError, match="the masks of all 4 labelled images are empty"):
+        prepare(load_recipe(recipe), disks(empty=True), None)
+
+
+def test_no_data_and_missing_data_are_told(recipe: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError, match="no dataset to train on"):
+        prepare(load_recipe(recipe), [], None)
+    with pytest.raises(DataError, match="no such file or folder"):
+        prepare(load_recipe(recipe), "/no/such/folder", None)

@@ -1,0 +1,107 @@
+"""Recipes: found, read, overridden, and all their faults named at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cytotome.errors import ConfigError
+from cytotome.training.recipe import Recipe, find_recipe, load_recipe, recipe_names
+
+
+def test_every_fault_is_named_at_once(recipe: dict[str, Any]) -> None:
+    content = {
+        **recipe,
+        "name": "a b",
+        "tempo": 3,
+        "config": {"width": "wide", "depth": 2},
+        "decode": {"threshold": []},
+        "normalisation": {"low": 60, "high": 40},
+        "schedule": {"steps": 0, "ema": 1.0},
+        "augmentation": {"flip": 2, "scale": [2, 1]},
+    }
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(content)
+    text = str(caught.value)
+    assert "\n" not in text
+    for place in (
+        "name:",
+        "tempo: there is no such field",
+        "config.width:",
+        "config.depth: there is no such field",
+        "decode.threshold:",
+        "normalisation: needs 0 <= low < high",
+        "schedule.steps:",
+        "schedule.ema:",
+        "augmentation.flip:",
+    ):
+        assert place in text
+
+
+def test_a_missing_family_is_told_with_those_there_are(recipe: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"there is no 'dual', only .*duel"):
+        load_recipe({**recipe, "family": "dual"})
+    with pytest.raises(ConfigError, match="family: Field required"):
+        load_recipe({"name": "x"})
+
+
+def test_overrides_reach_into_sections(recipe: dict[str, Any]) -> None:
+    checked = load_recipe(recipe, ["schedule.steps=7", "config.width=16", "sampling.crop=[64, 96]", "weights=null"])
+    assert checked.schedule.steps == 7
+    assert checked.schedule.learning_rate == 0.02
+    assert checked.sampling.crop == (64, 96)
+    assert checked.family_config().model_dump()["width"] == 16
+    assert recipe["schedule"]["steps"] == 40  # what was given stays as it was
+
+
+def test_faulty_overrides_are_told(recipe: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="expected key=value"):
+        load_recipe(recipe, ["schedule.steps"])
+    with pytest.raises(ConfigError, match="the value is not YAML"):
+        load_recipe(recipe, ["schedule.steps=[1"])
+    with pytest.raises(ConfigError, match=r"schedule\.stepz: there is no such field"):
+        load_recipe(recipe, ["schedule.stepz=5"])
+
+
+def test_a_file_gives_what_its_content_gives(recipe: dict[str, Any], tmp_path: Path) -> None:
+    checked = load_recipe(recipe)
+    path = tmp_path / "tiny.yaml"
+    path.write_text(checked.model_dump_json())  # JSON is YAML
+    assert load_recipe(path) == checked
+    assert load_recipe(checked) == checked
+
+
+def test_files_that_are_no_recipes_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text("[1, 2]")
+    with pytest.raises(ConfigError, match="must hold fields such as name and family, got list"):
+        load_recipe(path)
+    path.write_text("a: [1")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load_recipe(path)
+    with pytest.raises(ConfigError, match="there is no such recipe file"):
+        find_recipe(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="neither a recipe file nor the name of a recipe"):
+        find_recipe("no-such-recipe")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipes_that_come_with_the_package_are_sound(name: str) -> None:
+    checked = load_recipe(name)
+    assert checked.name == name
+    checked.family_config(("a", "b"))
+    checked.decode_parameters()
+
+
+def test_class_names_are_those_of_the_data_unless_given(recipe: dict[str, Any]) -> None:
+    assert load_recipe(recipe).family_config(("a", "b")).class_names == ("a", "b")
+    given = load_recipe({**recipe, "config": {"class_names": ["c"]}})
+    assert given.family_config(("a", "b")).class_names == ("c",)
+
+
+def test_one_source_must_count(recipe: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="must give one dataset a weight above 0"):
+        load_recipe(recipe, ["sampling.sources={disks: {weight: 0}}"])
+    assert isinstance(load_recipe(recipe, ["sampling.sources={disks: {weight: 2}}"]), Recipe)
