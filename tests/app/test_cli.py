@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
 
@@ -20,15 +20,16 @@ def cytotome(*arguments: str | Path, options: tuple[str, ...] = ()) -> subproces
 
 
 def test_help_is_shown_at_once_and_imports_nothing_heavy() -> None:
+    """Its time is that of the processor, so that a busy machine does not count."""
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = os.times()
         assert cytotome("--help").returncode == 0
-        seconds.append(time.perf_counter() - start)
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert min(seconds) < 0.4
-    imported = {
-        line.rsplit("|")[-1].strip() for line in cytotome("--help", options=("-X", "importtime")).stderr.splitlines()
-    }
+    lines = cytotome("--help", options=("-X", "importtime")).stderr.splitlines()
+    imported = {line.rsplit("|")[-1].strip() for line in lines}
     assert "typer" in imported
     assert not imported & set(HEAVY)
 
@@ -95,3 +96,9 @@ def test_list_names_families_and_bundled_models() -> None:
     text = cytotome("models", "list").stdout
     assert "flow" in text
     assert all(name in text for name in bundled_models())
+
+
+def test_data_info_counts_images_and_cells() -> None:
+    text = cytotome("data", "info", "synthetic:2").stdout
+    assert text.startswith("synthetic: 2 images")
+    assert "cort" in text

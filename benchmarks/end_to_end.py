@@ -1,0 +1,98 @@
+"""Images a second of ``cytotome segment``, whole: from image files to label maps, overlays and tables on the disk.
+
+    .venv/bin/python benchmarks/end_to_end.py [--model neurons] [--images 60] [--no-overlay] [--peers] [--json FILE]
+
+520 x 704 phase-contrast images, each precision in a process of its own after one that compiles the kernels.
+``seconds_an_image`` is that of the run without its start, ``with_start`` with imports and the loading of the model.
+``network_only`` is the bare network of our model on the same images, one after the other, on all threads. ``--peers``
+adds the bare networks of StarDist and Cellpose 3 with random weights, see ``benchmarks/peers/networks_speed.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from segment_runs import REPOSITORY, command, fresh, model_of, write_images
+
+from cytotome.inference.device import choose_precision
+from cytotome.inference.model import load_model
+
+
+def whole(images: Path, output: Path, model: str, precision: str, options: list[str]) -> dict[str, Any]:
+    """Times of one run of the command line."""
+    start = time.perf_counter()
+    arguments = [*command(images, fresh(output), model), "--quiet", "--device", "cpu", "--precision", precision]
+    subprocess.run([*arguments, *options], check=True)
+    seconds = time.perf_counter() - start
+    run = json.loads((output / "run.json").read_text())
+    count = run["images"]["segmented"]
+    return {
+        "images": count,
+        "cells": run["cells_found"],
+        "seconds_an_image": run["seconds"] / count,
+        "images_a_second": count / run["seconds"],
+        "with_start": seconds / count,
+    }
+
+
+def network_only(images: Path, name: str, precision: str, repeats: int = 8) -> float:
+    """Median seconds of the network of our model on an image, all threads on one image."""
+    model = load_model(name, device="cpu", precision=precision)
+    inputs = [model._input([model._canvas(_read(path))]) for path in sorted(images.iterdir())[:repeats]]
+    times = []
+    with torch.inference_mode():
+        for planes in [inputs[0], *inputs]:
+            start = time.perf_counter()
+            model._run(planes)
+            times.append(time.perf_counter() - start)
+    return sorted(times[1:])[len(inputs) // 2]
+
+
+def _read(path: Path) -> Any:
+    from cytotome.io.images import read_image
+
+    return read_image(path)
+
+
+def main() -> None:
+    """Times each precision that the processor computes in."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="neurons")
+    parser.add_argument("--images", type=int, default=60)
+    parser.add_argument("--no-overlay", action="store_true")
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    model = model_of(options.model)
+    extra = ["--no-overlay"] if options.no_overlay else []
+    fast = choose_precision("auto", torch.device("cpu"))
+    precisions = ["float32"] if fast == torch.float32 else ["float32", "bfloat16"]
+    answer: dict[str, Any] = {"model": options.model, "threads": torch.get_num_threads(), "runs": {}}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        few = write_images(folder / "few", 2)
+        images = write_images(folder / "images", options.images)
+        for precision in precisions:
+            whole(few, folder / "out", model, precision, extra)
+            answer["runs"][precision] = whole(images, folder / "out", model, precision, extra)
+            answer["runs"][precision]["network_only"] = network_only(images, model, precision)
+        if options.peers:
+            peers = folder / "peers.json"
+            script = REPOSITORY / "benchmarks" / "peers" / "run"
+            subprocess.run([script, "networks_speed", "--json", peers], check=True, stdout=subprocess.DEVNULL)
+            answer["peers"] = json.loads(peers.read_text())
+    text = json.dumps(answer, indent=2)
+    print(text)
+    if options.json is not None:
+        options.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

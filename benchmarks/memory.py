@@ -1,0 +1,66 @@
+"""Peak memory of ``cytotome segment`` on few and on many images.
+
+    .venv/bin/python benchmarks/memory.py [--model neurons] [--few 20] [--many 1000] [--json FILE]
+
+Each run is a process of its own on a fresh folder; the peak is the greatest resident size that the operating system
+counted for it (``ru_maxrss``). ``ratio`` is the peak on many over the peak on few. Images are 520 x 704 (``--height``,
+``--width`` for others).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from segment_runs import command, fresh, model_of, write_images
+
+
+def peak_megabytes(images: Path, output: Path, model: str) -> dict[str, Any]:
+    """One run: its peak in MB and its seconds."""
+    start = time.perf_counter()
+    process = subprocess.Popen([*command(images, fresh(output), model), "--quiet"])
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"segment failed with status {status}")
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
+    peak = usage.ru_maxrss * unit / 1e6
+    return {"images": len(list(images.iterdir())), "peak_megabytes": peak, "seconds": time.perf_counter() - start}
+
+
+def main() -> None:
+    """Runs both and compares."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="neurons")
+    parser.add_argument("--few", type=int, default=20)
+    parser.add_argument("--many", type=int, default=1000)
+    parser.add_argument("--height", type=int, default=520)
+    parser.add_argument("--width", type=int, default=704)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    model, shape = model_of(options.model), (options.height, options.width)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        few = write_images(folder / "few", options.few, shape)
+        many = write_images(folder / "many", options.many, shape)
+        peak_megabytes(few, folder / "out", model)  # compiles kernels
+        found = [peak_megabytes(images, folder / "out", model) for images in (few, many)]
+    answer = {
+        "image": list(shape),
+        "runs": found,
+        "ratio": found[1]["peak_megabytes"] / found[0]["peak_megabytes"],
+    }
+    text = json.dumps(answer, indent=2)
+    print(text)
+    if options.json is not None:
+        options.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
