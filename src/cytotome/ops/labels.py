@@ -15,6 +15,7 @@ from cytotome.types import AnyArray, Instances, IntArray
 OverlapPolicy = Literal["area", "score", "drop"]
 OVERLAP_POLICIES: tuple[OverlapPolicy, ...] = ("area", "score", "drop")
 MAX_LOSS = 0.2
+COUNTED = 2**22
 
 
 def from_label_map(labels: AnyArray, **attributes: object) -> Instances:
@@ -31,15 +32,49 @@ def from_label_map(labels: AnyArray, **attributes: object) -> Instances:
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.dtype.kind not in "iub":
         raise DataError(f"a label map must be (H, W) integers, got {labels.shape} of {labels.dtype}")
-    if labels.size and int(labels.min()) < 0:
-        raise DataError("a label map must not hold negative labels; 0 is background")
-    if labels.size and int(labels.max()) > np.iinfo(np.int32).max:
+    wide = labels.dtype.itemsize >= 4 and labels.dtype != np.int32 and labels.size > 0
+    if wide and int(labels.max()) > np.iinfo(np.int32).max:
         raise DataError("a label map's labels must fit 32 bits; renumber them")
+    lowest = int(labels.min()) if wide else 0
     runs, values = _label_runs(np.ascontiguousarray(labels, np.int32))
-    ids, owners = np.unique(values, return_inverse=True)
-    order = np.argsort(owners, kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(ids)))]).astype(np.int64)
-    return make_instances(labels.shape, runs[order], offsets, ids=ids.astype(np.int32), **attributes)  # type: ignore[arg-type]
+    if lowest < 0 or (len(values) and int(values.min()) < 0):
+        raise DataError("a label map must not hold negative labels; 0 is background")
+    ids: AnyArray | None = None
+    if len(values) and int(values.max()) > COUNTED:
+        ids, values = np.unique(values, return_inverse=True)
+        values = (values + 1).astype(np.int32)
+    runs, offsets, present = _group_runs(runs, values)
+    ids = present if ids is None else ids
+    return make_instances(labels.shape, runs, offsets, ids=ids.astype(np.int32), **attributes)  # type: ignore[arg-type]
+
+
+@njit(cache=True)
+def _group_runs(runs, values):  # type: ignore[no-untyped-def]
+    """Runs ordered by their values, their offsets and the values that occur, by counting."""
+    largest = 0
+    for value in values:
+        largest = max(largest, value)
+    place = np.zeros(largest + 2, np.int64)
+    for value in values:
+        place[value + 1] += 1
+    present = 0
+    for value in range(1, largest + 1):
+        present += place[value + 1] > 0
+    ids = np.empty(present, np.int32)
+    offsets = np.zeros(present + 1, np.int64)
+    present = 0
+    for value in range(1, largest + 1):
+        if place[value + 1] > 0:
+            ids[present] = value
+            present += 1
+            offsets[present] = offsets[present - 1] + place[value + 1]
+        place[value + 1] += place[value]
+    grouped = np.empty_like(runs)
+    for index in range(len(runs)):
+        value = values[index]
+        grouped[place[value]] = runs[index]
+        place[value] += 1
+    return grouped, offsets, ids
 
 
 @njit(cache=True)
@@ -54,7 +89,7 @@ def _label_runs(labels):  # type: ignore[no-untyped-def]
                 count += 1
             previous = value
     runs = np.empty((count, 3), np.int32)
-    values = np.empty(count, np.int64)
+    values = np.empty(count, np.int32)
     count = 0
     for y in range(height):
         x = 0
