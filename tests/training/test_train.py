@@ -200,7 +200,7 @@ train({recipe!r}, conftest.Disks(), output={output!r}, device="cpu")
 def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
     recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path
 ) -> None:
-    recipe["schedule"]["steps"] = 300
+    recipe["schedule"]["steps"] = 100
     recipe["sampling"]["workers"] = 1
     unbroken = read_model(train(recipe, disks(), output=tmp_path / "a", console=quiet, device="cpu"))
     output = tmp_path / "b"

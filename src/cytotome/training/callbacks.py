@@ -19,7 +19,7 @@ from cytotome.training.module import LOG_EVERY, TrainingModule
 
 
 class Checkpoints(lightning.Callback):
-    """Writes ``path`` every so often, on interruption and at the end; starts from ``content`` where it is given."""
+    """Writes ``path`` every so often, when interrupted or terminated, and at the end; starts from ``content`` where it is given."""
 
     def __init__(self, path: Path, identity: str, minutes: float, content: dict[str, Any] | None) -> None:
         self.path, self.identity, self.seconds, self.content = path, identity, 60 * minutes, content
@@ -49,7 +49,7 @@ class Checkpoints(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
         assert isinstance(pl_module, TrainingModule)
-        if isinstance(exception, KeyboardInterrupt) and pl_module.average is not None:
+        if isinstance(exception, KeyboardInterrupt | SystemExit) and pl_module.average is not None:
             self._save(pl_module)
 
     def _save(self, module: lightning.LightningModule) -> None:
