@@ -13,15 +13,18 @@ from cytotome.types import DenseMaps, Sample
 
 Pair: TypeAlias = "tuple[DenseMaps, Sample]"
 ROUNDS = 2
+ENOUGH = 4
+"""Images of one cell type from which on the type gets parameters of its own."""
 
 
 def tune(
     family: Family, config: FamilyConfig, pairs: Sequence[Pair], parameters: DecodeParameters, *, rounds: int = ROUNDS
 ) -> DecodeParameters:
-    """Decode parameters for the challenge's mAP: the family's own fit of the scores, then a search for each cell type.
+    """Decode parameters for the challenge's mAP: the family's own fit of the scores, then a search.
 
-    The search takes one parameter of the family's ``search`` after the other, some rounds long. A value is judged by
-    the mean of its own score and those of its neighbours, so that a lucky peak of few images does not win.
+    The search goes over all images first, then over those of each cell type of which there are enough, since few
+    images choose badly. It takes one parameter of the family's ``search`` after the other, some rounds long. A value is
+    judged by its own score and those of its neighbours, so that a lucky peak does not win.
 
     Args:
         family: whose decoder is tuned.
@@ -32,13 +35,13 @@ def tune(
     """
     if family.calibrate is not None:
         parameters = family.calibrate(pairs, parameters, config)
-    by_class = {name: dict(values) for name, values in parameters.by_class.items()}
+    everywhere = _search(family, config, pairs, parameters, rounds)
+    parameters = parameters.model_validate({**parameters.model_dump(), **everywhere})
+    by_class = {}
     for name in config.class_names:
-        alike = [pair for pair in pairs if pair[1].info.cell_type == name or len(config.class_names) == 1]
-        if alike:
-            by_class[name] = _search(family, config, alike, parameters, by_class.get(name, {}), rounds)
-    if len(config.class_names) == 1 and config.class_names[0] in by_class:
-        return parameters.model_validate({**parameters.model_dump(), **by_class[config.class_names[0]]})
+        alike = [pair for pair in pairs if pair[1].info.cell_type == name]
+        if len(config.class_names) > 1 and len(alike) >= ENOUGH:
+            by_class[name] = _search(family, config, alike, parameters, rounds)
     return parameters.model_copy(update={"by_class": by_class})
 
 
@@ -47,10 +50,10 @@ def _search(
     config: FamilyConfig,
     pairs: Sequence[Pair],
     parameters: DecodeParameters,
-    chosen: dict[str, float],
     rounds: int,
 ) -> dict[str, float]:
     base: dict[str, Any] = {**parameters.model_dump(), "by_class": {}}
+    chosen: dict[str, float] = {}
     known: dict[tuple[tuple[str, float], ...], float] = {}
 
     def score(values: dict[str, float]) -> float:
