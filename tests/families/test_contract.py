@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rich.console import Console
 from cytotome.contract import Family
 from cytotome.data.augment import Augmentation
 from cytotome.data.normalise import Normalisation
+from cytotome.data.sampling import Crops, CropSettings, Source
 from cytotome.datasets import open_dataset
 from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.families import family_names, get_family
@@ -186,6 +188,16 @@ def test_config_and_model_file_come_back(family: Family, tmp_path: Path) -> None
         for name, values in models[0].predict_maps(pixels).items():
             assert values.shape[1:] == (61, 83)
             np.testing.assert_array_equal(values, models[1].predict_maps(pixels)[name])
+
+
+def test_crops_can_be_made_in_other_processes(family: Family) -> None:
+    """Where processes are spawned, what makes the crops is sent to them."""
+    config = family.config(class_names=CLASS_NAMES)
+    settings = CropSettings(size=(64, 64), batch=1)
+    crops = Crops([Source(SyntheticDataset(1, shape=(96, 96)))], family.targets, config, settings=settings)
+    sent = pickle.loads(pickle.dumps(crops))[0]
+    for name, value in crops[0].items():
+        assert torch.equal(sent[name], value), name
 
 
 class OneCrop(Dataset):

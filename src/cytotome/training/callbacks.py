@@ -19,7 +19,7 @@ from cytotome.training.module import LOG_EVERY, TrainingModule
 
 
 class Checkpoints(lightning.Callback):
-    """Writes ``path`` every so often, when interrupted or terminated, and at the end; starts from ``content`` where it is given."""
+    """Writes ``path`` every so often, when stopped and at the end; starts from ``content`` where it is given."""
 
     def __init__(self, path: Path, identity: str, minutes: float, content: dict[str, Any] | None) -> None:
         self.path, self.identity, self.seconds, self.content = path, identity, 60 * minutes, content

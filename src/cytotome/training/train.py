@@ -209,7 +209,8 @@ def _check_classes(recipe: Recipe, config: FamilyConfig, prepared: Prepared) -> 
     if len(names) > 1 and prepared.class_names and not set(names) & set(prepared.class_names):
         raise TrainingError(
             f"{recipe.name}: config.class_names are {', '.join(names)}, the data hold "
-            f"{', '.join(prepared.class_names)}; rename them by sampling.sources.<dataset>.classes"
+            f"{', '.join(prepared.class_names)}; set config.class_names=[{', '.join(prepared.class_names)}] or "
+            "rename those of the data by sampling.sources.<dataset>.classes"
         )
 
 
