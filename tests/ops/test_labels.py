@@ -15,6 +15,7 @@ from cytotome.ops.labels import (
     OVERLAP_POLICIES,
     from_label_map,
     from_layers,
+    label_means,
     resolve_overlaps,
     to_label_map,
     to_layers,
@@ -187,3 +188,16 @@ def test_real_label_maps_come_back(real_data):
         instances = from_label_map(labels)
         np.testing.assert_array_equal(to_label_map(instances), labels)
         same(from_layers(to_layers(instances), instances), instances)
+
+
+def test_label_means_agree_with_numpy() -> None:
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 6, (30, 40)).astype(np.int32)
+    labels[labels == 4] = 0
+    planes = rng.random((3, 30, 40), dtype=np.float32)
+    means, areas = label_means(labels, planes, 5)
+    for label in (1, 2, 3, 5):
+        assert areas[label] == (labels == label).sum()
+        np.testing.assert_allclose(means[label], planes[:, labels == label].mean(axis=1), rtol=1e-5)
+    assert not means[[0, 4]].any()
+    assert areas[4] == 0

@@ -352,16 +352,43 @@ def label_sinks(ends, radius, least):  # type: ignore[no-untyped-def]
     return labels, kept
 
 
-def flow_errors(labels: IntArray, count: int, flow: FloatArray, *, sweeps: int = SWEEPS) -> npt.NDArray[np.float32]:
+def flow_errors(
+    labels: IntArray, count: int, flow: FloatArray, *, sweeps: int = SWEEPS // 2
+) -> npt.NDArray[np.float32]:
     """``(count + 1,)`` float32: mean squared difference between ``flow`` and the field of each label; 0 at 0.
 
     An instance whose own field is unlike the network's was put together wrongly (the check of Cellpose).
     """
     expected = flow_field(labels, sweeps=sweeps)
-    flat = labels.ravel()
-    squared = ((expected - flow) ** 2).sum(axis=0).ravel()
-    sums = np.bincount(flat, squared, count + 1)
-    pixels = np.bincount(flat, minlength=count + 1)
-    errors = (sums / np.maximum(pixels, 1)).astype(np.float32)
+    errors: npt.NDArray[np.float32] = _squared_errors(labels, expected, flow, count)
     errors[0] = 0
     return errors
+
+
+@njit(cache=True, nogil=True)
+def _squared_errors(labels, expected, flow, count):  # type: ignore[no-untyped-def]
+    sums = np.zeros(count + 1)
+    pixels = np.zeros(count + 1)
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            label = labels[y, x]
+            if label > 0:
+                dy = expected[0, y, x] - flow[0, y, x]
+                dx = expected[1, y, x] - flow[1, y, x]
+                sums[label] += dy * dy + dx * dx
+                pixels[label] += 1.0
+    return (sums / np.maximum(pixels, 1.0)).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def flow_lengths(labels, flow, count):  # type: ignore[no-untyped-def]
+    """``(count + 1,)`` float64: mean length of the vectors of each label; 0 at 0 and for labels without pixels."""
+    sums = np.zeros(count + 1)
+    pixels = np.zeros(count + 1)
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            label = labels[y, x]
+            if label > 0:
+                sums[label] += np.sqrt(flow[0, y, x] ** 2 + flow[1, y, x] ** 2)
+                pixels[label] += 1.0
+    return sums / np.maximum(pixels, 1.0)

@@ -211,3 +211,30 @@ def from_layers(layers: IntArray, like: Instances) -> Instances:
     merged, offsets = merge_runs(runs, owners, len(like))
     whole = replace(like, shape=(layers.shape[1], layers.shape[2]), runs=merged, offsets=offsets)
     return whole.select(np.diff(offsets) > 0)
+
+
+@njit(cache=True, nogil=True)
+def label_means(labels, planes, count):  # type: ignore[no-untyped-def]
+    """Mean of each plane over each label.
+
+    Args:
+        labels: ``(H, W)`` int32, values 0 to ``count``.
+        planes: ``(K, H, W)`` float32.
+        count: greatest label.
+
+    Returns:
+        ``(means (count + 1, K) float64, areas (count + 1,) int64)``; means of the background are 0.
+    """
+    means = np.zeros((count + 1, planes.shape[0]))
+    areas = np.zeros(count + 1, np.int64)
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            label = labels[y, x]
+            if label > 0:
+                areas[label] += 1
+                for k in range(planes.shape[0]):
+                    means[label, k] += planes[k, y, x]
+    for label in range(1, count + 1):
+        if areas[label] > 0:
+            means[label] /= areas[label]
+    return means, areas

@@ -12,8 +12,8 @@ from scipy.special import expit
 
 from cytotome.families.flow.config import FlowParameters
 from cytotome.ops.fill import fill_holes
-from cytotome.ops.flows import flow_errors, follow_flows, label_sinks
-from cytotome.ops.labels import from_label_map
+from cytotome.ops.flows import flow_errors, flow_lengths, follow_flows, label_sinks
+from cytotome.ops.labels import from_label_map, label_means
 from cytotome.ops.runs import empty_instances, intersections
 from cytotome.types import DenseMaps, FloatArray, Instances, IntArray, Sample
 
@@ -35,8 +35,7 @@ def decode_flows(maps: DenseMaps, parameters: FlowParameters, class_names: Seque
     labels, count = _segment(maps["flow"], cell, parameters)
     if count == 0:
         return empty_instances(cell.shape, class_names)
-    table = features(labels, count, maps["flow"], cell)
-    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    table, areas = features(labels, count, maps["flow"], maps["cell"])
     scores = expit(table @ np.asarray(parameters.score_weights)).astype(np.float32)
     keep = (
         (scores >= parameters.min_score)
@@ -60,23 +59,22 @@ def _segment(flow: FloatArray, cell: FloatArray, parameters: FlowParameters) -> 
     return labels, count
 
 
-def features(labels: IntArray, count: int, flow: FloatArray, cell: FloatArray) -> npt.NDArray[np.float64]:
-    """``(count, 5)`` float64, one row an instance, columns as in :data:`FEATURES`."""
-    flat = labels.ravel()
-    areas = np.maximum(np.bincount(flat, minlength=count + 1), 1)
-    length = np.sqrt(np.square(flow).sum(axis=0)).ravel()
+def features(
+    labels: IntArray, count: int, flow: FloatArray, cell: FloatArray
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """``(count, 5)`` float64, one row an instance, columns as in :data:`FEATURES`; and the areas, ``(count,)``."""
+    means, areas = label_means(labels, cell, count)
     table = np.ones((count, len(FEATURES)))
-    table[:, 0] = (np.bincount(flat, cell.ravel(), count + 1) / areas)[1:]
+    table[:, 0] = means[1:, 0]
     table[:, 1] = flow_errors(labels, count, flow)[1:]
-    table[:, 2] = np.log(areas[1:])
-    table[:, 3] = (np.bincount(flat, length, count + 1) / areas)[1:]
-    return table
+    table[:, 2] = np.log(np.maximum(areas[1:], 1))
+    table[:, 3] = flow_lengths(labels, flow, count)[1:]
+    return table, areas[1:]
 
 
 def _class_of_each(labels: IntArray, count: int, types: FloatArray) -> IntArray:
-    flat = labels.ravel()
-    sums = np.stack([np.bincount(flat, plane.ravel(), count + 1)[1:] for plane in types])
-    classes: IntArray = sums.argmax(axis=0).astype(np.int32)
+    means, _ = label_means(labels, types, count)
+    classes: IntArray = means[1:].argmax(axis=1).astype(np.int32)
     return classes
 
 
@@ -110,7 +108,7 @@ def fit_scores(
         labels, count = _segment(maps["flow"], maps["cell"][0], used)
         if count == 0 or sample.instances is None:
             continue
-        tables.append(features(labels, count, maps["flow"], maps["cell"][0]))
+        tables.append(features(labels, count, maps["flow"], maps["cell"])[0])
         hits.append(_is_hit(from_label_map(labels), sample.instances))
         shares.append(np.full(count, 1.0 / count))
     if not tables or np.concatenate(hits).all() or not np.concatenate(hits).any():

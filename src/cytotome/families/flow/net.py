@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from cytotome.families.flow.config import FlowConfig
 from cytotome.nets.cellpose import CellposeNet
 from cytotome.nets.compact import CompactUNet, initialise
-from cytotome.nets.encoder_unet import EncoderUNet
 
 
 def build_network(config: FlowConfig) -> nn.Module:
@@ -16,6 +15,8 @@ def build_network(config: FlowConfig) -> nn.Module:
     fine = {"flow": 2, "cell": 1}
     deep = {"cell_type": len(config.class_names)} if len(config.class_names) > 1 else {}
     if config.network == "timm":
+        from cytotome.nets.encoder_unet import EncoderUNet  # timm and its kin take seconds to import
+
         return EncoderUNet(config.encoder, config.channels, fine, deep, pretrained=config.pretrained)
     if config.network == "cellpose":
         return CellposeNet(config.channels, config.widths, fine, deep)
