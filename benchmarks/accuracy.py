@@ -1,30 +1,44 @@
-"""Scores models of the folds on the images they were not trained on, and writes the table of docs/accuracy.md.
+"""Scores methods on the folds they were not trained on, and renews the table of docs/accuracy.md.
 
-    python benchmarks/accuracy.py DATA --model runs/flow-0/flow.safetensors:0 --model runs/flow-1/flow.safetensors:1 \
-        [--tta] [--json FILE] [--save FILE]
+    python benchmarks/accuracy.py DATA --name "flow" --training "45 min, one thread" \
+        --model runs/neurons-0/neurons.safetensors:0 --model runs/neurons-1/neurons.safetensors:1 [--tta] [--save FILE]
+    python benchmarks/accuracy.py DATA --name "Cellpose 3" --training "45 min, one thread" --labels runs/cellpose-0:0
+    python benchmarks/accuracy.py
 
 DATA is a dataset with folds, such as `sartorius/`. A model `PATH:FOLD` is scored on the full-quality images of its
 fold twice: with its own decode parameters, and with parameters that are fitted on the maps that the OTHER models give
 on THEIR validation images, so that no image takes part in choosing the parameters it is scored with. --save writes the
-parameters fitted on all of them, for a bundled model.
+parameters fitted on all of them, for a bundled model. `FOLDER:FOLD` of --labels holds label maps of another program.
+Results are kept in benchmarks/results/accuracy/; without arguments only the table is written anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.progress import track
 
+from cytotome.app.evaluating import read_predictions
 from cytotome.datasets import open_dataset, splits
 from cytotome.families import get_family
 from cytotome.inference.model import Model, load_model
+from cytotome.io.files import atomic_path
 from cytotome.metrics.challenge import image_score
 from cytotome.training.tune import Pair, tune
 from cytotome.types import Dataset, Sample
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "accuracy"
+PAGE = ROOT / "docs" / "accuracy.md"
+TYPES = ("cort", "astro", "shsy5y")
+Scores = dict[str, list[float]]
+"""Scores of images, by cell type."""
 
 
 def out_of_fold(model: Model, dataset: Dataset, fold: int, tta: bool) -> list[Pair]:
@@ -33,65 +47,113 @@ def out_of_fold(model: Model, dataset: Dataset, fold: int, tta: bool) -> list[Pa
     return [(model.predict_maps(one.image, tta=tta), one) for one in track(samples, f"fold {fold}", transient=True)]
 
 
-def ceiling(name: str, dataset: Dataset, class_names: tuple[str, ...]) -> dict[str, list[float]]:
-    """Scores by cell type of the family's decoder on the targets of the truth, over all images of full quality."""
+def ceiling(name: str, dataset: Dataset, class_names: tuple[str, ...]) -> Scores:
+    """Scores of the family's decoder on the targets of the truth, over all images of full quality."""
     family = get_family(name)
     config = family.config(class_names=class_names)
-    scores: dict[str, list[float]] = {}
+    parameters = family.parameters(min_area=30, by_class={"astro": {"min_area": 100}})
+    scores: Scores = {}
     for index, info in enumerate(dataset.infos):
-        if info.mask_quality != "full":
-            continue
-        truth = dataset[index].instances
-        maps = family.oracle(family.targets(truth, config), config)
-        parameters = family.parameters(**{"min_area": 30}, by_class={"astro": {"min_area": 100}})
-        scores.setdefault(info.cell_type, []).append(image_score(family.decode(maps, parameters, class_names), truth))
+        if info.mask_quality == "full":
+            truth = dataset.instances(index)
+            maps = family.oracle(family.targets(truth, config), config)
+            found = family.decode(maps, parameters, class_names)
+            scores.setdefault(info.cell_type, []).append(image_score(found, truth))
     return scores
 
 
-def rows(scores: dict[str, list[float]]) -> dict[str, float]:
-    """Mean of each type and over all images."""
+def means(scores: Scores) -> dict[str, float]:
+    """Mean of each type, over all images, and their number."""
     everything = [score for values in scores.values() for score in values]
-    table = {name: round(float(np.mean(values)), 4) for name, values in sorted(scores.items())}
-    return {**table, "all": round(float(np.mean(everything)), 4), "images": len(everything)}
+    table = {name: float(np.mean(values)) for name, values in sorted(scores.items())}
+    return {**table, "all": float(np.mean(everything)), "images": len(everything)}
+
+
+def score_models(models: list[tuple[Model, int]], dataset: Dataset, tta: bool, save: Path | None) -> dict[str, Any]:
+    """Scores of models with their own parameters, with those fitted on the other folds, and their family's ceiling."""
+    pairs = [out_of_fold(model, dataset, fold, tta) for model, fold in models]
+    family, config = models[0][0].family, models[0][0].file.config
+    plain: Scores = {}
+    fitted_scores: Scores = {}
+    for number, (model, _) in enumerate(models):
+        others = [pair for other, part in enumerate(pairs) if other != number for pair in part]
+        fitted = tune(family, config, others, model.parameters) if others else model.parameters
+        for maps, sample in pairs[number]:
+            for table, parameters in ((plain, model.parameters), (fitted_scores, fitted)):
+                found = family.decode(maps, parameters, config.class_names)
+                table.setdefault(sample.info.cell_type, []).append(image_score(found, sample.instances))
+    if save:
+        everything = [pair for part in pairs for pair in part]
+        save.write_text(tune(family, config, everything, models[0][0].parameters).model_dump_json(indent=1) + "\n")
+    return {
+        "own parameters": means(plain),
+        "parameters fitted on the other folds": means(fitted_scores),
+        "ceiling": means(ceiling(family.name, dataset, config.class_names)),
+    }
+
+
+def score_labels(folders: list[tuple[Path, int]], dataset: Dataset) -> dict[str, Any]:
+    """Scores of label maps that another program wrote."""
+    scores: Scores = {}
+    for folder, fold in folders:
+        part = dataset.subset(splits(dataset, fold)[1])
+        predictions = read_predictions(folder, part)
+        for index, info in enumerate(part.infos):
+            scores.setdefault(info.cell_type, []).append(image_score(predictions[info.id], part.instances(index)))
+    return {"own parameters": means(scores)}
+
+
+def write_table() -> None:
+    """Puts the table of all results into the page, between its two marks."""
+    lines = ["| method | training | folds | decode parameters | cort | astro | shsy5y | over all |", "|" + "---|" * 8]
+    for path in sorted(RESULTS.glob("*.json")):
+        entry: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for kind in ("own parameters", "parameters fitted on the other folds", "ceiling"):
+            if kind in entry["scores"]:
+                row = entry["scores"][kind]
+                figures = [f"{row[name]:.3f}" if name in row else "" for name in (*TYPES, "all")]
+                what = (entry["training"], ", ".join(map(str, entry["folds"])), kind)
+                if kind == "ceiling":
+                    what = ("none: decoded targets", "all", "")
+                lines.append("| " + " | ".join((entry["name"], *what, *figures)) + " |")
+    text = PAGE.read_text(encoding="utf-8")
+    table = "<!-- table -->\n" + "\n".join(lines) + "\n<!-- end -->"
+    with atomic_path(PAGE) as temporary:
+        temporary.write_text(re.sub(r"<!-- table -->.*<!-- end -->", table, text, flags=re.DOTALL), encoding="utf-8")
+
+
+def split(items: list[str]) -> list[tuple[str, int]]:
+    """``PATH:FOLD`` apart."""
+    return [(path, int(fold)) for path, fold in (item.rsplit(":", 1) for item in items)]
 
 
 def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data")
-    parser.add_argument("--model", action="append", required=True, metavar="PATH:FOLD")
+    parser.add_argument("data", nargs="?")
+    parser.add_argument("--name")
+    parser.add_argument("--training", default="")
+    parser.add_argument("--model", action="append", default=[], metavar="PATH:FOLD")
+    parser.add_argument("--labels", action="append", default=[], metavar="FOLDER:FOLD")
     parser.add_argument("--tta", action="store_true")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--save", type=Path, help="JSON of the parameters fitted on all folds")
-    arguments = parser.parse_args()
-    dataset = open_dataset(arguments.data)
-    folds = [(load_model(path), int(fold)) for path, fold in (item.rsplit(":", 1) for item in arguments.model)]
-    pairs = [out_of_fold(model, dataset, fold, arguments.tta) for model, fold in folds]
-    family, config = folds[0][0].family, folds[0][0].file.config
-    plain: dict[str, list[float]] = {}
-    tuned: dict[str, list[float]] = {}
-    for number, (model, _) in enumerate(folds):
-        others = [pair for other, part in enumerate(pairs) if other != number for pair in part]
-        fitted = tune(family, config, others, model.parameters) if others else model.parameters
-        for maps, sample in pairs[number]:
-            for table, parameters in ((plain, model.parameters), (tuned, fitted)):
-                found = family.decode(maps, parameters, config.class_names)
-                table.setdefault(sample.info.cell_type, []).append(image_score(found, sample.instances))
-    result: dict[str, Any] = {
-        "models": [model.file.card.name for model, _ in folds],
-        "folds": [fold for _, fold in folds],
-        "ceiling": rows(ceiling(family.name, dataset, config.class_names)),
-        "default parameters": rows(plain),
-        "parameters fitted on the other folds": rows(tuned),
-    }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n", encoding="utf-8")
-    if arguments.save:
-        everything = [pair for part in pairs for pair in part]
-        fitted = tune(family, config, everything, folds[0][0].parameters)
-        arguments.save.write_text(fitted.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    parser.add_argument("--save", type=Path)
+    options = parser.parse_args()
+    if options.data:
+        if not options.name or bool(options.model) == bool(options.labels):
+            parser.error("DATA needs --name and either --model or --labels")
+        dataset = open_dataset(options.data)
+        if options.model:
+            models = [(load_model(path), fold) for path, fold in split(options.model)]
+            scores = score_models(models, dataset, options.tta, options.save)
+        else:
+            scores = score_labels([(Path(path), fold) for path, fold in split(options.labels)], dataset)
+        folds = [fold for _, fold in split(options.model or options.labels)]
+        entry = {"name": options.name, "training": options.training, "folds": folds, "scores": scores}
+        print(json.dumps(entry, indent=1))
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        slug = re.sub(r"\W+", "-", options.name.lower()).strip("-")
+        (RESULTS / f"{slug}.json").write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
+    write_table()
 
 
 if __name__ == "__main__":

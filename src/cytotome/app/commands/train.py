@@ -36,7 +36,7 @@ def train(
 
       cytotome train flow --data synthetic:40 -o run/ --max-minutes 10
 
-      cytotome train flow --data sartorius/ --fold 0 -o run/ --set schedule.steps=4000 --set sampling.batch=4
+      cytotome train neurons --data sartorius/ --fold 0 -o run/ --set schedule.steps=4000
     """
     import importlib.util
 
