@@ -52,9 +52,9 @@ class FlowParameters(DecodeParameters):
     score_weights: tuple[float, ...] = (4.0, -4.0, 0.0, 0.0, -1.0)
 
     search: ClassVar[dict[str, tuple[float, ...]]] = {
-        "cell_threshold": (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
-        "min_score": (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5),
+        "cell_threshold": (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8),
+        "min_score": (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
         "min_area": (15, 30, 45, 60, 80, 100, 130, 160),
         "max_flow_error": (0.3, 0.5, 0.8, 1.2, 2.0),
-        "sink_radius": (2, 3, 4, 6),
+        "sink_radius": (2, 3, 4, 6, 8, 10),
     }
