@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cytotome.ops.fill import fill_holes
-from cytotome.ops.flows import flow_errors, flow_field, flow_lengths, follow_flows, label_sinks
+from cytotome.ops.flows import flow_field, flow_statistics
+from cytotome.ops.sinks import follow_flows, label_sinks
 
 
 def _decode(labels: np.ndarray, radius: int = 3) -> tuple[np.ndarray, int]:
@@ -133,10 +134,10 @@ def test_errors_tell_a_wrong_instance() -> None:
     truth[_disc(truth.shape, 20, 17, 12)] = 1
     truth[_disc(truth.shape, 20, 43, 12)] = 2
     field = flow_field(truth)
-    assert flow_errors(truth, 2, field).max() < 1e-3
+    assert flow_statistics(truth, 2, field)[0].max() < 1e-3
     joined = (truth > 0).astype(np.int32)
     joined[20, 17:43] = 1
-    assert flow_errors(joined, 1, field)[1] > 0.5
+    assert flow_statistics(joined, 1, field)[0][1] > 0.5
 
 
 def test_empty_image() -> None:
@@ -164,4 +165,4 @@ def test_flow_lengths_are_means_of_each_label() -> None:
     labels = rng.integers(0, 4, (20, 25)).astype(np.int32)
     flow = rng.normal(size=(2, 20, 25)).astype(np.float32)
     expected = [0.0] + [float(np.hypot(*flow[:, labels == label]).mean()) for label in (1, 2, 3)]
-    assert flow_lengths(labels, flow, 3) == pytest.approx(expected, rel=1e-5)
+    assert flow_statistics(labels, 3, flow)[1] == pytest.approx(expected, rel=1e-5)

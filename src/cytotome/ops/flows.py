@@ -17,8 +17,6 @@ from numba import njit
 from cytotome.types import FloatArray, IntArray
 
 SWEEPS = 8
-MAX_STEPS = 400
-STILL = 0.03
 ABSORBED = 0.1
 
 
@@ -184,211 +182,35 @@ def _solve(inside, sy, sx, reach, sweeps):  # type: ignore[no-untyped-def]
     return potential
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _slide(flow, mask, visit, start, y, x):  # type: ignore[no-untyped-def]
-    """The new neighbour in the mask that lies best along the flow of pixel y, x; -1, -1 where none lies ahead."""
-    best, by, bx = 0.1, -1, -1
-    for v in range(max(0, y - 1), min(mask.shape[0], y + 2)):
-        for u in range(max(0, x - 1), min(mask.shape[1], x + 2)):
-            if mask[v, u] and visit[v, u] != start:
-                along = (v - y) * flow[0, y, x] + (u - x) * flow[1, y, x]
-                if v != y and u != x:
-                    along *= 0.70710678
-                if along > best:
-                    best, by, bx = along, v, u
-    return by, bx
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def follow_flows(flow, mask, max_steps=MAX_STEPS):  # type: ignore[no-untyped-def]
-    """Where each pixel ends when it follows the flow.
-
-    A path that reaches a pixel whose end is known takes over that end, so that the whole costs little more than one
-    step a pixel.
-
-    Args:
-        flow: ``(2, H, W)`` float32, y and x in pixels a step; longer vectors count as unit vectors.
-        mask: ``(H, W)`` bool; only these pixels move, and a path that leaves the mask ends where it left.
-
-    Returns:
-        ``(H, W)`` int32, flat index of the end pixel, -1 outside the mask.
-    """
-    height, width = mask.shape
-    ends = np.full((height, width), -1, np.int32)
-    visit = np.full((height, width), -1, np.int32)
-    stack = np.empty(max_steps + 2, np.int32)
-    for y0 in range(height):
-        for x0 in range(width):
-            if not mask[y0, x0] or ends[y0, x0] >= 0:
-                continue
-            start = y0 * width + x0
-            y, x = float(y0), float(x0)
-            py, px = y0, x0
-            my, mx = flow[0, y0, x0], flow[1, y0, x0]
-            stay = 0
-            stack[0] = start
-            visit[y0, x0] = start
-            depth = 1
-            end = -1
-            for _ in range(max_steps):
-                iy, ix = int(y), int(x)
-                jy, jx = min(iy + 1, height - 1), min(ix + 1, width - 1)
-                fy, fx = y - iy, x - ix
-                a, b, c, d = (1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx
-                if not mask[iy, ix]:
-                    a = 0.0
-                if not mask[iy, jx]:
-                    b = 0.0
-                if not mask[jy, ix]:
-                    c = 0.0
-                if not mask[jy, jx]:
-                    d = 0.0
-                vy = a * flow[0, iy, ix] + b * flow[0, iy, jx] + c * flow[0, jy, ix] + d * flow[0, jy, jx]
-                vx = a * flow[1, iy, ix] + b * flow[1, iy, jx] + c * flow[1, jy, ix] + d * flow[1, jy, jx]
-                vy, vx = 0.5 * (vy + my), 0.5 * (vx + mx)
-                norm = np.sqrt(vy * vy + vx * vx)
-                if norm < STILL:
-                    break
-                if norm > 1.0:
-                    vy, vx = vy / norm, vx / norm
-                my, mx = vy, vx
-                y = min(max(y + vy, 0.0), height - 1.0)
-                x = min(max(x + vx, 0.0), width - 1.0)
-                qy, qx = int(y + 0.5), int(x + 0.5)
-                if qy == py and qx == px:
-                    stay += 1
-                    if stay > 12:
-                        break
-                    continue
-                if not mask[qy, qx]:
-                    qy, qx = _slide(flow, mask, visit, start, py, px)
-                elif visit[qy, qx] == start:
-                    qy, qx = _slide(flow, mask, visit, start, qy, qx)
-                if qy < 0:
-                    break
-                if qy != int(y + 0.5) or qx != int(x + 0.5):
-                    y, x = float(qy), float(qx)
-                    my, mx = flow[0, qy, qx], flow[1, qy, qx]
-                stay = 0
-                py, px = qy, qx
-                if ends[py, px] >= 0:
-                    end = ends[py, px]
-                    break
-                visit[py, px] = start
-                stack[depth] = py * width + px
-                depth += 1
-            if end < 0:
-                end = py * width + px
-            for k in range(depth):
-                ends[stack[k] // width, stack[k] % width] = end
-            if ends[end // width, end % width] < 0:
-                ends[end // width, end % width] = end
-    return ends
-
-
-@njit(cache=True, nogil=True)
-def label_sinks(ends, radius, least):  # type: ignore[no-untyped-def]
-    """Label map of the pixels that end together.
-
-    Ends within ``radius`` pixels of each other (Chebyshev) are one sink; chains of ends are joined from the fullest
-    end outwards: an end belongs to the fullest end it is near to.
-
-    Args:
-        ends: ``(H, W)`` int32 as :func:`follow_flows` gives.
-        radius: reach of a sink in pixels.
-        least: sinks with fewer pixels are background.
-
-    Returns:
-        ``(labels (H, W) int32, count)``.
-    """
-    height, width = ends.shape
-    counts = np.zeros(height * width, np.int32)
-    for y in range(height):
-        for x in range(width):
-            if ends[y, x] >= 0:
-                counts[ends[y, x]] += 1
-    places = np.flatnonzero(counts)
-    smooth = np.zeros(len(places), np.float64)
-    for k in range(len(places)):
-        y, x = places[k] // width, places[k] % width
-        for v in range(max(0, y - 1), min(height, y + 2)):
-            for u in range(max(0, x - 1), min(width, x + 2)):
-                smooth[k] += counts[v * width + u]
-        smooth[k] += 1e-3 * counts[places[k]]
-    order = np.argsort(-smooth)
-    sink = np.full(height * width, -1, np.int32)
-    total = np.zeros(len(places) + 1, np.int64)
-    number = 0
-    for k in order:
-        place = places[k]
-        y, x = place // width, place % width
-        if sink[place] < 0:
-            number += 1
-            for v in range(max(0, y - radius), min(height, y + radius + 1)):
-                for u in range(max(0, x - radius), min(width, x + radius + 1)):
-                    other = v * width + u
-                    if counts[other] > 0 and sink[other] < 0:
-                        sink[other] = number
-                        total[number] += counts[other]
-        else:
-            own = sink[place]
-            for v in range(max(0, y - 1), min(height, y + 2)):
-                for u in range(max(0, x - 1), min(width, x + 2)):
-                    other = v * width + u
-                    if counts[other] > 0 and sink[other] < 0:
-                        sink[other] = own
-                        total[own] += counts[other]
-    renamed = np.zeros(number + 1, np.int32)
-    kept = 0
-    for s in range(1, number + 1):
-        if total[s] >= least:
-            kept += 1
-            renamed[s] = kept
-    labels = np.zeros((height, width), np.int32)
-    for y in range(height):
-        for x in range(width):
-            if ends[y, x] >= 0:
-                labels[y, x] = renamed[sink[ends[y, x]]]
-    return labels, kept
-
-
-def flow_errors(
+def flow_statistics(
     labels: IntArray, count: int, flow: FloatArray, *, sweeps: int = SWEEPS // 2
-) -> npt.NDArray[np.float32]:
-    """``(count + 1,)`` float32: mean squared difference between ``flow`` and the field of each label; 0 at 0.
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """How well a flow fits labels, and how sure of itself it is there.
 
-    An instance whose own field is unlike the network's was put together wrongly (the check of Cellpose).
+    Args:
+        labels: ``(H, W)`` int32, values 0 to ``count``.
+        count: greatest label.
+        flow: ``(2, H, W)`` float32, y and x.
+        sweeps: of the solver, for the field of the labels; few do here.
+
+    Returns:
+        ``(errors, lengths)``, each ``(count + 1,)`` float64, 0 for the background: the mean squared difference between
+        the flow and the field of each label (the check of Cellpose: an instance whose own field is unlike the network's
+        was put together wrongly), and the mean length of the flow.
     """
-    expected = flow_field(labels, sweeps=sweeps)
-    errors: npt.NDArray[np.float32] = _squared_errors(labels, expected, flow, count)
-    errors[0] = 0
-    return errors
+    return _statistics(labels, flow_field(labels, sweeps=sweeps), flow, count)  # type: ignore[no-any-return]
 
 
 @njit(cache=True, nogil=True)
-def _squared_errors(labels, expected, flow, count):  # type: ignore[no-untyped-def]
-    sums = np.zeros(count + 1)
-    pixels = np.zeros(count + 1)
+def _statistics(labels, expected, flow, count):  # type: ignore[no-untyped-def]
+    errors, lengths, pixels = np.zeros(count + 1), np.zeros(count + 1), np.zeros(count + 1)
     for y in range(labels.shape[0]):
         for x in range(labels.shape[1]):
             label = labels[y, x]
             if label > 0:
-                dy = expected[0, y, x] - flow[0, y, x]
-                dx = expected[1, y, x] - flow[1, y, x]
-                sums[label] += dy * dy + dx * dx
+                vy, vx = flow[0, y, x], flow[1, y, x]
+                errors[label] += (expected[0, y, x] - vy) ** 2 + (expected[1, y, x] - vx) ** 2
+                lengths[label] += np.sqrt(vy * vy + vx * vx)
                 pixels[label] += 1.0
-    return (sums / np.maximum(pixels, 1.0)).astype(np.float32)
-
-
-@njit(cache=True, nogil=True)
-def flow_lengths(labels, flow, count):  # type: ignore[no-untyped-def]
-    """``(count + 1,)`` float64: mean length of the vectors of each label; 0 at 0 and for labels without pixels."""
-    sums = np.zeros(count + 1)
-    pixels = np.zeros(count + 1)
-    for y in range(labels.shape[0]):
-        for x in range(labels.shape[1]):
-            label = labels[y, x]
-            if label > 0:
-                sums[label] += np.sqrt(flow[0, y, x] ** 2 + flow[1, y, x] ** 2)
-                pixels[label] += 1.0
-    return sums / np.maximum(pixels, 1.0)
+    pixels = np.maximum(pixels, 1.0)
+    return errors / pixels, lengths / pixels

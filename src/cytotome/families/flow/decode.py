@@ -12,9 +12,10 @@ from scipy.special import expit
 
 from cytotome.families.flow.config import FlowParameters
 from cytotome.ops.fill import fill_holes
-from cytotome.ops.flows import flow_errors, flow_lengths, follow_flows, label_sinks
+from cytotome.ops.flows import flow_statistics
 from cytotome.ops.labels import from_label_map, label_means
 from cytotome.ops.runs import empty_instances, intersections
+from cytotome.ops.sinks import follow_flows, label_sinks
 from cytotome.types import DenseMaps, FloatArray, Instances, IntArray, Sample
 
 FEATURES = ("mean cell probability", "flow error", "log area", "mean flow length", "constant")
@@ -66,9 +67,10 @@ def features(
     means, areas = label_means(labels, cell, count)
     table = np.ones((count, len(FEATURES)))
     table[:, 0] = means[1:, 0]
-    table[:, 1] = flow_errors(labels, count, flow)[1:]
+    errors, lengths = flow_statistics(labels, count, flow)
+    table[:, 1] = errors[1:]
     table[:, 2] = np.log(np.maximum(areas[1:], 1))
-    table[:, 3] = flow_lengths(labels, flow, count)[1:]
+    table[:, 3] = lengths[1:]
     return table, areas[1:]
 
 

@@ -1,0 +1,188 @@
+"""Where flows end: following a flow field, and labelling the pixels that end together."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+MAX_STEPS = 400
+STILL = 0.03
+STAY = 12
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def follow_flows(flow, mask, max_steps=MAX_STEPS):  # type: ignore[no-untyped-def]
+    """Where each pixel ends when it follows the flow.
+
+    Steps are of at most one pixel, along the mean of the flow here and of the step before, so that a path does not
+    swing across a thin branch. A path that reaches a pixel whose end is known takes over that end, so that the whole
+    costs little more than one step a pixel.
+
+    Args:
+        flow: ``(2, H, W)`` float32, y and x in pixels a step; longer vectors count as unit vectors.
+        mask: ``(H, W)`` bool; only these pixels move, and a path that would leave the mask slides along its border.
+        max_steps: after which a path ends where it is.
+
+    Returns:
+        ``(H, W)`` int32, flat index of the end pixel, -1 outside the mask.
+    """
+    height, width = mask.shape
+    ends = np.full((height, width), -1, np.int32)
+    visit = np.full((height, width), -1, np.int32)
+    path = np.empty(max_steps + 2, np.int32)
+    for y in range(height):
+        for x in range(width):
+            if mask[y, x] and ends[y, x] < 0:
+                length, end = _walk(flow, mask, ends, visit, path, y, x, max_steps)
+                for k in range(length):
+                    ends[path[k] // width, path[k] % width] = end
+    return ends
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _walk(flow, mask, ends, visit, path, py, px, max_steps):  # type: ignore[no-untyped-def]
+    """Follows one path from pixel py, px; its pixels go to ``path``. Returns their number and the end."""
+    height, width = mask.shape
+    start = py * width + px
+    y, x = float(py), float(px)
+    my, mx = flow[0, py, px], flow[1, py, px]
+    path[0] = start
+    visit[py, px] = start
+    length, stay = 1, 0
+    for _ in range(max_steps):
+        vy, vx = _velocity(flow, mask, y, x)
+        my, mx = 0.5 * (vy + my), 0.5 * (vx + mx)
+        norm = np.sqrt(my * my + mx * mx)
+        if norm < STILL:
+            break
+        if norm > 1.0:
+            my, mx = my / norm, mx / norm
+        y = min(max(y + my, 0.0), height - 1.0)
+        x = min(max(x + mx, 0.0), width - 1.0)
+        qy, qx = int(y + 0.5), int(x + 0.5)
+        if qy == py and qx == px:
+            stay += 1
+            if stay > STAY:
+                break
+            continue
+        if not mask[qy, qx] or visit[qy, qx] == start:
+            if mask[qy, qx]:
+                qy, qx = _slide(flow, mask, visit, start, qy, qx)
+            else:
+                qy, qx = _slide(flow, mask, visit, start, py, px)
+            if qy < 0:
+                break
+            y, x = float(qy), float(qx)
+            my, mx = flow[0, qy, qx], flow[1, qy, qx]
+        stay = 0
+        py, px = qy, qx
+        if ends[py, px] >= 0:
+            return length, ends[py, px]
+        visit[py, px] = start
+        path[length] = py * width + px
+        length += 1
+    return length, py * width + px
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _velocity(flow, mask, y, x):  # type: ignore[no-untyped-def]
+    """The flow at a point, interpolated linearly between the pixels of the mask."""
+    iy, ix = int(y), int(x)
+    jy, jx = min(iy + 1, mask.shape[0] - 1), min(ix + 1, mask.shape[1] - 1)
+    fy, fx = y - iy, x - ix
+    vy, vx = 0.0, 0.0
+    for v, u, weight in (
+        (iy, ix, (1 - fy) * (1 - fx)),
+        (iy, jx, (1 - fy) * fx),
+        (jy, ix, fy * (1 - fx)),
+        (jy, jx, fy * fx),
+    ):
+        if mask[v, u]:
+            vy += weight * flow[0, v, u]
+            vx += weight * flow[1, v, u]
+    return vy, vx
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _slide(flow, mask, visit, start, y, x):  # type: ignore[no-untyped-def]
+    """The new neighbour in the mask that lies best along the flow of pixel y, x; -1, -1 where none lies ahead."""
+    best, by, bx = 0.1, -1, -1
+    for v in range(max(0, y - 1), min(mask.shape[0], y + 2)):
+        for u in range(max(0, x - 1), min(mask.shape[1], x + 2)):
+            if mask[v, u] and visit[v, u] != start:
+                along = (v - y) * flow[0, y, x] + (u - x) * flow[1, y, x]
+                if v != y and u != x:
+                    along *= 0.70710678
+                if along > best:
+                    best, by, bx = along, v, u
+    return by, bx
+
+
+@njit(cache=True, nogil=True)
+def label_sinks(ends, radius, least):  # type: ignore[no-untyped-def]
+    """Label map of the pixels that end together.
+
+    Ends are taken from the fullest to the emptiest, each counted with its neighbours. One that belongs nowhere yet
+    founds a sink of all ends within ``radius`` pixels (Chebyshev); one that belongs to a sink takes its neighbours in.
+
+    Args:
+        ends: ``(H, W)`` int32 as :func:`follow_flows` gives.
+        radius: reach of a sink in pixels.
+        least: sinks of fewer pixels are background.
+
+    Returns:
+        ``(labels (H, W) int32, count)``.
+    """
+    height, width = ends.shape
+    counts = np.zeros((height, width), np.int32)
+    for end in ends.ravel():
+        if end >= 0:
+            counts[end // width, end % width] += 1
+    places = np.flatnonzero(counts)
+    fullness = np.empty(len(places), np.float64)
+    for k in range(len(places)):
+        y, x = places[k] // width, places[k] % width
+        near = counts[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+        fullness[k] = near.sum() + 1e-3 * counts[y, x]
+    sinks = np.zeros((height, width), np.int32)
+    totals = np.zeros(len(places) + 1, np.int64)
+    number = 0
+    for k in np.argsort(-fullness):
+        y, x = places[k] // width, places[k] % width
+        if sinks[y, x] == 0:
+            number += 1
+            totals[number] += _claim(counts, sinks, number, y, x, radius)
+        else:
+            totals[sinks[y, x]] += _claim(counts, sinks, sinks[y, x], y, x, 1)
+    return _large_sinks(ends, sinks, totals[: number + 1], least)
+
+
+@njit(cache=True, nogil=True)
+def _claim(counts, sinks, sink, y, x, radius):  # type: ignore[no-untyped-def]
+    """Gives the free ends near y, x to a sink; returns how many pixels end there."""
+    claimed = 0
+    for v in range(max(0, y - radius), min(counts.shape[0], y + radius + 1)):
+        for u in range(max(0, x - radius), min(counts.shape[1], x + radius + 1)):
+            if counts[v, u] > 0 and sinks[v, u] == 0:
+                sinks[v, u] = sink
+                claimed += counts[v, u]
+    return claimed
+
+
+@njit(cache=True, nogil=True)
+def _large_sinks(ends, sinks, totals, least):  # type: ignore[no-untyped-def]
+    """Label map of the sinks of at least ``least`` pixels, without gaps, and their number."""
+    names = np.zeros(len(totals), np.int32)
+    count = 0
+    for sink in range(1, len(totals)):
+        if totals[sink] >= least:
+            count += 1
+            names[sink] = count
+    height, width = ends.shape
+    labels = np.zeros((height, width), np.int32)
+    for y in range(height):
+        for x in range(width):
+            end = ends[y, x]
+            if end >= 0:
+                labels[y, x] = names[sinks[end // width, end % width]]
+    return labels, count
