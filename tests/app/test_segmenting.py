@@ -23,6 +23,7 @@ from cytotome.app.settings import SegmentOptions
 from cytotome.errors import ConfigError, CytotomeError, DataError
 from cytotome.inference.model import load_model
 from cytotome.io.images import read_image
+from cytotome.io.files import is_temporary
 from cytotome.io.labels import read_label_map
 from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS
 from cytotome.ops.labels import to_label_map
@@ -192,7 +193,7 @@ def test_killed_and_taken_up_again_gives_what_an_unbroken_run_gives(
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         for path in out.rglob("*_labels.tif"):
-            assert read_label_map(path).shape == pictures[0].shape
+            assert is_temporary(path) or read_label_map(path).shape == pictures[0].shape
     assert kills >= 2
     run_segment([str(plate)], out, options)
     assert contents(out) == contents(tmp_path / "unbroken")
