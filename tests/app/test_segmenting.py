@@ -22,8 +22,8 @@ from cytotome.app.segmenting import run_segment
 from cytotome.app.settings import SegmentOptions
 from cytotome.errors import ConfigError, CytotomeError, DataError
 from cytotome.inference.model import load_model
-from cytotome.io.images import read_image
 from cytotome.io.files import is_temporary
+from cytotome.io.images import read_image
 from cytotome.io.labels import read_label_map
 from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS
 from cytotome.ops.labels import to_label_map
