@@ -1,7 +1,8 @@
 """Scores methods on the folds they were not trained on, and renews the table of docs/accuracy.md.
 
     python benchmarks/accuracy.py DATA --name "flow" --training "45 min, one thread" \
-        --model runs/neurons-0/neurons.safetensors:0 --model runs/neurons-1/neurons.safetensors:1 [--tta] [--save FILE]
+        --model runs/neurons-0/neurons.safetensors:0 --model runs/neurons-1/neurons.safetensors:1 \
+        [--tta] [--precision float32] [--no-fit] [--save FILE]
     python benchmarks/accuracy.py DATA --name "Cellpose 3" --training "45 min, one thread" --labels runs/cellpose-0:0
     python benchmarks/accuracy.py
 
@@ -69,7 +70,9 @@ def means(scores: Scores) -> dict[str, float]:
     return {**table, "all": float(np.mean(everything)), "images": len(everything)}
 
 
-def score_models(models: list[tuple[Model, int]], dataset: Dataset, tta: bool, save: Path | None) -> dict[str, Any]:
+def score_models(
+    models: list[tuple[Model, int]], dataset: Dataset, *, tta: bool, fit: bool, save: Path | None
+) -> dict[str, Any]:
     """Scores of models with their own parameters, with those fitted on the other folds, and their family's ceiling."""
     pairs = [out_of_fold(model, dataset, fold, tta) for model, fold in models]
     family, config = models[0][0].family, models[0][0].file.config
@@ -77,19 +80,20 @@ def score_models(models: list[tuple[Model, int]], dataset: Dataset, tta: bool, s
     fitted_scores: Scores = {}
     for number, (model, _) in enumerate(models):
         others = [pair for other, part in enumerate(pairs) if other != number for pair in part]
-        fitted = tune(family, config, others, model.parameters) if others else model.parameters
+        fitted = tune(family, config, others, model.parameters) if others and fit else None
         for maps, sample in pairs[number]:
             for table, parameters in ((plain, model.parameters), (fitted_scores, fitted)):
+                if parameters is None:
+                    continue
                 found = family.decode(maps, parameters, config.class_names)
                 table.setdefault(sample.info.cell_type, []).append(image_score(found, sample.instances))
     if save:
         everything = [pair for part in pairs for pair in part]
         save.write_text(tune(family, config, everything, models[0][0].parameters).model_dump_json(indent=1) + "\n")
-    return {
-        "own parameters": means(plain),
-        "parameters fitted on the other folds": means(fitted_scores),
-        "ceiling": means(ceiling(family.name, dataset, config.class_names)),
-    }
+    kinds = {"own parameters": plain, "parameters fitted on the other folds": fitted_scores}
+    if fit:
+        kinds["ceiling"] = ceiling(family.name, dataset, config.class_names)
+    return {kind: means(scores) for kind, scores in kinds.items() if scores}
 
 
 def score_labels(folders: list[tuple[Path, int]], dataset: Dataset) -> dict[str, Any]:
@@ -112,12 +116,12 @@ def write_table() -> None:
             if kind in entry["scores"]:
                 row = entry["scores"][kind]
                 figures = [f"{row[name]:.3f}" if name in row else "" for name in (*TYPES, "all")]
-                what = (entry["training"], ", ".join(map(str, entry["folds"])), kind)
+                what = (entry["name"], entry["training"], ", ".join(map(str, entry["folds"])), kind)
                 if kind == "ceiling":
-                    what = ("none: decoded targets", "all", "")
-                lines.append("| " + " | ".join((entry["name"], *what, *figures)) + " |")
+                    what = (entry["name"].split(",")[0] + ", ceiling", "none: decoded targets", "all", "")
+                lines.append("| " + " | ".join((*what, *figures)) + " |")
     text = PAGE.read_text(encoding="utf-8")
-    table = "<!-- table -->\n" + "\n".join(lines) + "\n<!-- end -->"
+    table = "<!-- table -->\n" + "\n".join(dict.fromkeys(lines)) + "\n<!-- end -->"
     with atomic_path(PAGE) as temporary:
         temporary.write_text(re.sub(r"<!-- table -->.*<!-- end -->", table, text, flags=re.DOTALL), encoding="utf-8")
 
@@ -136,6 +140,8 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=[], metavar="PATH:FOLD")
     parser.add_argument("--labels", action="append", default=[], metavar="FOLDER:FOLD")
     parser.add_argument("--tta", action="store_true")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--no-fit", action="store_true", help="own decode parameters only, and no ceiling")
     parser.add_argument("--save", type=Path)
     options = parser.parse_args()
     if options.data:
@@ -143,8 +149,8 @@ def main() -> None:
             parser.error("DATA needs --name and either --model or --labels")
         dataset = open_dataset(options.data)
         if options.model:
-            models = [(load_model(path), fold) for path, fold in split(options.model)]
-            scores = score_models(models, dataset, options.tta, options.save)
+            models = [(load_model(path, precision=options.precision), fold) for path, fold in split(options.model)]
+            scores = score_models(models, dataset, tta=options.tta, fit=not options.no_fit, save=options.save)
         else:
             scores = score_labels([(Path(path), fold) for path, fold in split(options.labels)], dataset)
         folds = [fold for _, fold in split(options.model or options.labels)]
