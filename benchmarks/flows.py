@@ -5,8 +5,9 @@
     benchmarks/peers/run cellpose_dynamics masks FLOWS MASKS --json MASKS.json
     python benchmarks/flows.py DATA FLOWS MASKS FLOWS.json MASKS.json [--json FILE]
 
-FLOWS are Cellpose's own training flows of the truth; both decoders get them, with a smallest size of 15 pixels. Times
-are of one thread for cytotome, of as many as the JSON files say for Cellpose, kernels compiled before.
+FLOWS are Cellpose's own training flows of the truth; both decoders get them, each with its default thresholds and a
+smallest size of 15 pixels. Times are of one thread for cytotome, of as many as the JSON files say for Cellpose, kernels
+compiled before.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     peers = [json.loads(path.read_text())["seconds"] for path in (arguments.flows_json, arguments.masks_json)]
     family = get_family("flow")
-    parameters = family.parameters(min_area=15, max_flow_error=0.4)
+    parameters = family.parameters(min_area=15)
     rows: list[dict[str, float]] = []
     for sample in ct.open_dataset(arguments.data):
         path = arguments.flows / f"{sample.info.id}.npz"
