@@ -1,0 +1,78 @@
+"""Choosing the pixels of one image that a contrastive loss compares.
+
+A sampler takes ``labels`` ``(H, W)`` integers (0 is background) and ``valid`` ``(H, W)`` bool, and gives flat positions
+of valid pixels, at most as many as it was told. All draw from torch's generator of the CPU.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def sample_uniform(labels: Tensor, valid: Tensor, most: int) -> Tensor:
+    """Up to ``most`` pixels, drawn evenly."""
+    return _at_most(valid, most)
+
+
+def sample_window(labels: Tensor, valid: Tensor, most: int, side: int) -> Tensor:
+    """Up to ``most`` pixels of a square window of ``side`` pixels around a pixel that is drawn evenly over the image.
+
+    The window is moved into the image as far as it fits.
+    """
+    height, width = labels.shape
+    top = int(torch.randint(max(1, height - side + 1), ()))
+    left = int(torch.randint(max(1, width - side + 1), ()))
+    return _at_most(_in_box(valid, top, left, top + side, left + side), most)
+
+
+def sample_box(labels: Tensor, valid: Tensor, most: int, padding: int) -> Tensor:
+    """Up to ``most`` pixels of the box of one cell, drawn evenly over cells and padded on all sides.
+
+    Without a cell, as :func:`sample_window` with a side of twice the padding.
+    """
+    cells = _cells(labels, valid)
+    if len(cells) == 0:
+        return sample_window(labels, valid, most, 2 * padding)
+    ys, xs = torch.nonzero(labels == cells[int(torch.randint(len(cells), ()))], as_tuple=True)
+    top, left = int(ys.min()) - padding, int(xs.min()) - padding
+    return _at_most(_in_box(valid, top, left, int(ys.max()) + 1 + padding, int(xs.max()) + 1 + padding), most)
+
+
+def sample_contours(labels: Tensor, valid: Tensor, most: int, cells: int, kernel: int = 7) -> Tensor:
+    """Up to ``most`` pixels of the bands around the outlines of up to ``cells`` cells.
+
+    A band is the cell dilated by a square of ``kernel`` pixels, without the cell eroded by it; it holds pixels of the
+    cell, of the background and of neighbours. Without a cell, pixels of the whole image.
+    """
+    present = _cells(labels, valid)
+    if len(present) == 0:
+        return sample_uniform(labels, valid, most)
+    chosen = present[torch.randperm(len(present))[:cells].to(present.device)]
+    band = torch.zeros_like(valid)
+    for cell in chosen:  # one at a time: memory does not grow with their number
+        mask = (labels == cell)[None, None].float()
+        grown = functional.max_pool2d(mask, kernel, 1, kernel // 2) > 0
+        shrunk = functional.max_pool2d(1 - mask, kernel, 1, kernel // 2) == 0
+        band |= (grown & ~shrunk)[0, 0]
+    return _at_most(band & valid, most)
+
+
+def _cells(labels: Tensor, valid: Tensor) -> Tensor:
+    present = torch.unique(labels[valid])
+    return present[present > 0]
+
+
+def _in_box(valid: Tensor, top: int, left: int, bottom: int, right: int) -> Tensor:
+    inside = torch.zeros_like(valid)
+    top, left = max(0, top), max(0, left)
+    inside[top:bottom, left:right] = valid[top:bottom, left:right]
+    return inside
+
+
+def _at_most(mask: Tensor, most: int) -> Tensor:
+    positions = torch.nonzero(mask.reshape(-1))[:, 0]
+    if len(positions) <= most:
+        return positions
+    return positions[torch.randperm(len(positions))[:most].to(positions.device)]
