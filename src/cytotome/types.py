@@ -64,6 +64,58 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SoftMasks:
+    """Mask probabilities of N objects, each a small grid over its own box.
+
+    The grid of instance ``i`` is ``values[offsets[i]:offsets[i + 1]]``, row-major, of ``sizes[i]``; its cells divide
+    the box evenly. So a grid stays the same where an image is resized or cut: only the box moves. A crop in pixels of the
+    image is a grid whose box has whole numbers and its own size. See :mod:`cytotome.ops.soft_masks`.
+
+    Attributes:
+        values: ``(P,)`` float32 probabilities in [0, 1] of all grids, one after the other.
+        sizes: ``(N, 2)`` int32, rows and columns of each grid.
+        boxes: ``(N, 4)`` float32 of ``y0, x0, y1, x1`` in pixels, half open; pixel k covers k to k + 1.
+
+    Raises:
+        DataError: where the three do not agree.
+    """
+
+    values: FloatArray
+    sizes: IntArray
+    boxes: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.sizes.ndim != 2 or self.sizes.shape[1] != 2 or self.boxes.shape != (len(self.sizes), 4):
+            raise DataError(
+                f"soft masks: sizes must be (N, 2) and boxes (N, 4), got {self.sizes.shape} and {self.boxes.shape}"
+            )
+        pixels = int(self.sizes.astype(np.int64).prod(axis=1).sum())
+        if self.values.shape != (pixels,):
+            raise DataError(f"soft masks: values must be ({pixels},), the sum of all sizes, got {self.values.shape}")
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """``(N + 1,)`` int64, where each grid begins in ``values``."""
+        return np.concatenate([[0], np.cumsum(self.sizes.astype(np.int64).prod(axis=1))]).astype(np.int64)
+
+    def grid(self, index: int) -> FloatArray:
+        """``(rows, columns)`` float32, the grid of one instance."""
+        offsets = self.offsets
+        return self.values[offsets[index] : offsets[index + 1]].reshape(*self.sizes[index])
+
+    def select(self, index: npt.NDArray[np.int64]) -> SoftMasks:
+        """The grids at these positions, in the order given."""
+        offsets = self.offsets
+        counts = (offsets[1:] - offsets[:-1])[index]
+        starts = np.cumsum(counts) - counts
+        places = np.repeat(offsets[:-1][index] - starts, counts) + np.arange(counts.sum())
+        return SoftMasks(self.values[places], self.sizes[index], self.boxes[index])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Instances:
     """N objects of one image, which may overlap, as runs of pixels.
 
@@ -80,6 +132,8 @@ class Instances:
         classes: ``(N,)`` int32, index into ``class_names``, -1 where unknown.
         ids: ``(N,)`` int32, positive and unique.
         class_names: names of the classes (cell types).
+        soft: the probabilities that the masks are made of, where the method gives them and nothing has changed the
+            masks since.
     """
 
     shape: tuple[int, int]
@@ -89,6 +143,7 @@ class Instances:
     classes: IntArray
     ids: IntArray
     class_names: tuple[str, ...] = ()
+    soft: SoftMasks | None = None
 
     def __post_init__(self) -> None:
         count = len(self.offsets) - 1
@@ -99,6 +154,8 @@ class Instances:
         for name in ("scores", "classes", "ids"):
             if getattr(self, name).shape != (count,):
                 raise DataError(f"instances: {name} must be ({count},), got {getattr(self, name).shape}")
+        if self.soft is not None and len(self.soft) != count:
+            raise DataError(f"instances: soft must hold {count} masks, one each, got {len(self.soft)}")
         if len(self.runs):
             rows, starts, stops = self.runs.T
             height, width = self.shape
@@ -147,6 +204,7 @@ class Instances:
             scores=self.scores[chosen],
             classes=self.classes[chosen],
             ids=self.ids[chosen],
+            soft=None if self.soft is None else self.soft.select(chosen),
         )
 
 

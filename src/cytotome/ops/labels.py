@@ -209,7 +209,7 @@ def from_layers(layers: IntArray, like: Instances) -> Instances:
     runs = np.concatenate([part[0] for part in parts])
     owners = np.concatenate([part[1] for part in parts]) - 1
     merged, offsets = merge_runs(runs, owners, len(like))
-    whole = replace(like, shape=(layers.shape[1], layers.shape[2]), runs=merged, offsets=offsets)
+    whole = replace(like, shape=(layers.shape[1], layers.shape[2]), runs=merged, offsets=offsets, soft=None)
     return whole.select(np.diff(offsets) > 0)
 
 

@@ -15,7 +15,7 @@ def transpose(instances: Instances) -> Instances:
     boxes = instances.boxes
     capacity = int(((boxes[:, 3] - boxes[:, 1]).astype(np.int64) * (boxes[:, 2] - boxes[:, 0])).max(initial=0))
     runs, offsets = _transpose(instances.runs, instances.offsets, boxes, np.zeros(capacity, np.uint8))
-    return replace(instances, shape=(instances.shape[1], instances.shape[0]), runs=runs, offsets=offsets)
+    return replace(instances, shape=(instances.shape[1], instances.shape[0]), runs=runs, offsets=offsets, soft=None)
 
 
 @njit(cache=True)
