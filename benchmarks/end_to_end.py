@@ -1,11 +1,12 @@
 """Images a second of ``cytotome segment``, whole: from image files to label maps, overlays and tables on the disk.
 
-    .venv/bin/python benchmarks/end_to_end.py [--model neurons] [--images 60] [--no-overlay] [--peers] [--json FILE]
+    .venv/bin/python benchmarks/end_to_end.py [--model neurons] [--images 60] [--no-overlay] [--peers SAMPLES] [--json FILE]
 
 520 x 704 phase-contrast images, each precision in a process of its own after one that compiles the kernels.
 ``seconds_an_image`` is that of the run without its start, ``with_start`` with imports and the loading of the model.
 ``network_only`` is the bare network of our model on the same images, one after the other, on all threads. ``--peers``
-adds the bare networks of StarDist and Cellpose 3 with random weights, see ``benchmarks/peers/networks_speed.py``.
+adds the bare networks of StarDist and Cellpose 3 with random weights, at the diameters of the cells in SAMPLES, see
+``benchmarks/peers/networks_speed.py``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from answer import give
 from segment_runs import REPOSITORY, command, fresh, model_of, write_images
 
 from cytotome.inference.device import choose_precision
@@ -67,7 +69,7 @@ def main() -> None:
     parser.add_argument("--model", default="neurons")
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--no-overlay", action="store_true")
-    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--peers", type=Path, metavar="SAMPLES")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     model = model_of(options.model)
@@ -83,15 +85,12 @@ def main() -> None:
             whole(few, folder / "out", model, precision, extra)
             answer["runs"][precision] = whole(images, folder / "out", model, precision, extra)
             answer["runs"][precision]["network_only"] = network_only(images, model, precision)
-        if options.peers:
+        if options.peers is not None:
             peers = folder / "peers.json"
-            script = REPOSITORY / "benchmarks" / "peers" / "run"
-            subprocess.run([script, "networks_speed", "--json", peers], check=True, stdout=subprocess.DEVNULL)
+            arguments = [REPOSITORY / "benchmarks" / "peers" / "run", "networks_speed", "--samples", options.peers]
+            subprocess.run([*arguments, "--json", peers], check=True, stdout=subprocess.DEVNULL)
             answer["peers"] = json.loads(peers.read_text())
-    text = json.dumps(answer, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n")
+    give(answer, options.json)
 
 
 if __name__ == "__main__":

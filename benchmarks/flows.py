@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from answer import give
 
 import cytotome as ct
 from cytotome.families import get_family
@@ -78,10 +79,7 @@ def main() -> None:
         "targets_ratio": table["labels_to_flows"] / table["targets"],
         "decode_ratio": table["compute_masks"] / table["decode"],
     }
-    text = json.dumps({name: round(value, 5) for name, value in table.items()}, indent=1)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+    give({name: round(value, 5) for name, value in table.items()}, arguments.json)
 
 
 if __name__ == "__main__":

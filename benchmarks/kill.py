@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import cv2
+from answer import give
 from segment_runs import command, fresh, model_of, write_images
 
 from cytotome.errors import CytotomeError
@@ -129,10 +130,7 @@ def main() -> None:
         "files_opened_while_running": watch.opened,
         "half_written": watch.half_written,
     }
-    text = json.dumps(answer, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n")
+    give(answer, options.json)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ counted for it (``ru_maxrss``). ``ratio`` is the peak on many over the peak on f
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from answer import give
 from segment_runs import command, fresh, model_of, write_images
 
 
@@ -56,10 +56,7 @@ def main() -> None:
         "runs": found,
         "ratio": found[1]["peak_megabytes"] / found[0]["peak_megabytes"],
     }
-    text = json.dumps(answer, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n")
+    give(answer, options.json)
 
 
 if __name__ == "__main__":

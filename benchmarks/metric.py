@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from answer import give
 from scipy.optimize import linear_sum_assignment
 
 from cytotome.io.coco import read_coco, write_coco, write_coco_results
@@ -170,10 +171,7 @@ def main() -> None:
         result["times_faster_than_stardist_on_label_maps"] = result["stardist_seconds"] / result["label_map_seconds"]
     if options.pycocotools:
         result |= against_pycocotools(predictions, truths)
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n")
+    give(result, options.json)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,16 @@
+"""What every benchmark does with what it found: prints it, and keeps it where ``--json`` says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def give(answer: Mapping[str, Any], path: Path | None) -> None:
+    """Prints the answer as JSON and writes it to ``path``, where one is given."""
+    text = json.dumps(answer, indent=1)
+    print(text)
+    if path is not None:
+        path.write_text(text + "\n", encoding="utf-8")
