@@ -1,6 +1,7 @@
 """Images a second of ``cytotome segment``, whole: from image files to label maps, overlays and tables on the disk.
 
-    .venv/bin/python benchmarks/end_to_end.py [--model neurons] [--images 60] [--no-overlay] [--peers SAMPLES] [--json FILE]
+    .venv/bin/python benchmarks/end_to_end.py [--model neurons] [--images 60] [--no-overlay] [--peers SAMPLES]
+        [--json FILE]
 
 520 x 704 phase-contrast images, each precision in a process of its own after one that compiles the kernels.
 ``seconds_an_image`` is that of the run without its start, ``with_start`` with imports and the loading of the model.
