@@ -1,0 +1,115 @@
+"""Scores that mean the same for all models: the expected precision at an IoU of 0.5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, model_validator
+from scipy.optimize import isotonic_regression
+from typing_extensions import Self
+
+from cytotome.errors import ConfigError
+from cytotome.ops.runs import intersections
+from cytotome.types import AnyArray, BoolArray, FloatArray, Instances
+
+MOST_KNOTS = 40
+
+
+class ScoreCurve(BaseModel):
+    """A rising curve from a model's score to the precision it stands for, linear between knots.
+
+    Attributes:
+        scores: of the knots, rising, in [0, 1].
+        precisions: at the knots, not falling, in [0, 1].
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scores: tuple[float, ...]
+    precisions: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        scores, precisions = np.array(self.scores), np.array(self.precisions)
+        if len(scores) != len(precisions) or len(scores) == 0:
+            raise ValueError(f"one precision a score is needed, got {len(scores)} and {len(precisions)}")
+        if (np.diff(scores) <= 0).any() or (np.diff(precisions) < 0).any():
+            raise ValueError("scores must rise and precisions must not fall")
+        return self
+
+    def apply(self, scores: AnyArray) -> FloatArray:
+        """``(N,)`` float32 precisions of ``(N,)`` scores; beyond the knots, that of the nearest."""
+        return np.interp(np.asarray(scores, np.float64), self.scores, self.precisions).astype(np.float32)
+
+    def calibrated(self, instances: Instances) -> Instances:
+        """The instances with their scores replaced."""
+        return replace(instances, scores=self.apply(instances.scores))
+
+
+def fit_curve(pairs: Iterable[tuple[Instances, Instances]]) -> ScoreCurve:
+    """Isotonic regression of hits on scores, with the means of the pooled blocks as knots.
+
+    Between the blocks the curve is linear (centred isotonic regression, Oron and Flournoy 2017, arXiv 1701.05964), so
+    that instances of different score keep their order where isotonic regression would tie them. Every image counts
+    alike, however many cells it has.
+
+    Args:
+        pairs: found and true instances of images that the model was not trained on; the found ones with low scores too.
+
+    Raises:
+        ConfigError: where nothing was found in any image.
+    """
+    scores, hits, shares = [], [], []
+    for found, truth in pairs:
+        if len(found):
+            scores.append(found.scores.astype(np.float64))
+            hits.append(find_hits(found, truth))
+            shares.append(np.full(len(found), 1 / len(found)))
+    if not scores:
+        raise ConfigError("calibration: the model finds nothing in these images; lower min_score or give other images")
+    score, hit, share = np.concatenate(scores), np.concatenate(hits).astype(np.float64), np.concatenate(shares)
+    levels, inverse = np.unique(score, return_inverse=True)
+    weight = np.bincount(inverse, share)
+    fit = isotonic_regression(np.bincount(inverse, share * hit) / weight, weights=weight)
+    blocks = np.repeat(np.arange(len(fit.blocks) - 1), np.diff(fit.blocks))
+    sizes = np.bincount(blocks, weight)
+    knots = np.bincount(blocks, weight * levels) / sizes
+    precisions = np.bincount(blocks, weight * fit.x) / sizes
+    chosen = _fewer(sizes)
+    rising = np.maximum.accumulate(np.round(precisions[chosen], 6))
+    return ScoreCurve(scores=tuple(knots[chosen].tolist()), precisions=tuple(rising.tolist()))
+
+
+def _fewer(sizes: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """At most :data:`MOST_KNOTS` blocks, evenly by their weight, first and last among them."""
+    if len(sizes) <= MOST_KNOTS:
+        return np.arange(len(sizes))
+    place = np.cumsum(sizes) / sizes.sum()
+    wanted = np.searchsorted(place, np.linspace(0, 1, MOST_KNOTS)[1:-1])
+    return np.unique(np.concatenate([[0], wanted, [len(sizes) - 1]]))
+
+
+def find_hits(found: Instances, truth: Instances, threshold: float = 0.5) -> BoolArray:
+    """Which instances match a true one: from the best score on, each takes the free truth of the greatest IoU.
+
+    Args:
+        found: N instances.
+        truth: of the same image.
+        threshold: the IoU must be greater.
+
+    Returns:
+        ``(N,)`` bool; a second instance on a true one that is taken is no hit.
+    """
+    i, j, shared = intersections(found, truth)
+    iou = shared / (found.areas[i] + truth.areas[j] - shared)
+    above = iou > threshold
+    i, j, iou = i[above], j[above], iou[above]
+    order = np.lexsort((-iou, i, -found.scores[i]))
+    hit, taken = np.zeros(len(found), bool), np.zeros(len(truth), bool)
+    for pair in order:
+        if not hit[i[pair]] and not taken[j[pair]]:
+            hit[i[pair]] = taken[j[pair]] = True
+    return hit

@@ -1,0 +1,120 @@
+"""The cell type of an image, from what was found in it: a majority, or a small classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+
+from cytotome.errors import ConfigError
+from cytotome.types import Instances
+
+Float64Array = npt.NDArray[np.float64]
+
+FEATURES = ("log count", "log median area", "spread of log area", "median elongation", "covered part", "mean score")
+RIDGE = 1e-2
+
+
+def majority_type(instances: Instances) -> str:
+    """The class with the greatest sum of scores; empty where nothing of a known class was found."""
+    known = instances.classes >= 0
+    if not known.any():
+        return ""
+    votes = np.bincount(instances.classes[known], instances.scores[known] + 1e-9, len(instances.class_names))
+    return instances.class_names[int(votes.argmax())]
+
+
+def describe(instances: Instances) -> Float64Array:
+    """``(6 + K,)`` float64: :data:`FEATURES`, then the share of each of the K classes by score; zeros for nothing."""
+    names = len(instances.class_names)
+    if len(instances) == 0:
+        return np.zeros(len(FEATURES) + names)
+    areas = np.maximum(instances.areas, 1).astype(np.float64)
+    boxes = instances.boxes.astype(np.float64)
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1)
+    height, width = instances.shape
+    shares = np.zeros(names)
+    known = instances.classes >= 0
+    np.add.at(shares, instances.classes[known], instances.scores[known])
+    features = [
+        np.log1p(1e5 * len(instances) / (height * width)),
+        np.log(np.median(areas)),
+        np.log(areas).std(),
+        np.median(np.log(sides.max(axis=1) / sides.min(axis=1))),
+        min(1.0, areas.sum() / (height * width)),
+        float(instances.scores.mean()),
+    ]
+    return np.concatenate([features, shares / max(shares.sum(), 1e-9)])
+
+
+class TypeClassifier(BaseModel):
+    """Logistic regression of the cell type on :func:`describe`.
+
+    Attributes:
+        class_names: K of them.
+        means, scales: of the F features.
+        weights: K rows of F + 1, the constant last.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    class_names: tuple[str, ...]
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    weights: tuple[tuple[float, ...], ...]
+
+    def probabilities(self, instances: Instances) -> dict[str, float]:
+        """Probability of each cell type.
+
+        Raises:
+            ConfigError: where the instances' classes are not as many as those of the fit.
+        """
+        features = describe(instances)
+        if len(features) != len(self.means):
+            raise ConfigError(
+                f"cell type: the classifier takes {len(self.means)} features, got {len(features)}; fit anew"
+            )
+        row = np.append((features - self.means) / self.scales, 1.0)
+        values = softmax(np.asarray(self.weights) @ row)
+        return dict(zip(self.class_names, values.tolist(), strict=True))
+
+    def predict(self, instances: Instances) -> str:
+        """The most probable cell type."""
+        found = self.probabilities(instances)
+        return max(found, key=found.__getitem__)
+
+
+def fit_type_classifier(found: Sequence[Instances], cell_types: Sequence[str]) -> TypeClassifier:
+    """A classifier from instances found in images of known type.
+
+    Raises:
+        ConfigError: where the types are fewer than two, or not one an image.
+    """
+    names = tuple(dict.fromkeys(cell_types))
+    if len(found) != len(cell_types) or len(names) < 2:
+        raise ConfigError(f"cell type: needs images of two types or more, got {len(found)} of {len(names)}")
+    table = np.stack([describe(one) for one in found])
+    means, scales = table.mean(axis=0), table.std(axis=0) + 1e-3
+    rows = np.hstack([(table - means) / scales, np.ones((len(table), 1))])
+    kinds = np.array([names.index(name) for name in cell_types])
+
+    def loss(flat: Float64Array) -> tuple[float, Float64Array]:
+        weights = flat.reshape(len(names), -1)
+        logits = rows @ weights.T
+        value = -log_softmax(logits, axis=1)[np.arange(len(kinds)), kinds].mean() + RIDGE * (flat**2).sum()
+        error = softmax(logits, axis=1)
+        error[np.arange(len(kinds)), kinds] -= 1
+        return float(value), (error.T @ rows / len(kinds) + 2 * RIDGE * weights).ravel()
+
+    fit = minimize(loss, np.zeros(len(names) * rows.shape[1]), jac=True, method="L-BFGS-B")
+    weights = fit.x.reshape(len(names), -1)
+    return TypeClassifier(
+        class_names=names,
+        means=tuple(means.tolist()),
+        scales=tuple(scales.tolist()),
+        weights=tuple(tuple(row) for row in weights.tolist()),
+    )

@@ -1,0 +1,81 @@
+"""The instances of several models as those of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cytotome.errors import ConfigError, DataError
+from cytotome.ops.soft_masks import joined
+from cytotome.types import FloatArray, Instances, IntArray, SoftMasks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """The instances of M models, one model after the other.
+
+    Attributes:
+        instances: all of them; classes are those of the union of the models' class names.
+        models: ``(N,)`` int64, the model of each.
+        weights: ``(M,)`` float64, positive.
+    """
+
+    instances: Instances
+    models: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64]
+
+
+def stack(predictions: Sequence[Instances], weights: Sequence[float] | None = None) -> Stack:
+    """Puts the predictions of M models for one image together.
+
+    Args:
+        predictions: one or more, of one size.
+        weights: of the models; 1 each by default.
+
+    Raises:
+        ConfigError: where there is no prediction, or weights are not one positive number a model.
+        DataError: where sizes differ.
+    """
+    if not predictions:
+        raise ConfigError("fusion: needs the instances of one model or more, got none")
+    if weights is not None and (len(weights) != len(predictions) or not all(weight > 0 for weight in weights)):
+        raise ConfigError(f"fusion: weights must be {len(predictions)} positive numbers, got {list(weights)}")
+    shapes = {found.shape for found in predictions}
+    if len(shapes) > 1:
+        raise DataError(f"fusion: the models' instances are of images of different size: {sorted(shapes)}")
+    names = tuple(dict.fromkeys(name for found in predictions for name in found.class_names))
+    count = sum(len(found) for found in predictions)
+    sizes = [len(found.runs) for found in predictions]
+    offsets = [found.offsets[1:] + before for found, before in zip(predictions, np.cumsum([0, *sizes]), strict=False)]
+    instances = Instances(
+        shape=predictions[0].shape,
+        runs=np.concatenate([found.runs for found in predictions]),
+        offsets=np.concatenate([np.zeros(1, np.int64), *offsets]),
+        scores=np.concatenate([found.scores for found in predictions]),
+        classes=np.concatenate([_renamed(found, names) for found in predictions]),
+        ids=np.arange(1, count + 1, dtype=np.int32),
+        class_names=names,
+        soft=_soft(predictions),
+    )
+    models = np.repeat(np.arange(len(predictions)), [len(found) for found in predictions])
+    return Stack(instances, models, np.ones(len(predictions)) if weights is None else np.array(weights, np.float64))
+
+
+def _renamed(found: Instances, names: tuple[str, ...]) -> IntArray:
+    lookup = np.array([*(names.index(name) for name in found.class_names), -1], np.int32)
+    return lookup[found.classes]
+
+
+def _soft(predictions: Sequence[Instances]) -> SoftMasks | None:
+    """Soft masks of all; instances without one have a grid without cells. None where no model gives any."""
+    if all(found.soft is None for found in predictions):
+        return None
+    return joined([_no_cells(len(found)) if found.soft is None else found.soft for found in predictions])
+
+
+def _no_cells(count: int) -> SoftMasks:
+    nothing: FloatArray = np.zeros(0, np.float32)
+    return SoftMasks(nothing, np.zeros((count, 2), np.int32), np.zeros((count, 4), np.float32))

@@ -1,0 +1,172 @@
+"""Named steps after decoding or fusion: each takes instances and gives instances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from inspect import signature
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+
+from cytotome.errors import ConfigError
+from cytotome.ops.labels import OVERLAP_POLICIES, OverlapPolicy, resolve_overlaps
+from cytotome.ops.runs import from_masks, mask_crop
+from cytotome.types import AnyArray, BoolArray, Instances
+
+StepSetting: TypeAlias = "str | Mapping[str, Mapping[str, Any] | None]"
+"""A step's name, or ``{name: {argument: value}}``."""
+
+
+def fill_holes(instances: Instances) -> Instances:
+    """Background that a mask encloses (background is joined across edges) becomes part of it."""
+    return _each(instances, _without_holes)
+
+
+def largest_part(instances: Instances) -> Instances:
+    """Only the largest part of each mask stays (pixels are joined across corners too)."""
+    return _each(instances, _largest)
+
+
+def smooth(instances: Instances, sigma: float = 1.5) -> Instances:
+    """Outlines without roughness below about ``sigma`` pixels; a mask too thin for that stays as it is.
+
+    Raises:
+        ConfigError: where sigma is not in (0, 20].
+    """
+    if not 0 < sigma <= 20:
+        raise ConfigError(f"step smooth: sigma must be above 0 and at most 20 pixels, got {sigma}")
+    margin = int(np.ceil(3 * sigma))
+
+    def blurred(mask: BoolArray) -> BoolArray:
+        soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+        result = soft > 0.5
+        return result if 2 * np.count_nonzero(result) >= np.count_nonzero(mask) else mask
+
+    return _each(instances, blurred, margin)
+
+
+def straight_edges(instances: Instances, length: int = 24, part: float = 0.4, tolerance: float = 2.0) -> Instances:
+    """Breaks masks straight again where annotators had cut them along a row or column and a network blurred the cut.
+
+    An outermost edge counts as such where it stays within ``tolerance`` pixels of a row (column) for ``length`` pixels
+    and for ``part`` of the mask's box, and is flat rather than round: a parabola through it rises less than a quarter
+    of the tolerance. It is then made straight at its median.
+
+    Raises:
+        ConfigError: where an argument is not positive.
+    """
+    if length < 3 or not 0 < part <= 1 or not tolerance > 0:
+        raise ConfigError(
+            f"step straight_edges: length must be 3 or more, part in (0, 1], tolerance above 0; "
+            f"got {length}, {part}, {tolerance}"
+        )
+
+    def cut(mask: BoolArray) -> BoolArray:
+        result = mask.copy()
+        for view in (result, result[::-1], result.T, result.T[::-1]):
+            _straighten(view, length, part, tolerance)
+        return result
+
+    return _each(instances, cut)
+
+
+def overlaps(instances: Instances, policy: OverlapPolicy = "score") -> Instances:
+    """Shared pixels go to one instance: see :func:`cytotome.ops.labels.to_label_map` on the policies."""
+    if policy not in OVERLAP_POLICIES:
+        raise ConfigError(f"step overlaps: policy must be one of {', '.join(OVERLAP_POLICIES)}, got {policy!r}")
+    return resolve_overlaps(instances, policy)
+
+
+STEPS: Mapping[str, Callable[..., Instances]] = {
+    step.__name__: step for step in (fill_holes, largest_part, smooth, straight_edges, overlaps)
+}
+
+
+def apply_steps(instances: Instances, steps: Sequence[StepSetting]) -> Instances:
+    """The instances after all steps, in order.
+
+    Raises:
+        ConfigError: for a step or an argument that does not exist.
+    """
+    for name, arguments in parse_steps(steps):
+        instances = STEPS[name](instances, **arguments)
+    return instances
+
+
+def parse_steps(steps: Sequence[StepSetting]) -> list[tuple[str, dict[str, Any]]]:
+    """Names and arguments of steps.
+
+    Raises:
+        ConfigError: for steps or arguments that do not exist, all at once.
+    """
+    parsed: list[tuple[str, dict[str, Any]]] = []
+    faults = []
+    for step in steps:
+        entries = {step: None} if isinstance(step, str) else dict(step)
+        for name, arguments in entries.items():
+            if name not in STEPS:
+                faults.append(f"there is no step {name!r}; choose from {', '.join(STEPS)}")
+                continue
+            known = list(signature(STEPS[name]).parameters)[1:]
+            if wrong := [key for key in arguments or {} if key not in known]:
+                faults.append(f"step {name} takes {', '.join(known) or 'nothing'}, not {', '.join(wrong)}")
+            parsed.append((name, dict(arguments or {})))
+    if faults:
+        raise ConfigError(f"steps: {'; '.join(faults)}")
+    return parsed
+
+
+def _each(instances: Instances, change: Callable[[BoolArray], BoolArray], margin: int = 0) -> Instances:
+    """Changes the mask of each instance within its box, widened by ``margin``; empty masks are left out."""
+    masks, origins = [], []
+    for index in range(len(instances)):
+        mask, (y, x) = mask_crop(instances, index)
+        masks.append(change(np.pad(mask, margin)) if mask.size else mask)
+        origins.append((y - margin, x - margin))
+    changed = from_masks(masks, shape=instances.shape, origins=np.array(origins).reshape(-1, 2))
+    whole = replace(instances, runs=changed.runs, offsets=changed.offsets, soft=None)
+    return whole.select(whole.areas > 0)
+
+
+def _without_holes(mask: BoolArray) -> BoolArray:
+    outside = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
+    _, parts = cv2.connectedComponents(outside, connectivity=4)
+    filled: BoolArray = parts[1:-1, 1:-1] != parts[0, 0]
+    return filled
+
+
+def _largest(mask: BoolArray) -> BoolArray:
+    count, parts, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return mask
+    largest: BoolArray = parts == 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
+    return largest
+
+
+def _straighten(mask: BoolArray, length: int, part: float, tolerance: float) -> None:
+    """Straightens the upper edge of ``(h, w)`` ``mask``, in place."""
+    filled = mask.any(axis=0)
+    edge = np.where(filled, mask.argmax(axis=0), -(10**6))
+    start, stop = _longest_flat(edge, tolerance)
+    if stop - start < max(length, part * mask.shape[1]) or edge[start] < 0:
+        return
+    x = np.linspace(-1, 1, stop - start)
+    if abs(np.polyfit(x, edge[start:stop], 2)[0]) > tolerance / 4:
+        return
+    row = int(np.round(np.median(edge[start:stop])))
+    for column in range(start, stop):
+        mask[: max(row, 0), column] = False
+        mask[row : edge[column], column] = True
+
+
+def _longest_flat(edge: AnyArray, tolerance: float) -> tuple[int, int]:
+    """The longest stretch whose values differ by at most ``2 * tolerance``, half open."""
+    best, start = (0, 0), 0
+    for stop in range(1, len(edge) + 1):
+        while np.ptp(edge[start:stop]) > 2 * tolerance:
+            start += 1
+        if stop - start > best[1] - best[0]:
+            best = (start, stop)
+    return best

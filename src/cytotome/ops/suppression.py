@@ -1,0 +1,215 @@
+"""Non-maximum suppression of instances by the IoU of their masks or boxes, on the sparse graph of those that overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from cytotome.errors import ConfigError
+from cytotome.ops.runs import intersections
+from cytotome.types import AnyArray, BoolArray, Instances, IntArray
+
+Overlap = Literal["mask", "box"]
+Decay = Literal["linear", "gaussian"]
+Float64Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IouGraph:
+    """The IoU of every pair of N instances that share anything, both ways, without the pairs with themselves.
+
+    Attributes:
+        offsets: ``(N + 1,)`` int64; the neighbours of i are ``neighbours[offsets[i]:offsets[i + 1]]``, rising.
+        neighbours: ``(P,)`` int32.
+        iou: ``(P,)`` float64 in (0, 1].
+    """
+
+    offsets: npt.NDArray[np.int64]
+    neighbours: IntArray
+    iou: Float64Array
+
+
+def iou_graph(instances: Instances, overlap: Overlap = "mask") -> IouGraph:
+    """The graph of the instances that overlap.
+
+    Args:
+        instances: of one image.
+        overlap: whether the IoU is that of masks or of boxes; boxes are half open, as :attr:`Instances.boxes`.
+
+    Raises:
+        ConfigError: for another kind of overlap.
+    """
+    if overlap not in get_args(Overlap):
+        raise ConfigError(f"overlap must be one of {', '.join(get_args(Overlap))}, got {overlap!r}")
+    if overlap == "box":
+        boxes = instances.boxes.astype(np.float64)
+        first, second, iou = _box_pairs(boxes, np.argsort(boxes[:, 0], kind="stable"))
+        order = np.lexsort((second, first))
+        first, second, iou = first[order], second[order], iou[order]
+    else:
+        first, second, shared = intersections(instances, instances)
+        areas = instances.areas
+        order = np.lexsort((second, first))
+        order = order[first[order] != second[order]]
+        first, second, shared = first[order], second[order], shared[order]
+        iou = shared / (areas[first] + areas[second] - shared)
+    offsets = np.zeros(len(instances) + 1, np.int64)
+    np.cumsum(np.bincount(first, minlength=len(instances)), out=offsets[1:])
+    return IouGraph(offsets, second, iou)
+
+
+@njit(cache=True, nogil=True)
+def _box_pairs(boxes, order):  # type: ignore[no-untyped-def]
+    """``(i, j, IoU)`` of all boxes ``(N, 4)`` of y0, x0, y1, x1 that share an area; ``order`` is that of y0."""
+    capacity = max(64, 8 * len(boxes))
+    first, second = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
+    iou = np.empty(capacity, np.float64)
+    found = 0
+    for a in range(len(order)):
+        i = order[a]
+        area = (boxes[i, 2] - boxes[i, 0]) * (boxes[i, 3] - boxes[i, 1])
+        for b in range(a + 1, len(order)):
+            j = order[b]
+            if boxes[j, 0] >= boxes[i, 2]:
+                break
+            height = min(boxes[i, 2], boxes[j, 2]) - boxes[j, 0]
+            width = min(boxes[i, 3], boxes[j, 3]) - max(boxes[i, 1], boxes[j, 1])
+            if height <= 0 or width <= 0:
+                continue
+            if found + 2 > capacity:
+                capacity *= 2
+                first = np.concatenate((first, np.empty_like(first)))
+                second = np.concatenate((second, np.empty_like(second)))
+                iou = np.concatenate((iou, np.empty_like(iou)))
+            shared = height * width
+            value = shared / (area + (boxes[j, 2] - boxes[j, 0]) * (boxes[j, 3] - boxes[j, 1]) - shared)
+            first[found], second[found], iou[found] = i, j, value
+            first[found + 1], second[found + 1], iou[found + 1] = j, i, value
+            found += 2
+    return first[:found].copy(), second[:found].copy(), iou[:found].copy()
+
+
+def best_first(scores: AnyArray) -> npt.NDArray[np.int64]:
+    """Positions by falling score; equal ones in the order given."""
+    return np.argsort(-np.asarray(scores, np.float64), kind="stable")
+
+
+def nms(scores: AnyArray, graph: IouGraph, threshold: float) -> BoolArray:
+    """Greedy suppression: from the best score on, an instance removes those whose IoU with it is above the threshold.
+
+    Returns:
+        ``(N,)`` bool, what is kept. Equal scores: the first one given wins.
+    """
+    return _nms(best_first(scores), graph.offsets, graph.neighbours, graph.iou, threshold)  # type: ignore[no-any-return]
+
+
+@njit(cache=True, nogil=True)
+def _nms(order, offsets, neighbours, iou, threshold):  # type: ignore[no-untyped-def]
+    keep = np.ones(len(order), np.bool_)
+    done = np.zeros(len(order), np.bool_)
+    for i in order:
+        done[i] = True
+        if not keep[i]:
+            continue
+        for k in range(offsets[i], offsets[i + 1]):
+            if iou[k] > threshold and not done[neighbours[k]]:
+                keep[neighbours[k]] = False
+    return keep
+
+
+def soft_nms(
+    scores: AnyArray, graph: IouGraph, *, decay: Decay = "gaussian", threshold: float = 0.5, sigma: float = 0.5
+) -> Float64Array:
+    """Scores, lowered where a better instance overlaps (Bodla et al. 2017, arXiv 1704.04503).
+
+    Instances are taken by falling score, as it is at that moment; each lowers the scores of those not yet taken.
+
+    Args:
+        scores: ``(N,)`` in [0, 1].
+        graph: of the instances.
+        decay: ``linear`` multiplies by 1 - IoU where the IoU is above ``threshold``; ``gaussian`` by
+            exp(-IoU^2 / sigma).
+        threshold: of ``linear``.
+        sigma: of ``gaussian``, positive.
+
+    Returns:
+        ``(N,)`` float64.
+
+    Raises:
+        ConfigError: for another decay or a sigma that is not positive.
+    """
+    if decay not in get_args(Decay):
+        raise ConfigError(f"decay must be one of {', '.join(get_args(Decay))}, got {decay!r}")
+    if not sigma > 0:
+        raise ConfigError(f"sigma must be positive, got {sigma}")
+    if decay == "linear":
+        factors = np.where(graph.iou > threshold, 1 - graph.iou, 1.0)
+    else:
+        factors = np.exp(-(graph.iou**2) / sigma)
+    lowered = np.array(scores, np.float64)
+    _soften(lowered, graph.offsets, graph.neighbours, factors)
+    return lowered
+
+
+@njit(cache=True, nogil=True)
+def _soften(scores, offsets, neighbours, factors):  # type: ignore[no-untyped-def]
+    taken = np.zeros(len(scores), np.bool_)
+    for _ in range(len(scores)):
+        best = -1
+        for i in range(len(scores)):
+            if not taken[i] and (best < 0 or scores[i] > scores[best]):
+                best = i
+        taken[best] = True
+        for k in range(offsets[best], offsets[best + 1]):
+            if not taken[neighbours[k]]:
+                scores[neighbours[k]] *= factors[k]
+
+
+def cluster_nms(scores: AnyArray, graph: IouGraph, threshold: float, *, sigma: float | None = None) -> Float64Array:
+    """Cluster NMS with score penalty (Zheng et al. 2020, arXiv 2005.03572): scores, 0 where suppressed.
+
+    All instances are judged at once by those kept of the round before, until nothing changes; what is kept is then what
+    :func:`nms` keeps. With ``sigma`` nothing is removed: each score is multiplied by exp(-IoU^2 / sigma) of every
+    better instance that is kept.
+
+    Returns:
+        ``(N,)`` float64.
+    """
+    kept = _cluster(best_first(scores), graph.offsets, graph.neighbours, graph.iou, threshold)
+    values = np.array(scores, np.float64)
+    if sigma is None:
+        return np.where(kept, values, 0.0)
+    if not sigma > 0:
+        raise ConfigError(f"sigma must be positive, got {sigma}")
+    rank = np.empty(len(values), np.int64)
+    rank[best_first(values)] = np.arange(len(values))
+    owners = np.repeat(np.arange(len(values)), np.diff(graph.offsets))
+    counts = kept[graph.neighbours] & (rank[graph.neighbours] < rank[owners])
+    penalty = np.bincount(owners[counts], graph.iou[counts] ** 2, minlength=len(values))
+    lowered: Float64Array = values * np.exp(-penalty / sigma)
+    return lowered
+
+
+@njit(cache=True, nogil=True)
+def _cluster(order, offsets, neighbours, iou, threshold):  # type: ignore[no-untyped-def]
+    count = len(order)
+    rank = np.empty(count, np.int64)
+    for position in range(count):
+        rank[order[position]] = position
+    keep = np.ones(count, np.bool_)
+    for _ in range(count):
+        following = np.ones(count, np.bool_)
+        for i in range(count):
+            for k in range(offsets[i], offsets[i + 1]):
+                j = neighbours[k]
+                if keep[j] and rank[j] < rank[i] and iou[k] > threshold:
+                    following[i] = False
+                    break
+        if (following == keep).all():
+            break
+        keep = following
+    return keep

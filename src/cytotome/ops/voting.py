@@ -1,0 +1,149 @@
+"""Mask voting: instances of several models that show one cell become one mask, the average of theirs."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from cytotome.ops.soft_masks import _sample as sample
+from cytotome.ops.soft_masks import pixel_windows
+from cytotome.ops.suppression import IouGraph
+from cytotome.types import AnyArray, Instances, IntArray, SoftMasks
+
+
+def cluster_instances(scores: AnyArray, models: AnyArray, graph: IouGraph, threshold: float) -> IntArray:
+    """The cluster of each of N instances, 0 to K - 1, each of at most one instance of each model.
+
+    From the best score on, an instance joins the cluster whose first, and so best, instance overlaps it most, if the
+    IoU is above the threshold and the cluster has none of the instance's model; else it begins a cluster. Equal scores
+    come in the order of the positions within their models, so that a model beside itself is paired with itself.
+
+    Args:
+        scores: ``(N,)``.
+        models: ``(N,)`` int, rising.
+        graph: of the instances.
+        threshold: of the IoU.
+
+    Returns:
+        ``(N,)`` int32; clusters are numbered by their first instance.
+    """
+    models = np.asarray(models, np.int64)
+    counts = np.bincount(models, minlength=1)
+    within = np.arange(len(models)) - np.repeat(np.cumsum(counts) - counts, counts)
+    order = np.lexsort((models, within, -np.asarray(scores, np.float64)))
+    return _cluster(order, models, len(counts), graph.offsets, graph.neighbours, graph.iou, threshold)  # type: ignore[no-any-return]
+
+
+@njit(cache=True, nogil=True)
+def _cluster(order, models, model_count, offsets, neighbours, iou, threshold):  # type: ignore[no-untyped-def]
+    cluster = np.full(len(order), -1, np.int32)
+    led = np.full(len(order), -1, np.int32)
+    has = np.zeros((len(order), model_count), np.bool_)
+    count = 0
+    for i in order:
+        best, best_iou = -1, threshold
+        for k in range(offsets[i], offsets[i + 1]):
+            c = led[neighbours[k]]
+            if c >= 0 and iou[k] > best_iou and not has[c, models[i]]:
+                best, best_iou = c, iou[k]
+        if best < 0:
+            best = count
+            led[i] = count
+            count += 1
+        cluster[i] = best
+        has[best, models[i]] = True
+    return cluster
+
+
+def vote_masks(
+    instances: Instances, cluster: AnyArray, weights: AnyArray, threshold: float
+) -> tuple[IntArray, npt.NDArray[np.int64]]:
+    """The mask of each cluster: pixels where the weighted mean of its members' masks is above the threshold.
+
+    Where instances bring soft masks, these are averaged, else their runs as 0 and 1.
+
+    Args:
+        instances: N of them.
+        cluster: ``(N,)`` int, 0 to K - 1; -1 takes no part.
+        weights: ``(N,)`` not negative; a cluster without any weight counts its members alike.
+        threshold: in [0, 1).
+
+    Returns:
+        ``(runs (R, 3) int32, offsets (K + 1,) int64)``; a mask may be empty.
+    """
+    cluster = np.asarray(cluster, np.int64)
+    count = int(cluster.max(initial=-1)) + 1
+    members = np.argsort(cluster, kind="stable")
+    members = members[cluster[members] >= 0]
+    offsets = np.zeros(count + 1, np.int64)
+    np.cumsum(np.bincount(cluster[members], minlength=count), out=offsets[1:])
+    weights = np.array(weights, np.float64)
+    totals = np.bincount(cluster[members], weights[members], count)
+    bare = members[totals[cluster[members]] <= 0]
+    weights[bare] = 1.0
+    soft = instances.soft or _no_grids(len(instances))
+    windows = np.where(soft.sizes.prod(axis=1, keepdims=True) > 0, pixel_windows(soft, instances.shape), -1)
+    return _vote(  # type: ignore[no-any-return]
+        (instances.runs, instances.offsets, instances.boxes),
+        (soft.values, soft.offsets, soft.sizes, soft.boxes, windows),
+        (members, offsets, weights),
+        threshold,
+        instances.shape,
+    )
+
+
+def _no_grids(count: int) -> SoftMasks:
+    return SoftMasks(np.zeros(0, np.float32), np.zeros((count, 2), np.int32), np.zeros((count, 4), np.float32))
+
+
+@njit(cache=True, nogil=True)
+def _add(canvas, i, weight, hard, soft):  # type: ignore[no-untyped-def]
+    """Adds one mask times its weight to ``canvas``; gives the window of the pixels it reaches."""
+    runs, offsets, boxes = hard
+    values, places, sizes, soft_boxes, windows = soft
+    if windows[i, 0] < 0:
+        for k in range(offsets[i], offsets[i + 1]):
+            canvas[runs[k, 0], runs[k, 1] : runs[k, 2]] += weight
+        return boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
+    y0, x0, y1, x1 = windows[i, 0], windows[i, 1], windows[i, 2], windows[i, 3]
+    crop = np.empty((max(0, y1 - y0), max(0, x1 - x0)), np.float32)
+    sample(values[places[i] : places[i + 1]].reshape(sizes[i, 0], sizes[i, 1]), soft_boxes[i], y0, x0, crop)
+    for y in range(crop.shape[0]):
+        for x in range(crop.shape[1]):
+            canvas[y0 + y, x0 + x] += weight * crop[y, x]
+    return y0, x0, y1, x1
+
+
+@njit(cache=True, nogil=True)
+def _vote(hard, soft, groups, threshold, shape):  # type: ignore[no-untyped-def]
+    members, cluster_offsets, weights = groups
+    found = np.empty((2 * len(hard[0]) + 16, 3), np.int32)
+    found_offsets = np.zeros(len(cluster_offsets), np.int64)
+    canvas = np.zeros(shape, np.float64)
+    number = 0
+    for c in range(len(cluster_offsets) - 1):
+        top, left, bottom, right = shape[0], shape[1], 0, 0
+        total = 0.0
+        for m in range(cluster_offsets[c], cluster_offsets[c + 1]):
+            i = members[m]
+            total += weights[i]
+            y0, x0, y1, x1 = _add(canvas, i, weights[i], hard, soft)
+            top, left, bottom, right = min(top, y0), min(left, x0), max(bottom, y1), max(right, x1)
+        limit = threshold * total
+        for y in range(top, bottom):
+            x = left
+            while x < right:
+                if canvas[y, x] <= limit:
+                    x += 1
+                    continue
+                start = x
+                while x < right and canvas[y, x] > limit:
+                    x += 1
+                if number == len(found):
+                    found = np.concatenate((found, np.empty_like(found)))
+                found[number, 0], found[number, 1], found[number, 2] = y, start, x
+                number += 1
+            canvas[y, left:right] = 0
+        found_offsets[c + 1] = number
+    return found[:number].copy(), found_offsets
