@@ -1,4 +1,4 @@
-"""Weighted boxes fusion against a plain transcription of the paper's steps; the peer package has a script of its own."""
+"""Weighted boxes fusion against the paper's steps; ``benchmarks/peers`` compares with the package."""
 
 from __future__ import annotations
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, model_validator
 from scipy.optimize import isotonic_regression
-from typing_extensions import Self
 
 from cytotome.errors import ConfigError
 from cytotome.ops.runs import intersections

@@ -1,4 +1,4 @@
-"""Non-maximum suppression of instances by the IoU of their masks or boxes, on the sparse graph of those that overlap."""
+"""Non-maximum suppression of instances by the IoU of their masks or boxes, on the graph of those that overlap."""
 
 from __future__ import annotations
 
