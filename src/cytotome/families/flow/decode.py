@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from cytotome.families.flow.config import FlowParameters
 from cytotome.ops.fill import fill_holes
 from cytotome.ops.flows import flow_statistics
 from cytotome.ops.labels import from_label_map, label_means
-from cytotome.ops.runs import empty_instances, intersections
+from cytotome.ops.runs import empty_instances
+from cytotome.ops.scores import are_hits, fit_logistic
 from cytotome.ops.sinks import follow_flows, label_sinks
 from cytotome.types import DenseMaps, FloatArray, Instances, IntArray, Sample
 
@@ -104,39 +104,12 @@ def fit_scores(
         parameters: where the cell threshold and sink radius are taken from.
         class_names: of the model.
     """
-    tables, hits, shares = [], [], []
+    images = []
     for maps, sample in pairs:
         used = _of_image(parameters, maps.get("cell_type"), maps["cell"][0], class_names)
         labels, count = _segment(maps["flow"], maps["cell"][0], used)
-        if count == 0 or sample.instances is None:
-            continue
-        tables.append(features(labels, count, maps["flow"], maps["cell"])[0])
-        hits.append(_is_hit(from_label_map(labels), sample.instances))
-        shares.append(np.full(count, 1.0 / count))
-    if not tables or np.concatenate(hits).all() or not np.concatenate(hits).any():
-        return parameters
-    weights = _logistic(np.concatenate(tables), np.concatenate(hits), np.concatenate(shares))
-    return parameters.model_copy(update={"score_weights": tuple(float(weight) for weight in weights)})
-
-
-def _is_hit(found: Instances, truth: Instances) -> npt.NDArray[np.bool_]:
-    i, j, pixels = intersections(found, truth)
-    iou = pixels / (found.areas[i] + truth.areas[j] - pixels)
-    best = np.zeros(len(found))
-    np.maximum.at(best, i, iou)
-    return best > 0.5
-
-
-def _logistic(
-    table: npt.NDArray[np.float64], hit: npt.NDArray[np.bool_], share: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    sign = np.where(hit, 1.0, -1.0)
-    share = share / share.sum()
-
-    def loss(weights: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-        margin = sign * (table @ weights)
-        value = share @ np.logaddexp(0, -margin) + 1e-4 * weights @ weights
-        gradient = -table.T @ (share * sign * expit(-margin)) + 2e-4 * weights
-        return float(value), gradient
-
-    return np.asarray(minimize(loss, np.zeros(table.shape[1]), jac=True, method="L-BFGS-B").x)
+        if count and sample.instances is not None:
+            table, _ = features(labels, count, maps["flow"], maps["cell"])
+            images.append((table, are_hits(from_label_map(labels), sample.instances)))
+    weights = fit_logistic(images)
+    return parameters if weights is None else parameters.model_copy(update={"score_weights": weights})
