@@ -54,6 +54,7 @@ class Model:
         self.device = device
         self.precision = precision
         self._stride = int(getattr(net, "stride", STRIDE))
+        self._largest_tile = int(getattr(net, "tile", 0))  # of a network that is made for windows of one size
         fuse = can_fuse_activations(device)
         net = optimise(net.eval().requires_grad_(False), fuse_activations=fuse)
         self._net = net.to(device, precision).to(memory_format=torch.channels_last)
@@ -240,6 +241,7 @@ class Model:
         predict: Predictor = self._run
         if tta:
             predict = with_symmetries(predict, self._specs)
+        tile = min(tile, self._largest_tile or tile)
         predict = with_tiles(predict, self._specs, tile=tile, stride=self._stride)
         with self._turn, torch.inference_mode():
             maps = to_image_size(predict(self._input(canvases)), canvases[0])

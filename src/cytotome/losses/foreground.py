@@ -1,0 +1,64 @@
+"""Losses of foreground and border maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cytotome.contract import Batch
+
+SMOOTH = 1.0
+
+
+def foreground_losses(
+    outputs: Mapping[str, Tensor], batch: Batch, *, dice_weight: float, border_weight: float
+) -> dict[str, Tensor]:
+    """Cross entropy and soft Dice of the foreground maps and of the border, over valid pixels.
+
+    Args:
+        outputs: logits ``foreground`` ``(B, K, H, W)`` and, where there is one, ``border`` ``(B, 1, H, W)``.
+        batch: targets ``foreground``, ``border``, ``typed``; pixels of unknown class tell nothing of the foreground.
+        dice_weight: of the Dice losses beside the cross entropies.
+        border_weight: of the border's losses beside those of the foreground.
+
+    Returns:
+        ``foreground`` and ``border``, each the cross entropy plus the weighted Dice loss, and ``total``.
+    """
+    valid = batch["valid"]
+    known = valid * batch["typed"]
+    losses = {"foreground": entropy_and_dice(outputs["foreground"], batch["foreground"], known, dice_weight)}
+    total = losses["foreground"]
+    if "border" in outputs:
+        losses["border"] = entropy_and_dice(outputs["border"], batch["border"], valid, dice_weight)
+        total = total + border_weight * losses["border"]
+    return {**losses, "total": total}
+
+
+def entropy_and_dice(logits: Tensor, truth: Tensor, weight: Tensor, dice_weight: float) -> Tensor:
+    """Mean binary cross entropy plus ``dice_weight`` times the mean over channels of 1 - Dice.
+
+    Args:
+        logits, truth: ``(B, K, H, W)``.
+        weight: ``(B, 1, H, W)``, 0 where a pixel adds nothing.
+    """
+    logits = logits.float()
+    entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    entropy = (entropy * weight).sum() / (weight.sum() * logits.shape[1]).clamp(min=1)
+    return entropy + dice_weight * soft_dice_loss(torch.sigmoid(logits), truth, weight)
+
+
+def soft_dice_loss(probabilities: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """1 - Dice of each channel over the whole batch (Milletari et al. 2016, arXiv 1606.04797).
+
+    The mean is over the channels that have any truth; of a class that is nowhere, the Dice of few false pixels is as
+    bad as that of many, so that it would only stand in the way. The cross entropy sees those.
+    """
+    shared = (probabilities * truth * weight).sum(dim=(0, 2, 3))
+    area = (truth * weight).sum(dim=(0, 2, 3))
+    total = area + (probabilities * weight).sum(dim=(0, 2, 3))
+    present = (area > 0).float()
+    loss = 1 - (2 * shared + SMOOTH) / (total + SMOOTH)
+    return (loss * present).sum() / present.sum().clamp(min=1)
