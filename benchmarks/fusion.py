@@ -28,6 +28,8 @@ from cytotome.types import Instances
 RESULT = Path(__file__).parent / "results" / "fusion.json"
 SHAPE = (520, 704)
 LIMIT = 0.5
+THRESHOLD = 0.5503
+"""No IoU of boxes with whole coordinates equals it, so that no rounding decides."""
 
 
 def views(models: int, count: int) -> list[Instances]:
@@ -61,7 +63,7 @@ def export(path: Path, data: str) -> None:
         found, scale = whole.instances, np.array([*truth.shape, *truth.shape], np.float64)
         boxes = found.boxes / scale
         classes = np.zeros(len(found), np.int32)
-        fused = weighted_boxes_fusion(boxes, found.scores, classes, whole.models, whole.weights, threshold=0.55)
+        fused = weighted_boxes_fusion(boxes, found.scores, classes, whole.models, whole.weights, threshold=THRESHOLD)
         graph = iou_graph(found)
         case = {"boxes": boxes, "scores": found.scores, "models": whole.models, "weights": whole.weights}
         case |= {"fused": fused.boxes, "fused_scores": fused.scores, "shape": np.array(truth.shape)}

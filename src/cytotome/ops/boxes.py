@@ -107,5 +107,6 @@ def _fuse(boxes, weighted, classes, order, threshold):  # type: ignore[no-untype
         totals[best] += weighted[i]
         for axis in range(4):
             sums[best, axis] += weighted[i] * boxes[i, axis]
-            means[best, axis] = sums[best, axis] / totals[best] if totals[best] > 0 else boxes[i, axis]
+            alone = sizes[best] == 1 or totals[best] <= 0  # not rounded, so that equal IoU stay equal
+            means[best, axis] = boxes[i, axis] if alone else sums[best, axis] / totals[best]
     return means[:count], cluster, sizes[:count]
