@@ -26,6 +26,7 @@ Losses: TypeAlias = "Mapping[str, torch.Tensor]"
 """Named scalars; ``total`` is the one that is minimised, the others are logged."""
 
 Stream = Literal["labelled", "unlabelled"]
+OptimiserName = Literal["adamw", "adam", "rmsprop", "sgd"]
 
 
 class FamilyConfig(BaseModel):
@@ -72,12 +73,18 @@ class Phase:
         parameters: the parameters of ``net`` that this phase changes.
         loss: ``loss(net, batch)`` runs the network and returns named scalars, ``total`` among them.
         every: the phase runs on one batch in ``every``.
+        optimiser, learning_rate, weight_decay: of this phase alone, before what the recipe says; None for the recipe's.
+        after_step: called with ``net`` after each step of the optimiser, such as to clip weights.
     """
 
     name: str
     parameters: Callable[[torch.nn.Module], Iterable[torch.nn.Parameter]]
     loss: Callable[[torch.nn.Module, Batch], Losses]
     every: int = 1
+    optimiser: OptimiserName | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    after_step: Callable[[torch.nn.Module], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,15 @@ import torch
 import yaml
 from rich.console import Console
 
+from cytotome.contract import Phase, Stage
 from cytotome.errors import ConfigError, TrainingError
 from cytotome.inference.model import load_model
 from cytotome.metrics.challenge import image_score
 from cytotome.models.file import read_model
 from cytotome.training.callbacks import Reports
 from cytotome.training.module import TrainingModule
+from cytotome.training.progress import Progress
+from cytotome.training.schedule import Schedule
 from cytotome.training.train import train
 
 
@@ -160,6 +163,75 @@ def test_starting_weights_are_taken_where_they_fit(
     path = train(recipe, disks(), output=tmp_path / "c", overrides=other, console=quiet, device="cpu")
     kept = read_model(path).weights["critic.0.weight"]
     torch.testing.assert_close(kept, before["critic.0.weight"], atol=1e-6, rtol=0)
+
+
+def test_stages_can_be_trained_one_by_one_each_from_the_one_before(
+    recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path
+) -> None:
+    first = train(recipe, disks(), output=tmp_path / "a", overrides=["schedule.only=[warm]"], console=quiet)
+    overrides = ["schedule.only=[duel]", f"weights={first}", "schedule.stages.duel={steps: 20, learning_rate: 0.005}"]
+    second = train(recipe, disks(), output=tmp_path / "b", overrides=overrides, console=quiet)
+    rows = table_of(tmp_path / "a")
+    assert [int(row["step"]) for row in rows if row["warm/segment/total"]] == [10, 20, 30]
+    assert "duel/segment/total" not in rows[0]
+    rows = table_of(tmp_path / "b")
+    assert [int(row["step"]) for row in rows if row["duel/segment/total"]] == [10, 20]
+    assert "warm/segment/total" not in rows[0]
+    assert 0.002 < max(float(row["learning_rate"]) for row in rows) <= 0.005
+    before, after = read_model(first).weights, read_model(second).weights
+    apart = (after["segmenter.0.weight"] - before["segmenter.0.weight"]).abs().max()
+    assert 0 < apart < 0.2  # of 20 small steps from where the first stage ended, not from random weights
+    with pytest.raises(TrainingError, match="another recipe or other data"):
+        train(recipe, disks(), output=tmp_path / "a", overrides=["schedule.only=[duel]"], console=quiet)
+
+
+def test_a_stage_has_its_own_batch(recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path) -> None:
+    sizes: list[tuple[int, int]] = []
+    original = TrainingModule.training_step
+
+    def looking(self: TrainingModule, batch: dict[str, Any], batch_idx: int) -> None:
+        sizes.append((batch["stage"], len(batch["image"])))
+        original(self, batch, batch_idx)
+
+    overrides = ["schedule.stages.duel={steps: 3, batch: 6}", "schedule.steps=5"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", looking)
+        train(recipe, disks(), output=tmp_path, overrides=overrides, console=quiet, device="cpu")
+    assert sizes == [(0, 4), (0, 4), (1, 6), (1, 6), (1, 6)]
+
+
+def test_a_phase_has_its_own_optimiser_and_is_followed_by_its_hook() -> None:
+    """A critic whose weights are clipped after each step, as in Wasserstein GANs."""
+    net = torch.nn.Linear(4, 1)
+    torch.nn.init.constant_(net.weight, 3.0)
+    clipped: list[float] = []
+
+    def clip(module: torch.nn.Module) -> None:
+        for parameter in module.parameters():
+            parameter.data.clamp_(-0.01, 0.01)
+        clipped.append(max(float(parameter.detach().abs().max()) for parameter in module.parameters()))
+
+    def loss(module: torch.nn.Module, batch: Any) -> dict[str, torch.Tensor]:
+        return {"total": module(batch["image"]).mean()}
+
+    phase = Phase(
+        "criticise",
+        lambda module: module.parameters(),
+        loss,
+        optimiser="rmsprop",
+        learning_rate=5e-5,
+        weight_decay=0.0,
+        after_step=clip,
+    )
+    module = TrainingModule(net, (Stage("duel", (phase,)),), Schedule(ema=0), Progress(10, None, [1.0]))
+    one = module.passes[0][0]
+    assert isinstance(one.optimiser, torch.optim.RMSprop)
+    assert {group["weight_decay"] for group in one.optimiser.param_groups} == {0.0}
+    module.current_stage = 0
+    module.manual_backward = lambda value: value.backward()  # type: ignore[method-assign]
+    module._minimise(one, {"image": torch.ones(2, 4)}, one.learning_rate)
+    assert one.optimiser.param_groups[0]["lr"] == 5e-5
+    assert clipped == [pytest.approx(0.01)]
 
 
 def test_class_names_that_the_data_do_not_have_are_told(

@@ -13,8 +13,10 @@ from typing_extensions import override
 from cytotome.contract import Phase, Stage
 from cytotome.errors import TrainingError
 from cytotome.training.average import WeightAverage
+from cytotome.training.optimisers import make_optimiser
+from cytotome.training.plan import phase_settings
 from cytotome.training.progress import Progress, learning_rate
-from cytotome.training.recipe import Schedule
+from cytotome.training.schedule import Schedule
 
 STAGE_KEY = "stage"
 """Key of a batch under which the number of its stage stands."""
@@ -23,12 +25,13 @@ LOG_EVERY = 10
 
 @dataclass(frozen=True)
 class Pass:
-    """A phase with its optimiser and the parameters that it changes."""
+    """A phase with its optimiser, its greatest learning rate and the parameters that it changes."""
 
     name: str
     phase: Phase
     parameters: list[nn.Parameter]
     optimiser: torch.optim.Optimizer
+    learning_rate: float
 
 
 class TrainingModule(lightning.LightningModule):
@@ -36,8 +39,8 @@ class TrainingModule(lightning.LightningModule):
 
     Args:
         net: the family's network.
-        stages: as the family gives them.
-        schedule: learning rate, clipping, averaging.
+        stages: those of the family that the run trains.
+        schedule: optimisers, learning rates, clipping, averaging.
         progress: shared with what makes the batches.
 
     Raises:
@@ -84,18 +87,22 @@ class TrainingModule(lightning.LightningModule):
             self._enter(number)
         stage, done = self.progress.stage(self.progress.fraction())
         done = done if stage == number else float(stage > number)
-        rate = learning_rate(done, self.schedule.learning_rate, self.schedule.final_learning_rate, self.schedule.warmup)
+        part = learning_rate(done, 1.0, self.schedule.final_learning_rate, self.schedule.warmup)
         for one in self.passes[number]:
             if self.progress.step % one.phase.every == 0:
-                self._minimise(one, batch, rate)
+                self._minimise(one, batch, part * one.learning_rate)
         assert self.average is not None
         self.average.update()
         self.progress.step += 1
         if self.progress.step % LOG_EVERY == 0:
-            self.report(rate)
+            self.report(part * self.passes[number][0].learning_rate)
 
     def report(self, rate: float) -> None:
-        """Means of the losses since the last report, in :attr:`latest`; raises where one is not finite."""
+        """Means of the losses since the last report, in :attr:`latest`; raises where one is not finite.
+
+        Args:
+            rate: present learning rate of the stage's first phase.
+        """
         self.latest = {name: float(value) / self._counts[name] for name, value in self._sums.items()}
         self._sums, self._counts = {}, {}
         for name, value in self.latest.items():
@@ -139,6 +146,8 @@ class TrainingModule(lightning.LightningModule):
         for group in one.optimiser.param_groups:
             group["lr"] = rate
         one.optimiser.step()
+        if one.phase.after_step is not None:
+            one.phase.after_step(self.net)
 
     def _add(self, name: str, value: Tensor) -> None:
         value = value.float()
@@ -168,12 +177,5 @@ def _make_pass(net: nn.Module, stage: Stage, phase: Phase, schedule: Schedule) -
     parameters = list(phase.parameters(net))
     if not parameters:
         raise TrainingError(f"{name}: the phase has no parameters to change; correct the family")
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": schedule.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    fused = all(p.is_floating_point() for p in parameters)
-    optimiser = torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=schedule.learning_rate, fused=fused
-    )
-    return Pass(name, phase, parameters, optimiser)
+    settings = phase_settings(stage, phase, schedule)
+    return Pass(name, phase, parameters, make_optimiser(parameters, settings), settings.learning_rate)

@@ -5,31 +5,25 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from cytotome.contract import DecodeParameters, Family, FamilyConfig
-from cytotome.data.augment import Augmentation, Magnitude, Probability
+from cytotome.data.augment import Augmentation, Probability
 from cytotome.data.normalise import Normalisation
 from cytotome.errors import ConfigError
 from cytotome.families import family_names, get_family
-
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-AtLeastOne = Annotated[int, Field(ge=1)]
+from cytotome.training.plan import stage_faults
+from cytotome.training.schedule import AtLeastOne, Count, Positive, Schedule, Section
 
 PACKAGE = Path(__file__).resolve().parents[1]
 RECIPE_FOLDERS = (PACKAGE / "recipes", PACKAGE.parents[1] / "recipes")
 """Where the wheel keeps recipes, and where a source tree does."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SourceSettings(_Section):
+class SourceSettings(Section):
     """How one dataset is drawn from.
 
     Attributes:
@@ -45,7 +39,7 @@ class SourceSettings(_Section):
     validated: bool = True
 
 
-class Sampling(_Section):
+class Sampling(Section):
     """What a batch is made of.
 
     Attributes:
@@ -67,40 +61,7 @@ class Sampling(_Section):
     cache_megabytes: Positive = 1024.0
 
 
-class Schedule(_Section):
-    """How the weights are found.
-
-    Attributes:
-        steps: batches in all, over all stages.
-        minutes: wall time after which training ends though steps are left; the learning rate follows whichever of
-            steps and time is further on, so that it has always come down at the end. None for no limit.
-        learning_rate: greatest, of AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
-        final_learning_rate: at the end of a stage's cosine, as a part of ``learning_rate``.
-        warmup: part of a stage in which the learning rate rises.
-        weight_decay: on weights, not on biases and normalisation.
-        clip: greatest norm of a phase's gradient; 0 for no limit.
-        ema: decay per step of the exponential moving average of the weights, which is what is saved; 0 for none.
-        precision: ``auto`` takes bfloat16 where the device computes in it, else float32.
-        validate_every: steps between scores on validation images, 0 for never.
-        validation_images: how many are scored then.
-        checkpoint_minutes: wall time between checkpoints.
-    """
-
-    steps: AtLeastOne = 4000
-    minutes: Positive | None = None
-    learning_rate: Positive = 1e-3
-    final_learning_rate: Probability = 0.01
-    warmup: Probability = 0.05
-    weight_decay: Magnitude = 0.05
-    clip: Magnitude = 1.0
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    validate_every: Count = 0
-    validation_images: AtLeastOne = 8
-    checkpoint_minutes: Magnitude = 3.0
-
-
-class Recipe(_Section):
+class Recipe(Section):
     """One training run.
 
     Attributes:
@@ -215,6 +176,8 @@ def check_recipe(content: Mapping[str, Any], place: str = "recipe") -> Recipe:
             faults.append(f"family: there is no {family!r}, only {', '.join(family_names())}")
         else:
             faults += _family_faults(get_family(family), content)
+    if checked is not None and not faults:
+        faults += _stage_faults(checked)
     if faults or checked is None:
         raise ConfigError(f"{place}: {'; '.join(faults)}")
     return checked
@@ -232,6 +195,11 @@ def _family_faults(family: Family, content: Mapping[str, Any]) -> list[str]:
             except ConfigError as error:
                 faults.append(f"{section}: {error}")
     return faults
+
+
+def _stage_faults(recipe: Recipe) -> list[str]:
+    """Faults of what the recipe says of single stages; its config must be sound."""
+    return stage_faults(recipe.get_family().stages(recipe.family_config()), recipe.schedule)
 
 
 def _faults(error: ValidationError, prefix: str) -> list[str]:

@@ -36,9 +36,11 @@ from cytotome.training.checkpoint import load_checkpoint
 from cytotome.training.finish import calibrated, mean_score, show_one, types_in_turn
 from cytotome.training.logs import MetricsFile
 from cytotome.training.module import TrainingModule
+from cytotome.training.plan import plan_stages
 from cytotome.training.prepare import Data, Prepared, prepare
 from cytotome.training.progress import Progress
 from cytotome.training.recipe import Recipe, load_recipe
+from cytotome.training.schedule import Schedule
 from cytotome.training.weights import load_weights, start_weights
 
 
@@ -92,7 +94,8 @@ class Run:
         self.precision = choose_precision(recipe.schedule.precision, self.device)
         self.checkpoint = output / "last.ckpt"
         self.model_path = output / f"{recipe.name}.safetensors"
-        content = recipe.model_dump_json(exclude={"summary": True, "schedule": _NOT_OF_THE_RESULT})
+        self.plan = plan_stages(self.family.stages(self.config), recipe.schedule)
+        content = recipe.model_dump_json(exclude={"summary": True, "schedule": _not_of_the_result(recipe.schedule)})
         self.identity = hashlib.sha256(f"{content} {prepared.identity}".encode()).hexdigest()
         _check_classes(recipe, self.config, prepared)
         if prepared.missing:
@@ -101,16 +104,16 @@ class Run:
     def fit(self, resume: bool) -> dict[str, Tensor]:
         """Trains up to the end of the schedule and returns the averaged weights."""
         content = load_checkpoint(self.checkpoint, self.identity) if resume and self.checkpoint.is_file() else None
-        schedule, stages = self.recipe.schedule, self.family.stages(self.config)
+        schedule = self.recipe.schedule
         seconds = None if schedule.minutes is None else 60 * schedule.minutes
-        progress = Progress(schedule.steps, seconds, [stage.share for stage in stages])
+        progress = Progress(self.plan.steps, seconds, self.plan.lengths)
         if content is not None:
             progress.step, progress.spent = content["step"], content["spent"]
             if progress.fraction() >= 1:
                 return dict(content["average"])
             self._say(f"going on from step {progress.step} of {self.checkpoint}")
         torch.manual_seed(self.recipe.seed)
-        module = TrainingModule(self._network(), stages, schedule, progress)
+        module = TrainingModule(self._network(), self.plan.stages, schedule, progress)
         with atomic_path(self.output / "recipe.yaml") as temporary:
             temporary.write_text(yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
         reports = Reports(
@@ -161,11 +164,11 @@ class Run:
         sampling = self.recipe.sampling
         settings = CropSettings(
             size=sampling.crop,
-            batch=sampling.batch,
+            batch=self.plan.batches[stage] or sampling.batch,
             seed=self.recipe.seed,
             cell_bias=sampling.cell_bias,
             balance=sampling.balance,
-            streams=self.family.stages(self.config)[stage].streams,
+            streams=self.plan.stages[stage].streams,
             cache_megabytes=sampling.cache_megabytes,
         )
         crops = Crops(
@@ -201,7 +204,18 @@ class Run:
         return ModelFile(self.recipe.family, self.config, parameters, self.recipe.normalisation, weights, card)
 
 
-_NOT_OF_THE_RESULT = {"checkpoint_minutes": True, "validate_every": True, "validation_images": True, "minutes": True}
+_NOT_OF_THE_RESULT = ("checkpoint_minutes", "validate_every", "validation_images", "minutes")
+_YOUNGER = ("stages", "only", "optimiser")
+
+
+def _not_of_the_result(schedule: Schedule) -> dict[str, bool]:
+    """Fields that may differ when a run goes on.
+
+    Fields younger than the first checkpoints count where they are set, so that older runs go on.
+    """
+    default = Schedule()
+    unset = [name for name in _YOUNGER if getattr(schedule, name) == getattr(default, name)]
+    return dict.fromkeys((*_NOT_OF_THE_RESULT, *unset), True)
 
 
 def _check_classes(recipe: Recipe, config: FamilyConfig, prepared: Prepared) -> None:

@@ -19,6 +19,14 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe; may be repeated."),
     ] = None,
+    stages: Annotated[
+        list[str] | None,
+        typer.Option("--stage", metavar="NAME", help="Train this stage alone; may be repeated. Default: all."),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", metavar="MODEL", help="Start from the weights of this model, such as of a stage."),
+    ] = None,
     max_minutes: Annotated[
         float | None, typer.Option("--max-minutes", help="End training after this time, with a whole schedule.")
     ] = None,
@@ -37,8 +45,11 @@ def train(
       cytotome train flow --data synthetic:40 -o run/ --max-minutes 10
 
       cytotome train neurons --data sartorius/ --fold 0 -o run/ --set schedule.steps=4000
+
+      cytotome train watershed --data images/ -o b/ --stage direction --weights a/watershed.safetensors
     """
     import importlib.util
+    import json
 
     from cytotome.errors import ConfigError
 
@@ -46,6 +57,8 @@ def train(
         raise ConfigError('training needs Lightning, which is not installed; run pip install "cytotome[train]"')
     from cytotome.training.train import train as run_training
 
+    chosen = [f"schedule.only={json.dumps(stages)}"] if stages else []
+    chosen += [f"weights={json.dumps(weights)}"] if weights else []
     run_training(
         recipe,
         data,
@@ -53,6 +66,6 @@ def train(
         fold=fold,
         resume=resume,
         max_minutes=max_minutes,
-        overrides=tuple(settings or ()),
+        overrides=(*(settings or ()), *chosen),
         device=device,
     )
