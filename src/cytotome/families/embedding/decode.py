@@ -1,0 +1,178 @@
+"""From embeddings to scored instances, and what is fitted for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from cytotome.families.embedding.config import EmbeddingParameters
+from cytotome.families.embedding.segment import segment_maps
+from cytotome.families.embedding.targets import BACKGROUND
+from cytotome.ops.agglomerate import near_pairs
+from cytotome.ops.labels import from_label_map, label_means
+from cytotome.ops.runs import empty_instances
+from cytotome.ops.scoring import best_ious, fit_logistic, image_precision
+from cytotome.types import DenseMaps, FloatArray, Instances, IntArray, Sample
+
+FEATURES = ("mean cell probability", "cohesion", "similarity to the nearest", "log area", "constant")
+REACH = 3
+"""Pixels within which other instances count as near."""
+
+Pair = tuple[DenseMaps, Sample]
+
+
+def decode_embeddings(maps: DenseMaps, parameters: EmbeddingParameters, class_names: Sequence[str]) -> Instances:
+    """Instances of the maps of one image, with scores and classes.
+
+    Args:
+        maps: ``embedding`` ``(D, H, W)``; ``cell`` ``(1, H, W)`` or ``parts`` ``(3, H, W)``; for several classes
+            ``cell_type`` ``(K, H, W)``.
+        parameters: those of the image's cell type, where ``by_class`` names it, come before the general ones.
+        class_names: of the model.
+    """
+    cell, types = cell_probability(maps), maps.get("cell_type")
+    parameters = _of_image(parameters, types, cell, class_names)
+    labels, count = segment_maps(maps, parameters)
+    if count == 0:
+        return empty_instances(cell.shape, class_names)
+    table, areas = features(labels, count, maps["embedding"], cell)
+    scores = expit(table @ np.asarray(parameters.score_weights)).astype(np.float32)
+    keep = (scores >= parameters.min_score) & (areas >= parameters.min_area) & (areas <= parameters.max_area)
+    classes = np.zeros(count, np.int32) if types is None else _class_of_each(labels, count, types)
+    instances = replace(from_label_map(labels), scores=scores, classes=classes, class_names=tuple(class_names)).select(
+        keep
+    )
+    return replace(instances, ids=np.arange(1, len(instances) + 1, dtype=np.int32))
+
+
+def cell_probability(maps: DenseMaps) -> FloatArray:
+    """``(H, W)`` float32."""
+    return maps["cell"][0] if "cell" in maps else 1 - maps["parts"][BACKGROUND]
+
+
+def features(
+    labels: IntArray, count: int, embedding: FloatArray, cell: FloatArray
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """``(count, 5)`` float64, one row an instance, columns as in :data:`FEATURES`; and the areas, ``(count,)``.
+
+    Cohesion is the length of an instance's mean embedding, 1 where all its pixels agree; the similarity to the nearest
+    is the greatest cosine with the mean of an instance that lies within :data:`REACH` pixels, -1 where none does.
+    """
+    means, areas = label_means(labels, embedding, count)
+    probabilities, _ = label_means(labels, cell[None], count)
+    lengths = np.linalg.norm(means, axis=1)
+    table = np.ones((count, len(FEATURES)))
+    table[:, 0] = probabilities[1:, 0]
+    table[:, 1] = lengths[1:]
+    table[:, 2] = _nearest(labels, means / np.maximum(lengths, 1e-12)[:, None])[1:]
+    table[:, 3] = np.log(np.maximum(areas[1:], 1))
+    return table, areas[1:]
+
+
+def _nearest(labels: IntArray, units: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    nearest = np.full(len(units), -1.0)
+    first, second = near_pairs(labels, REACH).T
+    similarity = (units[first] * units[second]).sum(axis=1)
+    np.maximum.at(nearest, first, similarity)
+    np.maximum.at(nearest, second, similarity)
+    return nearest
+
+
+def _class_of_each(labels: IntArray, count: int, types: FloatArray) -> IntArray:
+    means, _ = label_means(labels, types, count)
+    classes: IntArray = means[1:].argmax(axis=1).astype(np.int32)
+    return classes
+
+
+def _of_image(
+    parameters: EmbeddingParameters, types: FloatArray | None, cell: FloatArray, class_names: Sequence[str]
+) -> EmbeddingParameters:
+    """The parameters for the cell type that most of the image's cell pixels have."""
+    if types is None or not parameters.by_class:
+        return parameters
+    total = np.tensordot(types, cell, axes=([1, 2], [0, 1]))
+    chosen = parameters.by_class.get(class_names[int(total.argmax())])
+    return parameters if chosen is None else EmbeddingParameters.model_validate({**parameters.model_dump(), **chosen})
+
+
+def calibrate(
+    pairs: Sequence[Pair], parameters: EmbeddingParameters, class_names: Sequence[str]
+) -> EmbeddingParameters:
+    """Thresholds, then score weights, then the least score, for the challenge's mAP on images not trained on.
+
+    Args:
+        pairs: maps and truth of images.
+        parameters: where the fit starts; overrides by cell type are kept and come first.
+        class_names: of the model.
+    """
+    pairs = [pair for pair in pairs if pair[1].instances is not None]
+    if not pairs:
+        return parameters
+    for name in ("cell_threshold", "similarity", "cell_threshold"):
+        if name == "cell_threshold" or "cell" in pairs[0][0]:
+            parameters = _fit_one(pairs, parameters, name, class_names)
+    parameters = fit_scores(pairs, parameters, class_names)
+    return _fit_one(pairs, parameters, "min_score", class_names)
+
+
+def _fit_one(
+    pairs: Sequence[Pair], parameters: EmbeddingParameters, name: str, class_names: Sequence[str]
+) -> EmbeddingParameters:
+    """The value of one parameter's search that scores best together with its neighbours; ties keep what was."""
+    values = sorted({*parameters.search[name], getattr(parameters, name)})
+    tried = [parameters.model_copy(update={name: value}) for value in values]
+    if name == "min_score":
+        scores = _scores_of_limits(pairs, parameters, values, class_names)
+    else:
+        scores = np.array([_score(pairs, one, class_names) for one in tried])
+    padded = np.pad(scores, 1, mode="edge")
+    smooth = padded[:-2] + 2 * padded[1:-1] + padded[2:]
+    current = values.index(getattr(parameters, name))
+    return parameters if smooth[current] >= smooth.max() else tried[int(smooth.argmax())]
+
+
+def _score(pairs: Sequence[Pair], parameters: EmbeddingParameters, class_names: Sequence[str]) -> float:
+    scores = []
+    for maps, sample in pairs:
+        assert sample.instances is not None
+        found = decode_embeddings(maps, parameters, class_names)
+        scores.append(image_precision(best_ious(found, sample.instances), len(sample.instances)))
+    return float(np.mean(scores))
+
+
+def _scores_of_limits(
+    pairs: Sequence[Pair], parameters: EmbeddingParameters, limits: Sequence[float], class_names: Sequence[str]
+) -> npt.NDArray[np.float64]:
+    everything = parameters.model_copy(update={"min_score": 0.0})
+    table = np.zeros((len(pairs), len(limits)))
+    for row, (maps, sample) in zip(table, pairs, strict=True):
+        assert sample.instances is not None
+        found = decode_embeddings(maps, everything, class_names)
+        ious = best_ious(found, sample.instances)
+        row[:] = [image_precision(ious[found.scores >= limit], len(sample.instances)) for limit in limits]
+    means: npt.NDArray[np.float64] = table.mean(axis=0)
+    return means
+
+
+def fit_scores(
+    pairs: Sequence[Pair], parameters: EmbeddingParameters, class_names: Sequence[str]
+) -> EmbeddingParameters:
+    """Score weights that give the probability of an IoU above 0.5 with a true instance; each image counts alike."""
+    tables, hits, shares = [], [], []
+    for maps, sample in pairs:
+        cell = cell_probability(maps)
+        used = _of_image(parameters, maps.get("cell_type"), cell, class_names)
+        labels, count = segment_maps(maps, used)
+        if count == 0 or sample.instances is None:
+            continue
+        tables.append(features(labels, count, maps["embedding"], cell)[0])
+        hits.append(best_ious(from_label_map(labels), sample.instances) > 0.5)
+        shares.append(np.full(count, 1.0 / count))
+    if not tables or np.concatenate(hits).all() or not np.concatenate(hits).any():
+        return parameters
+    weights = fit_logistic(np.concatenate(tables), np.concatenate(hits), np.concatenate(shares))
+    return parameters.model_copy(update={"score_weights": tuple(float(weight) for weight in weights)})

@@ -1,0 +1,38 @@
+"""Growing labels back into a mask."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def grow_labels(labels, mask, steps):  # type: ignore[no-untyped-def]
+    """Each pixel of the mask without a label takes that of the nearest labelled pixel, by the way within the mask.
+
+    Args:
+        labels: ``(H, W)`` int32, 0 where there is none; changed in place.
+        mask: ``(H, W)`` bool.
+        steps: pixels (4-neighbourhood) that labels grow at most.
+    """
+    height, width = labels.shape
+    front = np.empty(height * width, np.int32)
+    tail = 0
+    for k in range(height * width):
+        if labels[k // width, k % width] > 0:
+            front[tail] = k
+            tail += 1
+    head = 0
+    for _ in range(steps):
+        end = tail
+        while head < end:
+            y, x = front[head] // width, front[head] % width
+            head += 1
+            for dy, dx in ((-1, 0), (0, -1), (0, 1), (1, 0)):
+                v, u = y + dy, x + dx
+                if 0 <= v < height and 0 <= u < width and mask[v, u] and labels[v, u] == 0:
+                    labels[v, u] = labels[y, x]
+                    front[tail] = v * width + u
+                    tail += 1
+        if head == tail:
+            break
