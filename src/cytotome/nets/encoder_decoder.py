@@ -1,0 +1,76 @@
+"""Any timm encoder with one of three decoders: U-Net, RefineNet, or light transposed convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+from segmentation_models_pytorch.encoders import get_encoder
+from torch import Tensor, nn
+
+from cytotome.errors import ConfigError
+from cytotome.nets.heads import split_heads
+from cytotome.nets.refine import RefineDecoder
+from cytotome.nets.transposed import TransposedDecoder
+
+DecoderName = Literal["unet", "refine", "light"]
+LEVELS = 5
+UNET_WIDTHS = (256, 128, 64, 32, 16)
+
+
+class EncoderDecoder(nn.Module):
+    """Five levels of a timm encoder, a decoder with skip connections, named heads.
+
+    Args:
+        encoder: timm name, such as ``resnet18`` or ``tf_efficientnetv2_m``.
+        decoder: ``unet`` (Ronneberger et al. 2015), ``refine`` (:class:`~.refine.RefineDecoder`) or ``light``
+            (:class:`~.transposed.TransposedDecoder`).
+        channels: of the input.
+        fine_heads: name to channels of the outputs at the input's resolution.
+        deep_heads: name to channels of the outputs on the deepest features.
+        pretrained: load the encoder's ImageNet weights through timm.
+
+    Raises:
+        ConfigError: where timm has no such encoder or it gives no feature pyramid.
+    """
+
+    def __init__(
+        self,
+        encoder: str,
+        decoder: DecoderName,
+        channels: int,
+        fine_heads: Mapping[str, int],
+        deep_heads: Mapping[str, int],
+        *,
+        pretrained: bool = False,
+    ) -> None:
+        super().__init__()
+        self.stride = 2**LEVELS
+        try:
+            self.encoder = get_encoder(
+                f"tu-{encoder}", in_channels=channels, depth=LEVELS, weights=True if pretrained else None
+            )
+        except (RuntimeError, ValueError, KeyError, AttributeError) as error:
+            raise ConfigError(f"encoder {encoder!r} cannot be used: {error}; see timm.list_models()") from error
+        counts = tuple(self.encoder.out_channels)
+        self.whole_pyramid = decoder == "unet"
+        self.decoder, width = _make_decoder(decoder, counts)
+        self.fine_heads = dict(fine_heads)
+        self.fine = nn.Conv2d(width, sum(fine_heads.values()), 3, padding=1)
+        self.deep = nn.ModuleDict({name: nn.Conv2d(counts[-1], count, 1) for name, count in deep_heads.items()})
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Named logits of ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
+        features = self.encoder(images)
+        outputs = {name: head(features[-1]) for name, head in self.deep.items()}
+        x = self.decoder(features if self.whole_pyramid else features[1:])
+        return {**outputs, **split_heads(self.fine(x), self.fine_heads)}
+
+
+def _make_decoder(decoder: DecoderName, counts: tuple[int, ...]) -> tuple[nn.Module, int]:
+    """The decoder over levels of so many channels, the input's first, and the channels that it gives."""
+    if decoder == "unet":
+        return UnetDecoder(counts, UNET_WIDTHS, n_blocks=LEVELS), UNET_WIDTHS[-1]
+    made = RefineDecoder(counts[1:]) if decoder == "refine" else TransposedDecoder(counts[1:])
+    return made, made.out_channels

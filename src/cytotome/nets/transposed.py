@@ -1,0 +1,38 @@
+"""A light decoder: transposed convolutions, skip connections, one convolution a level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from cytotome.nets.compact import ConvNormAct
+
+
+class TransposedDecoder(nn.Module):
+    """From feature maps of strides 2, 4, ... to one of the input's resolution.
+
+    Each level is doubled by a transposed convolution of 2x2 pixels and step 2, which makes no checkerboard, laid beside
+    the next finer level, and mixed by one 3x3 convolution.
+
+    Args:
+        channels: of the levels, the finest first.
+        widths: channels after each doubling, the finest (the result's, ``out_channels``) first; as many as levels.
+    """
+
+    def __init__(self, channels: Sequence[int], widths: Sequence[int] = (16, 32, 48, 64, 96)) -> None:
+        super().__init__()
+        self.out_channels = widths[0]
+        skips = (0, *channels[:-1])
+        inputs = (*widths[1:], channels[-1])
+        self.enlarge = nn.ModuleList(nn.ConvTranspose2d(n, width, 2, 2) for n, width in zip(inputs, widths, strict=True))
+        self.mix = nn.ModuleList(ConvNormAct(width + skip, width) for skip, width in zip(skips, widths, strict=True))
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """``(B, out_channels, H, W)`` of maps ``(B, C, H / 2, W / 2)``, ``(B, C, H / 4, W / 4)``, ..."""
+        x = features[-1]
+        for level in reversed(range(len(self.enlarge))):
+            x = self.enlarge[level](x)
+            x = self.mix[level](torch.cat([x, features[level - 1]], dim=1) if level else x)
+        return x
