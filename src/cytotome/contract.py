@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 Batch: TypeAlias = "Mapping[str, torch.Tensor]"
 """``image`` ``(B, C, H, W)`` float32, the family's targets with a leading B, ``valid`` ``(B, 1, H, W)`` float32 that
-is 0 where a pixel adds nothing to a loss, ``labelled`` ``(B,)`` bool, ``cell_type`` ``(B,)`` int64 (-1 unknown)."""
+is 0 where a pixel adds nothing to a loss, ``labelled`` ``(B,)`` bool, ``cell_type`` ``(B,)`` int64 (-1 unknown).
+Targets whose name begins with ``PER_INSTANCE`` hold the instances of all crops one after the other; then ``instances``
+``(B,)`` int64 says how many belong to each crop."""
+
+PER_INSTANCE = "instance."
+"""Begins the name of a target of ``(N, ...)`` arrays, one row an instance."""
 
 Losses: TypeAlias = "Mapping[str, torch.Tensor]"
 """Named scalars; ``total`` is the one that is minimised, the others are logged."""
@@ -117,12 +122,14 @@ class Family:
         build: a network of random weights.
         targets: ``targets(instances, config)`` gives named ``(C, H, W)`` arrays; it runs after augmentation, in the
             workers. Where the family predicts dense maps, the targets of the same names are what a perfect network
-            would output, so ``decode(oracle(targets))`` is the representation ceiling.
+            would output, so ``decode(oracle(targets))`` is the representation ceiling. A target named
+            ``PER_INSTANCE + ...`` may have any number of rows.
         oracle: from targets to the dense maps of a perfect network.
         stages: how it is trained.
         predict: ``predict(net, images)`` with images ``(B, C, H, W)`` gives named ``(B, C, H, W)`` tensors, activated
-            (probabilities, unit-free vectors), or a list of Instances.
-        decode: ``decode(maps, parameters, class_names)`` gives instances with scores; no network.
+            (probabilities, unit-free vectors), or a list of Instances with soft masks, before anything is dropped.
+        decode: ``decode(maps, parameters, class_names)`` gives instances with scores; no network. Where ``predict``
+            gives instances, it takes these in the place of maps.
         ceiling: least mAP of ``decode(oracle(targets(truth)))`` on the real images, over all; tests hold it.
         scale: input resize factor for one image.
         calibrate: fits decode parameters on pairs of maps and truth; None where nothing is fitted.
@@ -138,9 +145,9 @@ class Family:
     oracle: Callable[[Mapping[str, AnyArray], Any], DenseMaps]
     stages: Callable[[Any], tuple[Stage, ...]]
     predict: Callable[[torch.nn.Module, torch.Tensor], Any]
-    decode: Callable[[DenseMaps, Any, Sequence[str]], Instances]
+    decode: Callable[[Any, Any, Sequence[str]], Instances]
     ceiling: float
     scale: Callable[[torch.nn.Module, AnyArray, Any], float] = field(
         default=lambda net, image, config: float(config.input_scale)
     )
-    calibrate: Callable[[Sequence[tuple[DenseMaps, Sample]], Any, Any], DecodeParameters] | None = None
+    calibrate: Callable[[Sequence[tuple[Any, Sample]], Any, Any], DecodeParameters] | None = None

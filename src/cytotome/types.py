@@ -68,8 +68,8 @@ class SoftMasks:
     """Mask probabilities of N objects, each a small grid over its own box.
 
     The grid of instance ``i`` is ``values[offsets[i]:offsets[i + 1]]``, row-major, of ``sizes[i]``; its cells divide
-    the box evenly. So a grid stays the same where an image is resized or cut: only the box moves. A crop in pixels of the
-    image is a grid whose box has whole numbers and its own size. See :mod:`cytotome.ops.soft_masks`.
+    the box evenly. So a grid stays the same where an image is resized or cut: only the box moves. A crop in pixels of
+    the image is a grid whose box has whole numbers and its own size. See :mod:`cytotome.ops.soft_masks`.
 
     Attributes:
         values: ``(P,)`` float32 probabilities in [0, 1] of all grids, one after the other.

@@ -173,3 +173,20 @@ def test_classes_are_matched_by_name() -> None:
     instances = from_masks(masks, classes=np.array([0, 1, 2, -1]), class_names=("cort", "astro", "other"))
     assert with_classes(instances, ("astro", "cort")).classes.tolist() == [1, 0, -1, -1]
     assert with_classes(instances, ("cell",)).classes.tolist() == [0, 0, 0, 0]
+
+
+def test_targets_of_instances_stand_one_after_the_other_in_a_batch() -> None:
+    def box_targets(instances: Instances, config: Any) -> dict[str, AnyArray]:
+        return {"instance.boxes": instances.boxes.astype(np.float32)}
+
+    crops = Crops(
+        [Source(Squares(["square"])), Source(Squares(["square"], "bare", "none"))],
+        box_targets,
+        FamilyConfig(),
+        settings=CropSettings(size=(32, 32), batch=4, streams=("labelled", "unlabelled"), cell_bias=1.0),
+    )
+    batch = next(iter(crop_loader(crops, workers=0)))
+    single = [crops[index]["instance.boxes"] for index in range(4)]
+    assert batch["instances"].tolist() == [len(boxes) for boxes in single] == [1, 0, 1, 0]
+    assert torch.equal(batch["instance.boxes"], torch.cat(single))
+    assert batch["image"].shape == (4, 1, 32, 32)

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 from typing_extensions import override
 
-from cytotome.contract import FamilyConfig, Stream
+from cytotome.contract import PER_INSTANCE, FamilyConfig, Stream
 from cytotome.data.augment import (
     Augmentation,
     Picture,
@@ -220,6 +220,16 @@ def _draw_table(sources: Sequence[Source], stream: Stream, balance: float) -> tu
     return places, np.cumsum(weights)[:-1] / sum(weights)
 
 
+def collate(crops: Sequence[Crop]) -> Crop:
+    """A batch: tensors with a leading axis, but those of each instance one after the other (see contract.Batch)."""
+    ragged = [name for name in crops[0] if name.startswith(PER_INSTANCE)]
+    batch = {name: torch.stack([crop[name] for crop in crops]) for name in crops[0] if name not in ragged}
+    for name in ragged:
+        batch[name] = torch.cat([crop[name] for crop in crops])
+        batch["instances"] = torch.tensor([len(crop[name]) for crop in crops])
+    return batch
+
+
 class _Counting(Sampler[int]):
     """start, start + 1, ... without end."""
 
@@ -259,6 +269,7 @@ def crop_loader(crops: Crops, *, first_batch: int = 0, workers: int = 1, pin: bo
         batch_size=batch,
         sampler=_Counting(first_batch * batch),
         num_workers=workers,
+        collate_fn=collate,
         worker_init_fn=start_worker if workers else None,
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
