@@ -18,10 +18,10 @@ import numpy as np
 
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.instances import METHODS, InstanceFusion, fuse_instances
-from cytotome.ensemble.stack import stack
 from cytotome.io.files import atomic_path
 from cytotome.ops.boxes import weighted_boxes_fusion
 from cytotome.ops.runs import from_masks, mask_crop
+from cytotome.ops.stack import stack
 from cytotome.ops.suppression import iou_graph
 from cytotome.types import Instances
 

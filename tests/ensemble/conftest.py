@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cytotome.datasets import open_dataset
-from cytotome.ensemble.stack import stack
 from cytotome.ops.runs import merge_runs
+from cytotome.ops.stack import stack
 from cytotome.types import Dataset, Instances
 
 

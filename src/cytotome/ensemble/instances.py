@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cytotome.ensemble.stack import Stack, stack
 from cytotome.ops.boxes import weighted_boxes_fusion
+from cytotome.ops.stack import Stack, stack
 from cytotome.ops.suppression import best_first, cluster_nms, iou_graph, nms, soft_nms
-from cytotome.ops.voting import cluster_instances, vote_masks
+from cytotome.ops.voting import cluster_instances, merge_clusters
 from cytotome.types import AnyArray, Instances, IntArray
 
 Method = Literal["vote", "boxes", "nms", "soft_nms", "cluster_nms"]
@@ -81,8 +81,8 @@ def fuse_instances(
 def _vote(stacked: Stack, settings: InstanceFusion) -> Instances:
     found = stacked.instances
     weighted = found.scores * stacked.weights[stacked.models]
-    cluster = cluster_instances(weighted, stacked.models, iou_graph(found, settings.overlap), settings.threshold)
-    return _merged(stacked, cluster, weighted, settings)
+    graph = iou_graph(found, settings.overlap)
+    return _merged(stacked, cluster_instances(weighted, stacked.models, graph, settings.threshold), settings)
 
 
 def _boxes(stacked: Stack, settings: InstanceFusion) -> Instances:
@@ -91,36 +91,11 @@ def _boxes(stacked: Stack, settings: InstanceFusion) -> Instances:
     fused = weighted_boxes_fusion(
         found.boxes, found.scores, one_class, stacked.models, stacked.weights, threshold=settings.threshold
     )
-    return _merged(stacked, fused.cluster, found.scores * stacked.weights[stacked.models], settings)
+    return _merged(stacked, fused.cluster, settings)
 
 
-def _merged(stacked: Stack, cluster: IntArray, weighted: AnyArray, settings: InstanceFusion) -> Instances:
-    """One instance a cluster: voted mask, mean score lowered by the models that lack it, class of most weight."""
-    found = stacked.instances
-    runs, offsets = vote_masks(found, cluster, weighted, settings.mask_threshold)
-    count = len(offsets) - 1
-    member = cluster >= 0
-    of, weights = cluster[member], stacked.weights[stacked.models][member]
-    mean = np.bincount(of, weighted[member], count) / np.bincount(of, weights, count)
-    seen = np.zeros((count, len(stacked.weights)))
-    seen[of, stacked.models[member]] = 1
-    share = seen @ stacked.weights / stacked.weights.sum()
-    return Instances(
-        shape=found.shape,
-        runs=runs,
-        offsets=offsets,
-        scores=np.clip(mean * share**settings.unconfirmed, 0, 1).astype(np.float32),
-        classes=_classes(found.classes[member], of, weighted[member], count, len(found.class_names)),
-        ids=np.arange(1, count + 1, dtype=np.int32),
-        class_names=found.class_names,
-    )
-
-
-def _classes(classes: IntArray, cluster: IntArray, weighted: AnyArray, count: int, names: int) -> IntArray:
-    votes = np.zeros((count, names + 1))
-    np.add.at(votes, (cluster, classes), weighted + 1e-12)  # class -1 is the last column
-    chosen = votes.argmax(axis=1).astype(np.int32)
-    return np.where(chosen == names, -1, chosen).astype(np.int32)
+def _merged(stacked: Stack, cluster: IntArray, settings: InstanceFusion) -> Instances:
+    return merge_clusters(stacked, cluster, mask_threshold=settings.mask_threshold, unconfirmed=settings.unconfirmed)
 
 
 def _suppressed(lower: Callable[[AnyArray, Instances, InstanceFusion], AnyArray]) -> Callable[..., Instances]:

@@ -8,6 +8,7 @@ from numba import njit
 
 from cytotome.ops.soft_masks import _sample as sample
 from cytotome.ops.soft_masks import pixel_windows
+from cytotome.ops.stack import Stack
 from cytotome.ops.suppression import IouGraph
 from cytotome.types import AnyArray, Instances, IntArray, SoftMasks
 
@@ -54,6 +55,46 @@ def _cluster(order, models, model_count, offsets, neighbours, iou, threshold):  
         cluster[i] = best
         has[best, models[i]] = True
     return cluster
+
+
+def merge_clusters(
+    stacked: Stack, cluster: IntArray, *, mask_threshold: float = 0.5, unconfirmed: float = 1.0
+) -> Instances:
+    """One instance a cluster: voted mask, mean score lowered by models that lack it, the class of most weight.
+
+    Args:
+        stacked: N instances of M models.
+        cluster: ``(N,)`` int, 0 to K - 1; -1 takes no part.
+        mask_threshold: pixels of a greater mean belong to the mask, see :func:`vote_masks`.
+        unconfirmed: exponent of the share of the models, by weight, that have an instance in the cluster; the score is
+            multiplied by that.
+    """
+    found = stacked.instances
+    weighted = found.scores * stacked.weights[stacked.models]
+    runs, offsets = vote_masks(found, cluster, weighted, mask_threshold)
+    count = len(offsets) - 1
+    member = cluster >= 0
+    of, weights = cluster[member], stacked.weights[stacked.models][member]
+    mean = np.bincount(of, weighted[member], count) / np.bincount(of, weights, count)
+    seen = np.zeros((count, len(stacked.weights)))
+    seen[of, stacked.models[member]] = 1
+    share = seen @ stacked.weights / stacked.weights.sum()
+    return Instances(
+        shape=found.shape,
+        runs=runs,
+        offsets=offsets,
+        scores=np.clip(mean * share**unconfirmed, 0, 1).astype(np.float32),
+        classes=_classes(found.classes[member], of, weighted[member], count, len(found.class_names)),
+        ids=np.arange(1, count + 1, dtype=np.int32),
+        class_names=found.class_names,
+    )
+
+
+def _classes(classes: IntArray, cluster: IntArray, weighted: AnyArray, count: int, names: int) -> IntArray:
+    votes = np.zeros((count, names + 1))
+    np.add.at(votes, (cluster, classes), weighted + 1e-12)  # class -1 is the last column
+    chosen = votes.argmax(axis=1).astype(np.int32)
+    return np.where(chosen == names, -1, chosen).astype(np.int32)
 
 
 def vote_masks(
