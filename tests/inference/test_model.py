@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -223,10 +224,15 @@ def test_a_network_that_predicts_instances_itself(make_model: MakeModel, gradien
             found.append(from_label_map(components))
         return found
 
-    family = replace(gradient_family, outputs=lambda config: (), predict=predict)
+    def decode(found: Instances, parameters: Any, class_names: Sequence[str]) -> Instances:
+        return found.select(found.areas >= parameters.min_area)
+
+    family = replace(gradient_family, outputs=lambda config: (), predict=predict, decode=decode)
     model = build_model(make_model(input_scale=1.5).file, family=family, device="cpu", precision="float32")
     assert_finds(model.segment(image), labels)
     assert len(model.segment(image, min_area=500)) == 0
+    assert len(model.decode(model.outputs(image), min_area=500)) == 0
+    assert len(model.outputs(image)) == 3
     with pytest.raises(ConfigError, match="predicts instances without maps"):
         model.predict_maps(image)
     with pytest.raises(ConfigError, match="tta: the family gradient predicts instances"):

@@ -21,6 +21,7 @@ from cytotome.families import get_family
 from cytotome.inference.device import choose_device, choose_precision
 from cytotome.inference.fusion import can_fuse_activations, optimise
 from cytotome.inference.predict import Canvas, instances_to_image_size, to_canvas, to_image_size
+from cytotome.inference.stitching import with_stitched_tiles
 from cytotome.inference.stream import batches, map_in_order
 from cytotome.inference.tiling import TILE, with_tiles
 from cytotome.inference.tta import Predictor, with_symmetries
@@ -169,8 +170,17 @@ class Model:
             raise ConfigError(f"the family {self.family.name} predicts instances without maps; use segment")
         return self._maps([self._canvas(to_image(image))], tta, tile)[0]
 
-    def decode(self, maps: DenseMaps, **parameters: Any) -> Instances:
-        """Instances of maps, without the network; ``parameters`` override the calibrated ones."""
+    def outputs(self, image: ImageLike, *, tta: bool = False, tile: int = TILE) -> Any:
+        """What the family's decoder takes of an image: dense maps, or the instances that it predicts, none dropped.
+
+        Raises:
+            ConfigError: for ``tta`` where the family predicts instances.
+        """
+        canvases = [self._canvas(to_image(image))]
+        return (self._maps if self._specs else self._predicted_instances)(canvases, tta, tile)[0]
+
+    def decode(self, maps: Any, **parameters: Any) -> Instances:
+        """Instances of :meth:`outputs`, without the network; ``parameters`` override the calibrated ones."""
         return self.family.decode(maps, self.override(**parameters), self.file.config.class_names)
 
     def override(self, **parameters: Any) -> DecodeParameters:
@@ -227,10 +237,8 @@ class Model:
         self, canvases: Sequence[Canvas], parameters: DecodeParameters, tta: bool, tile: int
     ) -> list[Instances]:
         """Instances of images of one geometry."""
-        if not self._specs:
-            return self._predicted_instances(canvases, parameters, tta)
-        class_names = self.file.config.class_names
-        return [self.family.decode(maps, parameters, class_names) for maps in self._maps(canvases, tta, tile)]
+        outputs: Sequence[Any] = (self._maps if self._specs else self._predicted_instances)(canvases, tta, tile)
+        return [self.family.decode(one, parameters, self.file.config.class_names) for one in outputs]
 
     def _canvas(self, image: Image) -> Canvas:
         planes = normalise(image, self.file.normalisation, self.file.config.channels)
@@ -248,16 +256,18 @@ class Model:
             maps = {name: values.cpu() for name, values in maps.items()}
         return [{name: values[index].numpy() for name, values in maps.items()} for index in range(len(canvases))]
 
-    def _predicted_instances(
-        self, canvases: Sequence[Canvas], parameters: DecodeParameters, tta: bool
-    ) -> list[Instances]:
+    def _predicted_instances(self, canvases: Sequence[Canvas], tta: bool, tile: int) -> list[Instances]:
+        """Instances of each of some canvases of one size, before the decoder drops any."""
         if tta:
             raise ConfigError(f"tta: the family {self.family.name} predicts instances, not maps; segment without tta")
+        predict = with_stitched_tiles(self._run_instances, tile=tile, stride=self._stride)
         with self._turn, torch.inference_mode():
-            found: list[Instances] = self.family.predict(self._net, self._input(canvases))
-        sized = [instances_to_image_size(cells, canvas) for cells, canvas in zip(found, canvases, strict=True)]
-        least, area = parameters.min_score, parameters.min_area
-        return [cells.select((cells.scores >= least) & (cells.areas >= area)) for cells in sized]
+            found = predict(self._input(canvases))
+        return [instances_to_image_size(cells, canvas) for cells, canvas in zip(found, canvases, strict=True)]
+
+    def _run_instances(self, images: Tensor) -> list[Instances]:
+        found: list[Instances] = self.family.predict(self._net, images.contiguous(memory_format=torch.channels_last))
+        return found
 
     def _run(self, images: Tensor) -> Mapping[str, Tensor]:
         maps: Mapping[str, Tensor] = self.family.predict(

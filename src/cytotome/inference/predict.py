@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cytotome.ops.labels import from_layers, to_layers
+from cytotome.ops.soft_masks import moved, paste
 from cytotome.types import FloatArray, Instances
 
 
@@ -75,8 +76,16 @@ def to_image_size(maps: Mapping[str, Tensor], canvas: Canvas) -> dict[str, Tenso
 
 
 def instances_to_image_size(instances: Instances, canvas: Canvas) -> Instances:
-    """Instances of a canvas, for networks that predict them, cropped and resized to the image by nearest pixels."""
+    """Instances of a canvas, for networks that predict them, cropped and resized to the image.
+
+    Soft masks are pasted anew at the image's size; masks without them are resized by nearest pixels.
+    """
     height, width = canvas.content
+    if instances.soft is not None:
+        soft = moved(instances.soft, scale=(canvas.size[0] / height, canvas.size[1] / width))
+        runs, offsets, _ = paste(soft, canvas.size)
+        sized = replace(instances, shape=canvas.size, runs=runs, offsets=offsets, soft=soft)
+        return sized.select(sized.areas > 0)
     layers = to_layers(instances)[:, :height, :width]
     if canvas.content != canvas.size:
         rows = ((np.arange(canvas.size[0]) + 0.5) * height / canvas.size[0]).astype(np.int64)

@@ -15,11 +15,11 @@ from cytotome.types import Dataset, Sample
 
 
 def calibrated(model: Model, places: Sequence[Place]) -> DecodeParameters:
-    """The decode parameters that the model's family fits on its maps of these images; its own where it fits none."""
+    """The decode parameters that the model's family fits on its outputs for these images; its own where it fits none."""
     if model.family.calibrate is None or not places:
         return model.parameters
     samples: list[Sample] = [dataset[position] for dataset, position in places]
-    pairs = [(model.predict_maps(sample.image), sample) for sample in samples]
+    pairs = [(model.outputs(sample.image), sample) for sample in samples]
     return model.family.calibrate(pairs, model.parameters, model.file.config)
 
 
