@@ -61,7 +61,7 @@ def test_tiles_give_every_cell_once_and_whole(sizes: tuple[float, float], count:
     assert max(max(shape) for shape in seen) == 160
     assert len(found) == len(truth)
     assert image_score(found, truth) == 1.0
-    i, j, pixels = intersections(found, truth)
+    pixels = intersections(found, truth)[2]
     assert pixels.sum() == truth.areas.sum() == found.areas.sum()
 
 

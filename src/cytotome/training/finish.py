@@ -15,7 +15,7 @@ from cytotome.types import Dataset, Sample
 
 
 def calibrated(model: Model, places: Sequence[Place]) -> DecodeParameters:
-    """The decode parameters that the model's family fits on its outputs for these images; its own where it fits none."""
+    """The decode parameters that the family fits on outputs for these images; the model's own where it fits none."""
     if model.family.calibrate is None or not places:
         return model.parameters
     samples: list[Sample] = [dataset[position] for dataset, position in places]
