@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from cytotome.errors import ImageError
+from cytotome.data.guidance import Guidance, guide
+from cytotome.errors import ConfigError, ImageError
 from cytotome.types import AnyArray, FloatArray, Image
 
 
@@ -17,6 +20,7 @@ class Normalisation(BaseModel):
         low: percentile that becomes 0.
         high: percentile that becomes 1.
         clip: values are cut to ``[-clip, 1 + clip]``, so that a hot pixel cannot dominate.
+        guidance: contrast enhancement and channels of edges, None for neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -24,6 +28,15 @@ class Normalisation(BaseModel):
     low: float = 1.0
     high: float = 99.0
     clip: float = 1.0
+    guidance: Guidance | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is not used is not written, so that older versions read the file and know the run."""
+        content: dict[str, Any] = handler(self)
+        if self.guidance is None:
+            content.pop("guidance", None)
+        return content
 
     @model_validator(mode="after")
     def _check(self) -> Normalisation:
@@ -55,12 +68,32 @@ def to_channels(pixels: AnyArray, channels: int) -> AnyArray:
     raise ImageError(f"the model takes {channels} channels and the image has {have}; choose the channels first")
 
 
+def image_channels(channels: int, guidance: Guidance) -> int:
+    """Channels that the image itself has in an input of ``channels``.
+
+    Raises:
+        ConfigError: where there is none.
+    """
+    own = channels - len(guidance.channels)
+    if own < 1:
+        raise ConfigError(
+            f"config.channels: expected at least {len(guidance.channels) + 1} (the image and "
+            f"{', '.join(guidance.channels)}), got {channels}; set config.channels={len(guidance.channels) + 1}"
+        )
+    return own
+
+
 def normalise(image: Image, normalisation: Normalisation, channels: int = 1) -> FloatArray:
-    """``(channels, H, W)`` float32 network input of an image.
+    """``(channels, H, W)`` float32 network input of an image; channels of edges are the last of them.
 
     Raises:
         ImageError: where the image holds values that are not finite, or one value only.
+        ConfigError: where the guidance leaves no channel for the image itself.
     """
+    guidance = normalisation.guidance
+    if guidance is not None:
+        plain = normalisation.model_copy(update={"guidance": None})
+        return guide(normalise(image, plain, image_channels(channels, guidance)), guidance)
     pixels = to_channels(image.pixels, channels)
     sampled = pixels[:: max(1, pixels.shape[0] // 1024), :: max(1, pixels.shape[1] // 1024)]
     planes = np.empty((channels, *image.shape), np.float32)

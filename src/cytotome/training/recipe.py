@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from cytotome.contract import DecodeParameters, Family, FamilyConfig
 from cytotome.data.augment import Augmentation, Probability
-from cytotome.data.normalise import Normalisation
+from cytotome.data.normalise import Normalisation, image_channels
 from cytotome.errors import ConfigError
 from cytotome.families import family_names, get_family
 from cytotome.training.plan import stage_faults
@@ -194,7 +194,20 @@ def _family_faults(family: Family, content: Mapping[str, Any]) -> list[str]:
                 faults += _faults(error, f"{section}.")
             except ConfigError as error:
                 faults.append(f"{section}: {error}")
-    return faults
+    return faults + _guidance_faults(family, content)
+
+
+def _guidance_faults(family: Family, content: Mapping[str, Any]) -> list[str]:
+    """Whether the network's input has room for the channels of edges."""
+    try:
+        guidance = Normalisation.model_validate(content.get("normalisation", {})).guidance
+        if guidance is not None:
+            image_channels(family.config.model_validate(content.get("config", {})).channels, guidance)
+    except ConfigError as error:
+        return [str(error)]
+    except ValidationError:  # named elsewhere
+        pass
+    return []
 
 
 def _stage_faults(recipe: Recipe) -> list[str]:
