@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cytotome.app.commands import data, evaluate, models, segment, train
+from cytotome.app.commands import data, evaluate, models, pseudolabel, segment, train
 from cytotome.errors import CytotomeError
 
 FAILED = 2
@@ -37,6 +37,7 @@ app = typer.Typer(
 )
 app.command("segment")(segment.segment)
 app.command("train")(train.train)
+app.command("pseudolabel")(pseudolabel.pseudolabel)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import cast, get_args
 
 from cytotome.datasets.files import check_shape, check_unique, image_files
 from cytotome.errors import DataError
 from cytotome.io.coco import CocoFile, CocoImage, read_coco
 from cytotome.io.images import read_image
-from cytotome.types import Dataset, Instances, Sample, SampleInfo
+from cytotome.types import Dataset, Instances, MaskQuality, Sample, SampleInfo
+
+QUALITIES = get_args(MaskQuality)
 
 
 class CocoDataset(Dataset):
@@ -41,10 +44,17 @@ class CocoDataset(Dataset):
         self._found: dict[str, Path] | None = None
 
     def _info(self, key: str, entry: CocoImage) -> SampleInfo:
-        """The image's cell type is its class, where all of its cells have the same one."""
-        found = {annotation.get("category_id") for annotation in self.file.annotations.get(entry.id, ())}
+        """The image's cell type is as given, or its class, where all of its cells have the same one."""
+        annotations = self.file.annotations.get(entry.id, ())
+        found = {annotation.get("category_id") for annotation in annotations if not annotation.get("iscrowd", 0)}
         names = dict(zip(self.file.category_ids, self.file.class_names, strict=True))
-        return SampleInfo(key, names.get(int(found.pop() or 0), "") if len(found) == 1 else "", key)
+        kind = entry.cell_type or (names.get(int(found.pop() or 0), "") if len(found) == 1 else "")
+        quality = entry.mask_quality or "full"
+        if quality not in QUALITIES:
+            raise DataError(
+                f"{self.file.source}: image {key}: mask_quality must be one of {', '.join(QUALITIES)}, got {quality!r}"
+            )
+        return SampleInfo(key, kind, key, None, cast(MaskQuality, quality))
 
     def read(self, index: int) -> Sample:
         """One sample with its pixels."""
@@ -53,8 +63,10 @@ class CocoDataset(Dataset):
         check_shape(image.source, image.shape, entry.shape)
         return Sample(self.infos[index], image, self.instances(index), self.file.crowd(entry.id))
 
-    def instances(self, index: int) -> Instances:
+    def instances(self, index: int) -> Instances | None:
         """The masks of one sample, without reading its pixels."""
+        if self.infos[index].mask_quality == "none":
+            return None
         instances = self.file.instances(self.file.images[index].id)
         return instances if self.file.class_names else replace(instances, class_names=self.class_names)
 

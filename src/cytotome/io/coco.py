@@ -18,6 +18,7 @@ from cytotome.io.files import atomic_path
 from cytotome.io.polygons import polygon_rles
 from cytotome.io.raster import MAX_PIXELS
 from cytotome.io.rle import CocoRle, from_coco_rle, to_coco_rle
+from cytotome.ops.labels import from_label_map
 from cytotome.types import BoolArray, Instances
 
 ImageId = int | str
@@ -26,11 +27,20 @@ UNKNOWN_CATEGORY = 0
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
-    """One entry of ``images``; ``shape`` is ``(H, W)``, ``file_name`` as in the file, empty in a results file."""
+    """One entry of ``images``.
+
+    Attributes:
+        id: as in the file.
+        file_name: as in the file, empty in a results file.
+        shape: ``(H, W)``.
+        cell_type, mask_quality: as in :class:`cytotome.types.SampleInfo`; fields of our own, empty where not given.
+    """
 
     id: ImageId
     file_name: str
     shape: tuple[int, int]
+    cell_type: str = ""
+    mask_quality: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +141,13 @@ def read_coco(path: str | os.PathLike[str], *, like: CocoFile | None = None) -> 
     try:
         categories = sorted(content.get("categories", []), key=lambda entry: int(entry["id"]))
         images = tuple(
-            CocoImage(entry["id"], str(entry.get("file_name", "")), _shape((entry["height"], entry["width"])))
+            CocoImage(
+                entry["id"],
+                str(entry.get("file_name", "")),
+                _shape((entry["height"], entry["width"])),
+                str(entry.get("cell_type", "")),
+                str(entry.get("mask_quality", "")),
+            )
             for entry in content["images"]
         )
         entries = content.get("annotations", [])
@@ -194,17 +210,23 @@ def write_coco(
     images: Mapping[ImageId, Instances],
     *,
     file_names: Mapping[ImageId, str] | None = None,
+    ignore: Mapping[ImageId, BoolArray] | None = None,
+    facts: Mapping[ImageId, Mapping[str, str]] | None = None,
 ) -> None:
     """Writes ground truth: images, annotations in compressed run lengths, categories; ``.gz`` by the name.
 
     Args:
         images: the instances of each image id; all with the same class names.
         file_names: of the images; ``<id>.png`` where None.
+        ignore: ``(H, W)`` bool of some images, written as one region marked ``iscrowd``.
+        facts: more fields of some images' entries, such as ``cell_type`` and ``mask_quality``.
     """
     names = _class_names(images)
     annotations: list[dict[str, Any]] = []
     for image_id, instances in images.items():
         annotations += _annotations(image_id, instances, range(1, len(names) + 1), len(annotations))
+        if ignore is not None and image_id in ignore and ignore[image_id].any():
+            annotations += _crowd(image_id, ignore[image_id], len(annotations))
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
     if any(entry["category_id"] == UNKNOWN_CATEGORY for entry in annotations):
         categories.insert(0, {"id": UNKNOWN_CATEGORY, "name": "unknown"})
@@ -214,6 +236,7 @@ def write_coco(
             "file_name": file_names[image_id] if file_names else f"{image_id}.png",
             "height": instances.shape[0],
             "width": instances.shape[1],
+            **((facts or {}).get(image_id, {})),
         }
         for image_id, instances in images.items()
     ]
@@ -274,6 +297,12 @@ def _annotations(image_id: ImageId, instances: Instances, numbers: Sequence[int]
         }
         for position, (rle, label, area, box) in enumerate(parts)
     ]
+
+
+def _crowd(image_id: ImageId, mask: BoolArray, before: int) -> list[dict[str, Any]]:
+    """One annotation that marks pixels as a crowd, in the form that every COCO tool leaves out of scoring."""
+    region = from_label_map(mask.astype(np.int32))
+    return [{**entry, "iscrowd": 1} for entry in _annotations(image_id, region, (), before)]
 
 
 def _write_json(path: str | os.PathLike[str], content: object) -> None:

@@ -54,7 +54,8 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
     Args:
         recipe: its ``sampling.sources`` are found by the datasets' names.
         data: a dataset, its path, or several of them.
-        fold: held out of every dataset whose source does not say ``validated: false``; None for no validation.
+        fold: held out of every dataset that has masks of full quality and whose source does not say
+            ``validated: false``; None for no validation.
 
     Raises:
         TrainingError: where no image is labelled, or no cell is in any of them.
@@ -71,7 +72,8 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
         settings = recipe.sampling.sources.get(dataset.name, SourceSettings())
         if settings.classes:
             dataset = combine([dataset], class_map=settings.classes)
-        training, held = splits(dataset, fold if settings.validated else None)
+        validated = settings.validated and _any_full([dataset])
+        training, held = splits(dataset, fold if validated else None)
         validation += [(dataset, i) for i in held]
         if settings.weight == 0:
             continue
@@ -80,6 +82,8 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
         groups = {_group(dataset.infos[i]) for i in kept}
         training = [i for i in training if _group(dataset.infos[i]) not in groups]
         sources.append(Source(dataset.subset(training), settings.weight, settings.scale))
+    if fold is not None and not validation and not _any_full(datasets):
+        raise TrainingError(f"fold {fold}: no dataset has masks of full quality to validate on; give no fold")
     names = tuple(dict.fromkeys(name for source in sources for name in source.dataset.class_names))
     check_labelled(sources)
     missing = tuple(name for name in recipe.sampling.sources if name not in {dataset.name for dataset in datasets})
@@ -117,6 +121,10 @@ def _calibration_part(dataset: Dataset, training: Sequence[int], count: int) -> 
     turns = [(turn, kind) for kind, members in by_type.items() for turn in range(len(members))]
     ordered = [by_type[kind][turn] for turn, kind in sorted(turns)]
     return ordered[: min(count, len(full) // 2)]
+
+
+def _any_full(datasets: Sequence[Dataset]) -> bool:
+    return any(info.mask_quality == "full" for dataset in datasets for info in dataset.infos)
 
 
 def _group(info: SampleInfo) -> str:

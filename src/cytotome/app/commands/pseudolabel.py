@@ -1,0 +1,81 @@
+"""``cytotome pseudolabel``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def pseudolabel(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL... UNLABELLED",
+            help="Models (names or files), then a folder of images or a dataset; its labelled images are passed over.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the dataset; made where it is missing.")],
+    confidence: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--confidence",
+            metavar="[TYPE=]VALUE",
+            help="Least score of a label, 0.6 by default; may be repeated, once for each cell type.",
+        ),
+    ] = None,
+    agreement: Annotated[
+        float, typer.Option("--agreement", help="Least IoU between the models, where there are several.")
+    ] = 0.6,
+    candidate: Annotated[
+        float, typer.Option("--candidate", help="Cells of a lower score are taken for background.")
+    ] = 0.15,
+    margin: Annotated[int, typer.Option("--margin", help="Pixels around an uncertain cell that are ignored.")] = 2,
+    tta: Annotated[bool, typer.Option("--tta/--no-tta", help="Average over flips and quarter turns.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what a former run wrote there.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Label unlabelled images by trained models, to train on.
+
+    Cells that the models are sure of become labels; where they are not
+    sure, the image is marked to be ignored, and training passes over it.
+    Of several models, each must find the cell. The folder is a dataset
+    like any other: train on it beside the real labels, with a weight of
+    its own. Then label again with the new model, into another folder.
+
+    For example:
+
+      cytotome pseudolabel run-0/flow.safetensors run-1/flow.safetensors unlabelled/ -o pseudo/
+
+      cytotome pseudolabel neurons images/ -o pseudo/ --confidence 0.6 --confidence astro=0.4
+
+      cytotome train flow -d mine/ -d pseudo/ -o run/ --set "sampling.sources={pseudo: {weight: 0.5}}"
+    """
+    from cytotome.app.console import progress, say
+    from cytotome.app.pseudolabelling import parse_confidence
+    from cytotome.datasets import open_dataset
+    from cytotome.errors import ConfigError
+    from cytotome.inference.model import load_model
+    from cytotome.training.pseudolabel import write_pseudolabels
+    from cytotome.training.pseudolabels import PseudoLabelSettings
+
+    if len(inputs) < 2:
+        raise ConfigError(f"pseudolabel: expected one model or more and then images, got {inputs[0]!r} alone")
+    general, by_type = parse_confidence(confidence or [])
+    settings = PseudoLabelSettings(general, by_type, agreement, candidate, margin, tta)
+    models = [load_model(name, device=device, precision=precision) for name in inputs[:-1]]
+    dataset = open_dataset(inputs[-1])
+    count = sum(info.mask_quality == "none" for info in dataset.infos)
+    with progress(count, quiet=quiet) as advance:
+        tally = write_pseudolabels(models, dataset, output, settings, overwrite=overwrite, advance=advance)
+    cells = ", ".join(f"{number} {name}" for name, number in tally.kept.items())
+    say(
+        f"{tally.images} of {count} images labelled; cells: {cells}; {tally.ignored:.1%} of the pixels are ignored; "
+        f"{output}",
+        quiet=quiet,
+    )
+    if tally.empty:
+        say(f"nothing is sure in {len(tally.empty)} images, first {tally.empty[0]}; they are left out", quiet=quiet)

@@ -1,0 +1,139 @@
+"""Pseudo-labels (Lee 2013): what trained models are sure of in unlabelled images becomes labels to train on.
+
+What they are not sure of is marked to be ignored, so that it is neither cell nor background to the next model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from cytotome.errors import ConfigError
+from cytotome.inference.model import Model
+from cytotome.ops.runs import intersections
+from cytotome.types import BoolArray, Image, Instances
+
+
+@dataclass(frozen=True)
+class PseudoLabelSettings:
+    """When a found cell becomes a label.
+
+    Attributes:
+        confidence: least mean score over the models, in [0, 1]; a model that does not find the cell counts as 0.
+        by_type: the same for cells of one type, by its name.
+        agreement: least IoU with the cell that each of the other models finds there.
+        candidate: cells of a lower score are taken for background, between it and ``confidence`` they are ignored.
+        margin: pixels around what is ignored that are ignored too.
+        tta: segment with test-time augmentation, where the model's family predicts maps.
+    """
+
+    confidence: float = 0.6
+    by_type: Mapping[str, float] = field(default_factory=dict)
+    agreement: float = 0.6
+    candidate: float = 0.15
+    margin: int = 2
+    tta: bool = True
+
+    def __post_init__(self) -> None:
+        shares = {"confidence": self.confidence, "agreement": self.agreement, "candidate": self.candidate}
+        shares |= {f"confidence of {name}": value for name, value in self.by_type.items()}
+        faults = [f"{name} {value}" for name, value in shares.items() if not 0 <= value <= 1]
+        if faults:
+            raise ConfigError(f"pseudo-labels: {', '.join(faults)}: expected numbers from 0 to 1")
+        if self.margin < 0:
+            raise ConfigError(f"pseudo-labels: margin must be 0 or more, got {self.margin}")
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoLabels:
+    """Labels of one image.
+
+    Attributes:
+        instances: cells that the models are sure of; their scores are the mean over the models.
+        ignore: ``(H, W)`` bool, where they are not sure.
+        candidates: cells of any of the models from which these came.
+    """
+
+    instances: Instances
+    ignore: BoolArray
+    candidates: int
+
+
+def check_models(models: Sequence[Model], settings: PseudoLabelSettings) -> tuple[str, ...]:
+    """The class names that all models share.
+
+    Raises:
+        ConfigError: where there is no model, their class names differ, or a confidence is for a type they do not know.
+    """
+    if not models:
+        raise ConfigError("pseudo-labels: no model given; name one or more")
+    names: set[tuple[str, ...]] = {model.file.config.class_names for model in models}
+    if len(names) > 1:
+        listed = "; ".join(", ".join(one) for one in sorted(names))
+        raise ConfigError(f"pseudo-labels: the models know different cell types ({listed}); use models of one kind")
+    known = names.pop()
+    unknown = [name for name in settings.by_type if name not in known]
+    if unknown:
+        raise ConfigError(f"pseudo-labels: no cell type {', '.join(unknown)}; the models know {', '.join(known)}")
+    return known
+
+
+def label_image(models: Sequence[Model], image: Image, settings: PseudoLabelSettings) -> PseudoLabels:
+    """Labels of one image, by one model or by the agreement of several.
+
+    Args:
+        models: the masks are those of the first.
+        image: without labels.
+        settings: when a found cell becomes a label.
+    """
+    found = []
+    for model in models:
+        tta = settings.tta and bool(model.family.outputs(model.file.config))
+        found.append(model.segment(image, tta=tta, min_score=settings.candidate))
+    return agreed(found, settings)
+
+
+def agreed(found: Sequence[Instances], settings: PseudoLabelSettings) -> PseudoLabels:
+    """Labels of the candidates that each model finds in one image; the masks are those of the first model."""
+    first, others = found[0], found[1:]
+    overlaps = [best_overlaps(first, other) for other in others]
+    scores = np.mean([first.scores, *(scores for _, scores in overlaps)], axis=0).astype(np.float32)
+    agreement = np.min([np.ones(len(first)), *(iou for iou, _ in overlaps)], axis=0)
+    least = np.full(len(first), settings.confidence)
+    for name, value in settings.by_type.items():
+        least[first.classes == first.class_names.index(name)] = value
+    keep = (scores >= least) & (agreement >= settings.agreement)
+    kept = replace(first, scores=scores).select(keep)
+    kept = replace(kept, ids=np.arange(1, len(kept) + 1, dtype=np.int32))
+    doubt = _covered(found) & ~_covered([kept])
+    if settings.margin and doubt.any():
+        side = 2 * settings.margin + 1
+        doubt = cv2.dilate(doubt.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+        doubt &= ~_covered([kept])
+    return PseudoLabels(kept, doubt, sum(len(one) for one in found))
+
+
+def best_overlaps(first: Instances, second: Instances) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+    """For each instance of ``first``, its greatest IoU with one of ``second``, and that one's score; 0 for none."""
+    i, j, pixels = intersections(first, second)
+    iou = pixels / (first.areas[i] + second.areas[j] - pixels)
+    order = np.argsort(iou, kind="stable")  # the greatest comes last, and stays
+    best, score = np.zeros(len(first)), np.zeros(len(first), np.float32)
+    best[i[order]] = iou[order]
+    score[i[order]] = second.scores[j[order]]
+    return best, score
+
+
+def _covered(found: Sequence[Instances]) -> BoolArray:
+    """``(H, W)`` bool, pixels of any instance of any of them."""
+    height, width = found[0].shape
+    steps = np.zeros((height, width + 1), np.int32)
+    for instances in found:
+        np.add.at(steps, (instances.runs[:, 0], instances.runs[:, 1]), 1)
+        np.add.at(steps, (instances.runs[:, 0], instances.runs[:, 2]), -1)
+    covered: BoolArray = np.cumsum(steps, axis=1)[:, :-1] > 0
+    return covered
