@@ -8,9 +8,19 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from cytotome.errors import ConfigError
-from cytotome.inference.tta import SYMMETRIES, Symmetry, restore, transform, with_symmetries
+from cytotome.inference.tta import (
+    SYMMETRIES,
+    Symmetry,
+    Tta,
+    restore,
+    transform,
+    tta_settings,
+    with_symmetries,
+    with_tta,
+)
 from cytotome.types import OutputSpec
 
 SCALAR, VECTOR = OutputSpec("s", 1), OutputSpec("v", 2, "vector")
@@ -80,3 +90,45 @@ def test_equivariant_maps_are_unchanged_and_others_averaged() -> None:
 def test_rays_that_no_quarter_turn_permutes() -> None:
     with pytest.raises(ConfigError, match="multiple of 4 rays, r has 6"):
         restore(torch.zeros(1, 6, 2, 2), SYMMETRIES[1], OutputSpec("r", 6, "rays"))
+
+
+def smooth_image() -> Tensor:
+    rows, columns = torch.meshgrid(torch.linspace(-2, 2, 64), torch.linspace(-3, 3, 96), indexing="ij")
+    return torch.exp(-((rows - 0.3) ** 2) - (columns + 0.4) ** 2)[None, None]
+
+
+def test_scales_and_gains_change_nothing_of_maps_that_follow_them() -> None:
+    """Brightness over its maximum follows scale and gain; its distance along rays grows with the scale."""
+
+    def predict(images: Tensor) -> Mapping[str, Tensor]:
+        bright = images / images.amax(dim=(2, 3), keepdim=True)
+        length = 10 * (images.shape[2] * images.shape[3] / (64 * 96)) ** 0.5
+        return {"s": bright, "r": length * bright.repeat(1, 4, 1, 1), "e": images}
+
+    specs = (SCALAR, OutputSpec("r", 4, "rays"), OutputSpec("e", 1, "embedding"))
+    image = smooth_image()
+    maps = with_tta(predict, specs, Tta(scales=(0.5, 1.25), gains=(0.8, 1.3)), stride=8)(image)
+    torch.testing.assert_close(maps["s"], image / image.amax(), atol=0.01, rtol=0)
+    torch.testing.assert_close(maps["r"], 10 * maps["s"].repeat(1, 4, 1, 1), atol=0.15, rtol=0)
+    assert torch.equal(maps["e"], image)
+
+
+def test_the_mean_is_over_every_view_once() -> None:
+    seen = []
+
+    def predict(images: Tensor) -> Mapping[str, Tensor]:
+        seen.append((tuple(images.shape[2:]), float(images.mean())))
+        return {"s": torch.full_like(functional.avg_pool2d(images, 2), len(seen))}
+
+    image = torch.ones(1, 1, 32, 64)
+    maps = with_tta(predict, (SCALAR,), Tta(symmetries=False, scales=(0.5,), gains=(2.0,)), stride=16)(image)
+    assert seen == [((32, 64), 1.0), ((32, 64), 2.0), ((16, 32), 1.0), ((16, 32), 2.0)]
+    torch.testing.assert_close(maps["s"], torch.full((1, 1, 16, 32), 2.5))
+
+
+def test_settings_stand_for_what_is_done() -> None:
+    assert tta_settings(True) == Tta()
+    assert tta_settings(False) is None
+    assert tta_settings(Tta(symmetries=False)) is None
+    with pytest.raises(ConfigError, match=r"scales and gains must be from 0.25 to 4, got 0.1, 9.0"):
+        Tta(scales=(0.1,), gains=(9.0,))

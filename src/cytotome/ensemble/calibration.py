@@ -75,7 +75,7 @@ def fit_curve(pairs: Iterable[tuple[Instances, Instances]]) -> ScoreCurve:
     weight = np.bincount(inverse, share)
     fit = isotonic_regression(np.bincount(inverse, share * hit) / weight, weights=weight)
     blocks = np.repeat(np.arange(len(fit.blocks) - 1), np.diff(fit.blocks))
-    sizes = np.bincount(blocks, weight)
+    sizes = np.asarray(np.bincount(blocks, weight), np.float64)
     knots = np.bincount(blocks, weight * levels) / sizes
     precisions = np.bincount(blocks, weight * fit.x) / sizes
     chosen = _fewer(sizes)

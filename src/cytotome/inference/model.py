@@ -20,12 +20,14 @@ from cytotome.errors import ConfigError, CytotomeError, ModelError
 from cytotome.families import get_family
 from cytotome.inference.device import choose_device, choose_precision
 from cytotome.inference.fusion import can_fuse_activations, optimise
+from cytotome.inference.instance_tta import with_instance_tta
+from cytotome.inference.lanes import process_in_lanes
 from cytotome.inference.predict import Canvas, instances_to_image_size, to_canvas, to_image_size
-from cytotome.inference.stitching import with_stitched_tiles
-from cytotome.inference.stream import batches, map_in_order
+from cytotome.inference.stitching import InstancePredictor, with_stitched_tiles
 from cytotome.inference.tiling import TILE, with_tiles
-from cytotome.inference.tta import Predictor, with_symmetries
+from cytotome.inference.tta import Predictor, Tta, tta_settings, with_tta
 from cytotome.io.images import read_image
+from cytotome.models.card import Card
 from cytotome.models.file import ModelFile, read_model
 from cytotome.models.registry import find_model
 from cytotome.types import IMAGE_DTYPES, AnyArray, DenseMaps, Image, Instances
@@ -35,8 +37,6 @@ Result = TypeVar("Result")
 
 STRIDE = 32
 """Sides of the network's input are multiples of it where the network names no ``stride`` of its own."""
-GPU_BATCH = 8
-MOST_LANES = 4
 
 
 class Model:
@@ -69,24 +69,34 @@ class Model:
         return self.file.digest
 
     @property
+    def method(self) -> str:
+        """Name of the family."""
+        return self.family.name
+
+    @property
+    def card(self) -> Card:
+        """Origin and merits."""
+        return self.file.card
+
+    @property
     def parameters(self) -> DecodeParameters:
         """The calibrated parameters of the decoder."""
         return self.file.parameters
 
     @overload
-    def segment(self, images: ImageLike, *, tta: bool = ..., tile: int = ..., **parameters: Any) -> Instances: ...
+    def segment(self, images: ImageLike, *, tta: bool | Tta = ..., tile: int = ..., **parameters: Any) -> Instances: ...
     @overload
     def segment(
-        self, images: Sequence[ImageLike], *, tta: bool = ..., tile: int = ..., **parameters: Any
+        self, images: Sequence[ImageLike], *, tta: bool | Tta = ..., tile: int = ..., **parameters: Any
     ) -> list[Instances]: ...
     def segment(
-        self, images: ImageLike | Sequence[ImageLike], *, tta: bool = False, tile: int = TILE, **parameters: Any
+        self, images: ImageLike | Sequence[ImageLike], *, tta: bool | Tta = False, tile: int = TILE, **parameters: Any
     ) -> Instances | list[Instances]:
         """The cells of an image, or of each of a list or tuple of images.
 
         Args:
             images: an :class:`Image`, a ``(H, W)`` or ``(H, W, C)`` array or the path of a file; or several.
-            tta: average over the eight symmetries of the square; eight times as slow.
+            tta: average over the eight symmetries of the square, eight times as slow; or the views to average over.
             tile: images with a longer side, in pixels of the network's input, are predicted in tiles.
             **parameters: override the calibrated parameters of the decoder.
 
@@ -100,7 +110,7 @@ class Model:
         return self._segment([self._canvas(to_image(images))], chosen, tta, tile)[0]  # type: ignore[arg-type]
 
     def segment_many(
-        self, images: Iterable[ImageLike], *, tta: bool = False, tile: int = TILE, **parameters: Any
+        self, images: Iterable[ImageLike], *, tta: bool | Tta = False, tile: int = TILE, **parameters: Any
     ) -> Iterator[Instances]:
         """The cells of each image of a stream, in order; options as in :meth:`segment`.
 
@@ -116,7 +126,7 @@ class Model:
         images: Iterable[ImageLike],
         then: Callable[[Image, Instances], Result],
         *,
-        tta: bool = False,
+        tta: bool | Tta = False,
         tile: int = TILE,
         workers: int | None = None,
         **parameters: Any,
@@ -137,30 +147,13 @@ class Model:
             ConfigError: at once, where a parameter is unknown or out of range.
         """
         chosen = self.override(**parameters)
-        on_cpu = self.device.type == "cpu"
-        threads = torch.get_num_threads()
-        if workers is None:
-            workers = min(MOST_LANES, threads) if on_cpu else min(2 * MOST_LANES, os.cpu_count() or 1)
-        share = max(1, threads // workers) if on_cpu else 1
 
         def process(batch: Sequence[ImageLike]) -> list[Result | CytotomeError]:
             return self._process_batch(batch, then, chosen, tta, tile)
 
-        def stream() -> Iterator[Result | CytotomeError]:
-            try:
-                for results in map_in_order(
-                    process,
-                    batches(images, 1 if on_cpu else GPU_BATCH),
-                    workers=workers,
-                    prepare_worker=lambda: torch.set_num_threads(share),
-                ):
-                    yield from results
-            finally:
-                torch.set_num_threads(threads)
+        return process_in_lanes(process, images, self.device, workers=workers)
 
-        return stream()
-
-    def predict_maps(self, image: ImageLike, *, tta: bool = False, tile: int = TILE) -> DenseMaps:
+    def predict_maps(self, image: ImageLike, *, tta: bool | Tta = False, tile: int = TILE) -> DenseMaps:
         """The network's maps ``(C, H, W)`` float32 of the image's own size, to be decoded by :meth:`decode`.
 
         Raises:
@@ -170,12 +163,8 @@ class Model:
             raise ConfigError(f"the family {self.family.name} predicts instances without maps; use segment")
         return self._maps([self._canvas(to_image(image))], tta, tile)[0]
 
-    def outputs(self, image: ImageLike, *, tta: bool = False, tile: int = TILE) -> Any:
-        """What the family's decoder takes of an image: dense maps, or the instances that it predicts, none dropped.
-
-        Raises:
-            ConfigError: for ``tta`` where the family predicts instances.
-        """
+    def outputs(self, image: ImageLike, *, tta: bool | Tta = False, tile: int = TILE) -> Any:
+        """What the family's decoder takes of an image: dense maps, or the instances that it predicts, none dropped."""
         canvases = [self._canvas(to_image(image))]
         return (self._maps if self._specs else self._predicted_instances)(canvases, tta, tile)[0]
 
@@ -208,7 +197,7 @@ class Model:
         sources: Sequence[ImageLike],
         then: Callable[[Image, Instances], Result],
         parameters: DecodeParameters,
-        tta: bool,
+        tta: bool | Tta,
         tile: int,
     ) -> list[Result | CytotomeError]:
         """Results in the order of the sources; neighbours of one size share a batch of the network."""
@@ -234,7 +223,7 @@ class Model:
             return error
 
     def _segment(
-        self, canvases: Sequence[Canvas], parameters: DecodeParameters, tta: bool, tile: int
+        self, canvases: Sequence[Canvas], parameters: DecodeParameters, tta: bool | Tta, tile: int
     ) -> list[Instances]:
         """Instances of images of one geometry."""
         outputs: Sequence[Any] = (self._maps if self._specs else self._predicted_instances)(canvases, tta, tile)
@@ -244,11 +233,11 @@ class Model:
         planes = normalise(image, self.file.normalisation, self.file.config.channels)
         return to_canvas(planes, self.family.scale(self._net, planes, self.file.config), self._stride)
 
-    def _maps(self, canvases: Sequence[Canvas], tta: bool, tile: int) -> list[dict[str, Any]]:
+    def _maps(self, canvases: Sequence[Canvas], tta: bool | Tta, tile: int) -> list[dict[str, Any]]:
         """Dense maps of each of some canvases of one size."""
         predict: Predictor = self._run
-        if tta:
-            predict = with_symmetries(predict, self._specs)
+        if views := tta_settings(tta):
+            predict = with_tta(predict, self._specs, views, stride=self._stride)
         tile = min(tile, self._largest_tile or tile)
         predict = with_tiles(predict, self._specs, tile=tile, stride=self._stride)
         with self._turn, torch.inference_mode():
@@ -256,11 +245,12 @@ class Model:
             maps = {name: values.cpu() for name, values in maps.items()}
         return [{name: values[index].numpy() for name, values in maps.items()} for index in range(len(canvases))]
 
-    def _predicted_instances(self, canvases: Sequence[Canvas], tta: bool, tile: int) -> list[Instances]:
+    def _predicted_instances(self, canvases: Sequence[Canvas], tta: bool | Tta, tile: int) -> list[Instances]:
         """Instances of each of some canvases of one size, before the decoder drops any."""
-        if tta:
-            raise ConfigError(f"tta: the family {self.family.name} predicts instances, not maps; segment without tta")
-        predict = with_stitched_tiles(self._run_instances, tile=tile, stride=self._stride)
+        predict: InstancePredictor = self._run_instances
+        if views := tta_settings(tta):
+            predict = with_instance_tta(predict, views, stride=self._stride)
+        predict = with_stitched_tiles(predict, tile=tile, stride=self._stride)
         with self._turn, torch.inference_mode():
             found = predict(self._input(canvases))
         return [instances_to_image_size(cells, canvas) for cells, canvas in zip(found, canvases, strict=True)]

@@ -1,12 +1,17 @@
-"""Test-time augmentation: the mean of the maps over the eight symmetries of the square."""
+"""Test-time augmentation: the mean of the maps over symmetries of the square, scales and brightness.
+
+Networks that predict instances are augmented by :mod:`cytotome.inference.instance_tta`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from cytotome.errors import ConfigError
 from cytotome.types import OutputSpec
@@ -25,6 +30,40 @@ class Symmetry(NamedTuple):
 
 SYMMETRIES = tuple(Symmetry(t, y, x) for t in (False, True) for y in (False, True) for x in (False, True))
 """All eight, the identity first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tta:
+    """What an image is looked at in, beside as it is; every combination of the three is one pass of the network.
+
+    Attributes:
+        symmetries: all flips and quarter turns.
+        scales: factors of the image's size, besides 1.
+        gains: factors of the normalised grey levels, besides 1.
+
+    Raises:
+        ConfigError: for a factor that is not in [0.25, 4].
+    """
+
+    symmetries: bool = True
+    scales: tuple[float, ...] = ()
+    gains: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if wrong := [factor for factor in (*self.scales, *self.gains) if not 0.25 <= factor <= 4]:
+            raise ConfigError(f"tta: scales and gains must be from 0.25 to 4, got {', '.join(map(str, wrong))}")
+
+    @property
+    def views(self) -> tuple[tuple[float, float], ...]:
+        """Scale and gain of every view, the plain one first."""
+        return tuple((scale, gain) for scale in (1.0, *self.scales) for gain in (1.0, *self.gains))
+
+
+def tta_settings(tta: bool | Tta) -> Tta | None:
+    """``True`` stands for the symmetries alone; None where nothing is augmented."""
+    if isinstance(tta, Tta):
+        return tta if tta.symmetries or len(tta.views) > 1 else None
+    return Tta() if tta else None
 
 
 def transform(images: Tensor, symmetry: Symmetry) -> Tensor:
@@ -73,6 +112,56 @@ def with_symmetries(predict: Predictor, specs: Sequence[OutputSpec]) -> Predicto
         return {name: total / len(SYMMETRIES) if name in averaged else total for name, total in totals.items()}
 
     return predict_mean
+
+
+def with_tta(predict: Predictor, specs: Sequence[OutputSpec], tta: Tta, *, stride: int) -> Predictor:
+    """A predictor that gives the mean over all views; embeddings are those of the plain image.
+
+    Rays are lengths and are measured in the plain image's pixels again; vectors keep their length.
+
+    Args:
+        predict: the network.
+        specs: its maps.
+        tta: the views.
+        stride: sides of the images are multiples of it.
+
+    Raises:
+        ConfigError: when called for rays whose number is no multiple of 4.
+    """
+    turned = with_symmetries(predict, specs) if tta.symmetries else predict
+    if len(tta.views) == 1:
+        return turned
+    averaged = [spec for spec in specs if spec.kind != "embedding"]
+
+    def predict_mean(images: Tensor) -> dict[str, Tensor]:
+        views = scaled_views(images, tta, stride)
+        totals = {name: maps.float() for name, maps in turned(next(views)[0]).items()}
+        for view, factor in views:
+            maps = turned(view)
+            for spec in averaged:
+                back = resized(maps[spec.name].float(), totals[spec.name].shape[2:])
+                totals[spec.name] = totals[spec.name] + (back / factor if spec.kind == "rays" else back)
+        names = {spec.name for spec in averaged}
+        return {name: total / len(tta.views) if name in names else total for name, total in totals.items()}
+
+    return predict_mean
+
+
+def scaled_views(images: Tensor, tta: Tta, stride: int) -> Iterator[tuple[Tensor, float]]:
+    """``(B, C, H', W')`` views of images ``(B, C, H, W)``, sides multiples of ``stride``, with their true scale."""
+    size = images.shape[2:]
+    for scale, gain in tta.views:
+        sides = tuple(max(1, round(side * scale / stride)) * stride for side in size) if scale != 1 else tuple(size)
+        view = resized(images.float(), sides).to(images.dtype)
+        yield (view if gain == 1 else view * gain), (sides[0] * sides[1] / (size[0] * size[1])) ** 0.5
+
+
+def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """``(B, C, *size)``, linearly, without aliasing where it becomes smaller."""
+    if tuple(maps.shape[2:]) == tuple(size):
+        return maps
+    smaller = size[0] < maps.shape[2]
+    return functional.interpolate(maps, size=list(size), mode="bilinear", align_corners=False, antialias=smaller)
 
 
 def _ray_order(symmetry: Symmetry, spec: OutputSpec) -> Tensor:

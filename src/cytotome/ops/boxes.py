@@ -61,7 +61,8 @@ def weighted_boxes_fusion(
         raise DataError(f"weighted_boxes_fusion: weights must be positive, got {weights.tolist()}")
     weighted = np.asarray(scores, np.float64) * weights[np.asarray(models, np.int64)]
     order = np.argsort(-weighted, kind="stable")
-    order = order[(np.diff(boxes.reshape(-1, 2, 2), axis=1)[:, 0] > 0).all(axis=1)[order]]
+    sides = boxes[:, 2:] - boxes[:, :2]
+    order = order[sides[order].min(axis=1, initial=np.inf) > 0]
     fused, cluster, sizes = _fuse(boxes, weighted, np.asarray(classes, np.int32), order, threshold)
     means = np.zeros(len(sizes))
     np.divide(np.bincount(cluster[order], weighted[order], len(sizes)), sizes, out=means, where=sizes > 0)
