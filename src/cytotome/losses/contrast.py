@@ -47,7 +47,7 @@ class _PixelContrast(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Any) -> Tensor:
         embeddings, labels, temperature, balanced = arguments
         weights = _pair_weights(labels, balanced)
-        loss = embeddings.new_zeros(())
+        loss: Tensor = embeddings.new_zeros(())
         gradient = torch.zeros_like(embeddings)
         rows = max(1, BLOCK // max(1, len(labels)))
         for start in range(0, len(labels), rows):

@@ -29,13 +29,13 @@ def discriminative_loss(
     """
     embeddings = embeddings.float()
     if len(labels) == 0:
-        return embeddings.sum()
+        return embeddings.new_zeros(())
     _, inverse, counts = torch.unique(labels, return_inverse=True, return_counts=True)
     sums = embeddings.new_zeros(len(counts), embeddings.shape[1])
     means = sums.index_add(0, inverse, embeddings) / counts[:, None]
     distance = _length(embeddings - means[inverse])
     pull = ((distance - pull_margin).clamp(min=0).square() / counts[inverse]).sum() / len(counts)
-    total = pull + centre_weight * _length(means).mean()
+    total: Tensor = pull + centre_weight * _length(means).mean()
     if len(counts) > 1:
         first, second = torch.triu_indices(len(counts), len(counts), 1, device=means.device)
         apart = _length(means[first] - means[second])
@@ -45,4 +45,5 @@ def discriminative_loss(
 
 def _length(vectors: Tensor) -> Tensor:
     """Euclidean length over the last axis, with a gradient of 0 at 0."""
-    return (vectors.square().sum(dim=-1) + 1e-12).sqrt()
+    lengths: Tensor = (vectors.square().sum(dim=-1) + 1e-12).sqrt()
+    return lengths

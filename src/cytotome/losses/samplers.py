@@ -61,7 +61,8 @@ def sample_contours(labels: Tensor, valid: Tensor, most: int, cells: int, kernel
 
 def _cells(labels: Tensor, valid: Tensor) -> Tensor:
     present = torch.unique(labels[valid])
-    return present[present > 0]
+    cells: Tensor = present[present > 0]
+    return cells
 
 
 def _in_box(valid: Tensor, top: int, left: int, bottom: int, right: int) -> Tensor:
@@ -75,4 +76,5 @@ def _at_most(mask: Tensor, most: int) -> Tensor:
     positions = torch.nonzero(mask.reshape(-1))[:, 0]
     if len(positions) <= most:
         return positions
-    return positions[torch.randperm(len(positions))[:most].to(positions.device)]
+    chosen: Tensor = positions[torch.randperm(len(positions))[:most].to(positions.device)]
+    return chosen

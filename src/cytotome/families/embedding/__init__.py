@@ -63,7 +63,7 @@ def _decode(maps: DenseMaps, parameters: EmbeddingParameters, class_names: Seque
 def _calibrate(
     pairs: Sequence[tuple[DenseMaps, Sample]], parameters: EmbeddingParameters, config: EmbeddingConfig
 ) -> EmbeddingParameters:
-    from cytotome.families.embedding.decode import calibrate
+    from cytotome.families.embedding.calibrate import calibrate
 
     return calibrate(pairs, parameters, config.class_names)
 

@@ -1,4 +1,4 @@
-"""From embeddings to scored instances, and what is fitted for it."""
+"""From embeddings to scored instances."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ from cytotome.families.embedding.targets import BACKGROUND
 from cytotome.ops.agglomerate import near_pairs
 from cytotome.ops.labels import from_label_map, label_means
 from cytotome.ops.runs import empty_instances
-from cytotome.ops.scoring import best_ious, fit_logistic, image_precision
-from cytotome.types import DenseMaps, FloatArray, Instances, IntArray, Sample
+from cytotome.types import DenseMaps, FloatArray, Instances, IntArray
 
 FEATURES = ("mean cell probability", "cohesion", "similarity to the nearest", "log area", "constant")
 REACH = 3
 """Pixels within which other instances count as near."""
-
-Pair = tuple[DenseMaps, Sample]
 
 
 def decode_embeddings(maps: DenseMaps, parameters: EmbeddingParameters, class_names: Sequence[str]) -> Instances:
@@ -35,7 +32,7 @@ def decode_embeddings(maps: DenseMaps, parameters: EmbeddingParameters, class_na
         class_names: of the model.
     """
     cell, types = cell_probability(maps), maps.get("cell_type")
-    parameters = _of_image(parameters, types, cell, class_names)
+    parameters = parameters_of_image(parameters, types, cell, class_names)
     labels, count = segment_maps(maps, parameters)
     if count == 0:
         return empty_instances(cell.shape, class_names)
@@ -51,7 +48,8 @@ def decode_embeddings(maps: DenseMaps, parameters: EmbeddingParameters, class_na
 
 def cell_probability(maps: DenseMaps) -> FloatArray:
     """``(H, W)`` float32."""
-    return maps["cell"][0] if "cell" in maps else 1 - maps["parts"][BACKGROUND]
+    cell: FloatArray = maps["cell"][0] if "cell" in maps else 1 - maps["parts"][BACKGROUND]
+    return cell
 
 
 def features(
@@ -88,7 +86,7 @@ def _class_of_each(labels: IntArray, count: int, types: FloatArray) -> IntArray:
     return classes
 
 
-def _of_image(
+def parameters_of_image(
     parameters: EmbeddingParameters, types: FloatArray | None, cell: FloatArray, class_names: Sequence[str]
 ) -> EmbeddingParameters:
     """The parameters for the cell type that most of the image's cell pixels have."""
@@ -97,82 +95,3 @@ def _of_image(
     total = np.tensordot(types, cell, axes=([1, 2], [0, 1]))
     chosen = parameters.by_class.get(class_names[int(total.argmax())])
     return parameters if chosen is None else EmbeddingParameters.model_validate({**parameters.model_dump(), **chosen})
-
-
-def calibrate(
-    pairs: Sequence[Pair], parameters: EmbeddingParameters, class_names: Sequence[str]
-) -> EmbeddingParameters:
-    """Thresholds, then score weights, then the least score, for the challenge's mAP on images not trained on.
-
-    Args:
-        pairs: maps and truth of images.
-        parameters: where the fit starts; overrides by cell type are kept and come first.
-        class_names: of the model.
-    """
-    pairs = [pair for pair in pairs if pair[1].instances is not None]
-    if not pairs:
-        return parameters
-    for name in ("cell_threshold", "similarity", "cell_threshold"):
-        if name == "cell_threshold" or "cell" in pairs[0][0]:
-            parameters = _fit_one(pairs, parameters, name, class_names)
-    parameters = fit_scores(pairs, parameters, class_names)
-    return _fit_one(pairs, parameters, "min_score", class_names)
-
-
-def _fit_one(
-    pairs: Sequence[Pair], parameters: EmbeddingParameters, name: str, class_names: Sequence[str]
-) -> EmbeddingParameters:
-    """The value of one parameter's search that scores best together with its neighbours; ties keep what was."""
-    values = sorted({*parameters.search[name], getattr(parameters, name)})
-    tried = [parameters.model_copy(update={name: value}) for value in values]
-    if name == "min_score":
-        scores = _scores_of_limits(pairs, parameters, values, class_names)
-    else:
-        scores = np.array([_score(pairs, one, class_names) for one in tried])
-    padded = np.pad(scores, 1, mode="edge")
-    smooth = padded[:-2] + 2 * padded[1:-1] + padded[2:]
-    current = values.index(getattr(parameters, name))
-    return parameters if smooth[current] >= smooth.max() else tried[int(smooth.argmax())]
-
-
-def _score(pairs: Sequence[Pair], parameters: EmbeddingParameters, class_names: Sequence[str]) -> float:
-    scores = []
-    for maps, sample in pairs:
-        assert sample.instances is not None
-        found = decode_embeddings(maps, parameters, class_names)
-        scores.append(image_precision(best_ious(found, sample.instances), len(sample.instances)))
-    return float(np.mean(scores))
-
-
-def _scores_of_limits(
-    pairs: Sequence[Pair], parameters: EmbeddingParameters, limits: Sequence[float], class_names: Sequence[str]
-) -> npt.NDArray[np.float64]:
-    everything = parameters.model_copy(update={"min_score": 0.0})
-    table = np.zeros((len(pairs), len(limits)))
-    for row, (maps, sample) in zip(table, pairs, strict=True):
-        assert sample.instances is not None
-        found = decode_embeddings(maps, everything, class_names)
-        ious = best_ious(found, sample.instances)
-        row[:] = [image_precision(ious[found.scores >= limit], len(sample.instances)) for limit in limits]
-    means: npt.NDArray[np.float64] = table.mean(axis=0)
-    return means
-
-
-def fit_scores(
-    pairs: Sequence[Pair], parameters: EmbeddingParameters, class_names: Sequence[str]
-) -> EmbeddingParameters:
-    """Score weights that give the probability of an IoU above 0.5 with a true instance; each image counts alike."""
-    tables, hits, shares = [], [], []
-    for maps, sample in pairs:
-        cell = cell_probability(maps)
-        used = _of_image(parameters, maps.get("cell_type"), cell, class_names)
-        labels, count = segment_maps(maps, used)
-        if count == 0 or sample.instances is None:
-            continue
-        tables.append(features(labels, count, maps["embedding"], cell)[0])
-        hits.append(best_ious(from_label_map(labels), sample.instances) > 0.5)
-        shares.append(np.full(count, 1.0 / count))
-    if not tables or np.concatenate(hits).all() or not np.concatenate(hits).any():
-        return parameters
-    weights = fit_logistic(np.concatenate(tables), np.concatenate(hits), np.concatenate(shares))
-    return parameters.model_copy(update={"score_weights": tuple(float(weight) for weight in weights)})

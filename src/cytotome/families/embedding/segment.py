@@ -91,12 +91,12 @@ def segment_parts(parts: FloatArray, threshold: float, growth: int) -> tuple[Int
     """
     inside = parts[BACKGROUND] < np.float32(1 - threshold)
     core = inside & (parts.argmax(axis=0) == CELL)
-    number, labels = cv2.connectedComponents(core.astype(np.uint8), connectivity=4)
-    labels = labels.astype(np.int32)
+    number, components = cv2.connectedComponents(core.astype(np.uint8), connectivity=4)
+    labels: IntArray = components.astype(np.int32)
     grow_labels(labels, inside, growth)
     return labels, number - 1
 
 
 def _resize(plane: FloatArray, rows: int, columns: int) -> FloatArray:
-    resized: FloatArray = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_AREA)
+    resized: AnyArray = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_AREA)
     return resized
