@@ -16,7 +16,7 @@ from rich.console import Console
 from cytotome.contract import Family
 from cytotome.data.augment import Augmentation
 from cytotome.data.normalise import Normalisation
-from cytotome.data.sampling import Crops, CropSettings, Source
+from cytotome.data.sampling import Crops, CropSettings, Source, crop_loader
 from cytotome.datasets import open_dataset
 from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.families import family_names, get_family
@@ -26,7 +26,7 @@ from cytotome.inference.tta import with_symmetries
 from cytotome.metrics.challenge import image_score, mean_score
 from cytotome.models.card import Card
 from cytotome.models.file import ModelFile, read_model, save_model
-from cytotome.ops.labels import from_layers, to_layers
+from cytotome.ops.labels import from_label_map, from_layers, to_layers
 from cytotome.ops.runs import empty_instances
 from cytotome.training.train import train
 from cytotome.types import Dataset, DenseMaps, Image, Instances, Sample, SampleInfo
@@ -198,6 +198,51 @@ def test_crops_can_be_made_in_other_processes(family: Family) -> None:
     sent = pickle.loads(pickle.dumps(crops))[0]
     for name, value in crops[0].items():
         assert torch.equal(sent[name], value), name
+
+
+class Ignoring(Dataset):
+    """Three cells, and one more in a quarter of the image that is to be ignored, or is not; also without labels."""
+
+    def __init__(self, *, extra: bool, ignore: bool) -> None:
+        self.name, self.class_names = "ignoring", CLASS_NAMES
+        self.infos = (SampleInfo("some", "cort"), SampleInfo("bare", "cort", mask_quality="none"))
+        labels = np.zeros((128, 128), np.int32)
+        for number, (y, x) in enumerate([(10, 10), (10, 34), (70, 12), *([(84, 84)] if extra else [])], start=1):
+            labels[y : y + 20, x : x + 24] = number
+        classes = np.zeros(labels.max(), np.int32)
+        self.truth = from_label_map(labels, classes=classes, class_names=CLASS_NAMES)
+        self.image = Image(np.random.default_rng(0).integers(0, 255, (128, 128), np.uint8))
+        self.ignore = np.zeros((128, 128), bool)
+        self.ignore[64:, 64:] = ignore
+
+    def read(self, index: int) -> Sample:
+        return Sample(self.infos[index], self.image, None if index else self.truth, self.ignore)
+
+
+def all_losses(family: Family, dataset: Dataset) -> dict[str, float]:
+    """The losses of every phase of an untrained network on one batch."""
+    config = family.config(class_names=CLASS_NAMES, input_scale=1.0)
+    torch.manual_seed(1)
+    net = family.build(config).train()
+    found = {}
+    for stage in family.stages(config):
+        settings = CropSettings(size=(128, 128), batch=2, streams=stage.streams, cell_bias=0)
+        plain = Augmentation.none()
+        crops = Crops([Source(dataset)], family.targets, config, augmentation=plain, settings=settings)
+        batch = next(iter(crop_loader(crops, workers=0)))
+        for phase in stage.phases:
+            torch.manual_seed(2)
+            losses = phase.loss(net, batch)
+            found |= {f"{stage.name}/{phase.name}/{name}": float(value.detach()) for name, value in losses.items()}
+    return found
+
+
+def test_ignored_areas_add_nothing_to_any_loss(family: Family) -> None:
+    """A cell more or less in an ignored area is the same to every loss; elsewhere it is not."""
+    with_cell, without = (all_losses(family, Ignoring(extra=extra, ignore=True)) for extra in (True, False))
+    assert with_cell == pytest.approx(without, rel=1e-5, abs=1e-6)
+    with_cell, without = (all_losses(family, Ignoring(extra=extra, ignore=False)) for extra in (True, False))
+    assert with_cell != pytest.approx(without, rel=1e-5, abs=1e-6)
 
 
 class OneCrop(Dataset):
