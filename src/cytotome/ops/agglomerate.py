@@ -220,8 +220,9 @@ def merge_neighbours(sums, sizes, pairs, threshold):  # type: ignore[no-untyped-
     """Average-linkage clusters that hang together by ``pairs``.
 
     In rounds: two clusters that are each other's most similar neighbour are merged, all such couples at once, until
-    none is more similar than ``threshold``. For a reducible linkage such as this one, the order in which mutual
-    nearest neighbours are merged does not matter (Murtagh 1983). Equal similarities are told apart by a hash of the
+    none is more similar than ``threshold``. Where each cluster neighbours all others, that is the same as merging the
+    most similar couple again and again (Murtagh 1983); else it may differ where a merger brings two clusters into
+    touch that are more alike than the couple was. Equal similarities are told apart by a hash of the
     couple, so that flat areas merge in few rounds.
 
     Args:
