@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, TypeAlias, TypeVar, overload
 
@@ -20,6 +21,7 @@ from cytotome.errors import ConfigError, CytotomeError, ModelError
 from cytotome.families import get_family
 from cytotome.inference.device import choose_device, choose_precision
 from cytotome.inference.fusion import can_fuse_activations, optimise
+from cytotome.inference.instance_tiles import segment_in_tiles
 from cytotome.inference.instance_tta import with_instance_tta
 from cytotome.inference.lanes import process_in_lanes
 from cytotome.inference.predict import Canvas, instances_to_image_size, to_canvas, to_image_size
@@ -30,7 +32,7 @@ from cytotome.io.images import read_image
 from cytotome.models.card import Card
 from cytotome.models.file import ModelFile, read_model
 from cytotome.models.registry import find_model
-from cytotome.types import IMAGE_DTYPES, AnyArray, DenseMaps, Image, Instances
+from cytotome.types import IMAGE_DTYPES, AnyArray, DenseMaps, FloatArray, Image, Instances
 
 ImageLike: TypeAlias = "Image | AnyArray | str | os.PathLike[str]"
 Result = TypeVar("Result")
@@ -60,6 +62,7 @@ class Model:
         net = optimise(net.eval().requires_grad_(False), fuse_activations=fuse)
         self._net = net.to(device, precision).to(memory_format=torch.channels_last)
         self._specs = family.outputs(file.config)
+        self._embeds = any(spec.kind == "embedding" for spec in self._specs)
         # One batch at a time on an accelerator, so that its memory is bounded; threads of a CPU go side by side.
         self._turn = nullcontext() if device.type == "cpu" else threading.Lock()
 
@@ -226,12 +229,26 @@ class Model:
         self, canvases: Sequence[Canvas], parameters: DecodeParameters, tta: bool | Tta, tile: int
     ) -> list[Instances]:
         """Instances of images of one geometry."""
+        if self._embeds and max(canvases[0].pixels.shape[1:]) > tile:
+            return [self._segment_in_tiles(canvas, parameters, tta, tile) for canvas in canvases]
         outputs: Sequence[Any] = (self._maps if self._specs else self._predicted_instances)(canvases, tta, tile)
         return [self.family.decode(one, parameters, self.file.config.class_names) for one in outputs]
 
+    def _segment_in_tiles(self, canvas: Canvas, parameters: DecodeParameters, tta: bool | Tta, tile: int) -> Instances:
+        """Tiles of the image are decoded one by one: embeddings of one are not those of another."""
+        assert canvas.planes is not None
+        scale = max(content / side for content, side in zip(canvas.content, canvas.size, strict=True))
+        tile = -(-tile // self._stride) * self._stride
+
+        def segment(planes: FloatArray) -> Instances:
+            return self._segment([to_canvas(planes, scale, self._stride)], parameters, tta, tile)[0]
+
+        return segment_in_tiles(canvas.planes, segment, int(tile / scale))
+
     def _canvas(self, image: Image) -> Canvas:
         planes = normalise(image, self.file.normalisation, self.file.config.channels)
-        return to_canvas(planes, self.family.scale(self._net, planes, self.file.config), self._stride)
+        canvas = to_canvas(planes, self.family.scale(self._net, planes, self.file.config), self._stride)
+        return replace(canvas, planes=planes) if self._embeds else canvas
 
     def _maps(self, canvases: Sequence[Canvas], tta: bool | Tta, tile: int) -> list[dict[str, Any]]:
         """Dense maps of each of some canvases of one size."""

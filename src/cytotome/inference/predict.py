@@ -23,11 +23,13 @@ class Canvas:
         pixels: ``(C, height, width)`` float32, sides multiples of the network's stride.
         content: height and width that the image takes there.
         size: height and width of the image itself.
+        planes: ``(C, H, W)`` float32, the normalised image, where tiles of it are needed; else None.
     """
 
     pixels: FloatArray
     content: tuple[int, int]
     size: tuple[int, int]
+    planes: FloatArray | None = None
 
 
 def to_canvas(planes: FloatArray, scale: float, stride: int) -> Canvas:

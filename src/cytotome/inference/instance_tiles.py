@@ -1,0 +1,49 @@
+"""Large images in tiles that are decoded one by one, where embeddings of one tile mean nothing in another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from cytotome.errors import ConfigError
+from cytotome.inference.stitching import Tile, stitch
+from cytotome.inference.tiling import tile_starts
+from cytotome.ops.runs import mask_crop
+from cytotome.ops.soft_masks import from_crops
+from cytotome.types import FloatArray, Instances
+
+SHARED = 4
+"""Neighbours share one in so many parts of a tile."""
+
+
+def segment_in_tiles(planes: FloatArray, segment: Callable[[FloatArray], Instances], side: int) -> Instances:
+    """Instances of an image of which ``segment`` sees at most ``side`` x ``side`` pixels at once.
+
+    Args:
+        planes: ``(C, H, W)`` float32, normalised as a whole.
+        segment: network and decoder, from ``(C, h, w)`` to instances.
+        side: of a tile in pixels of the image.
+
+    Raises:
+        ConfigError: where tiles are too small to overlap.
+    """
+    overlap = side // SHARED
+    if overlap < 8:
+        raise ConfigError(f"tile: {side} pixels of the image are too few to decode tiles; use {8 * SHARED} or more")
+    shape = (planes.shape[1], planes.shape[2])
+    rows, columns = (tile_starts(length, side, overlap, 1) for length in shape)
+    tiles = [Tile(y, x, min(side, shape[0]), min(side, shape[1])) for y in rows for x in columns]
+    parts = [
+        _with_soft_masks(segment(planes[:, one.top : one.top + one.height, one.left : one.left + one.width]))
+        for one in tiles
+    ]
+    stitched = stitch(parts, tiles, shape)
+    return replace(stitched, soft=None, ids=np.arange(1, len(stitched) + 1, dtype=np.int32))
+
+
+def _with_soft_masks(instances: Instances) -> Instances:
+    crops = [mask_crop(instances, index) for index in range(len(instances))]
+    origins = np.array([origin for _, origin in crops]).reshape(-1, 2)
+    return replace(instances, soft=from_crops([crop for crop, _ in crops], origins))
