@@ -14,8 +14,8 @@ from cytotome.app.console import progress, say, warn
 from cytotome.app.discover import Source, discover, split_clashes
 from cytotome.app.results import FileState, Results, file_state
 from cytotome.app.settings import SegmentOptions, check_same, effective_settings, parse_overrides, versions
+from cytotome.ensemble.load import Segmenter, open_model
 from cytotome.errors import CytotomeError, DataError, ImageError
-from cytotome.inference.model import Model, load_model
 from cytotome.inference.stream import map_in_order
 from cytotome.io.images import page_count, read_image
 from cytotome.types import Image, Instances
@@ -54,7 +54,7 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
         DataError: where the folder cannot be written.
     """
     sources, clashes = split_clashes(discover(inputs, output))
-    model = load_model(options.model, device=options.device, precision=options.precision)
+    model = open_model(options.model, device=options.device, precision=options.precision)
     settings = effective_settings(model, options)
     results = Results(output, overlays=options.overlays)
     try:
@@ -63,7 +63,7 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
         undone = [source for source in sources if not results.is_done(source)]
         tally = Tally(len(sources) + len(clashes), len(sources) - len(undone), failures=clashes)
         record = {"cytotome": versions()["cytotome"], "state": "running", "settings": settings}
-        record |= {"inputs": list(inputs), "card": model.file.card.model_dump(mode="json"), "versions": versions()}
+        record |= {"inputs": list(inputs), "card": model.card.model_dump(mode="json"), "versions": versions()}
         record["started"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         results.write_run(record)
         start = time.perf_counter()
@@ -83,7 +83,7 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
 class _Segmenting:
     """The stream of images of one run."""
 
-    def __init__(self, model: Model, results: Results, options: SegmentOptions, tally: Tally) -> None:
+    def __init__(self, model: Segmenter, results: Results, options: SegmentOptions, tally: Tally) -> None:
         self.model, self.results, self.options, self.tally = model, results, options, tally
         self.in_network: deque[Source] = deque()
         self.states: dict[str, tuple[Source, FileState | None]] = {}

@@ -12,7 +12,7 @@ from cytotome.errors import ConfigError
 
 if TYPE_CHECKING:
     from cytotome.app.results import Results
-    from cytotome.inference.model import Model
+    from cytotome.ensemble.load import Segmenter
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
     return overrides
 
 
-def effective_settings(model: Model, options: SegmentOptions) -> dict[str, Any]:
+def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, Any]:
     """All that the results depend on, beside the images, as plain values.
 
     Raises:
@@ -79,7 +79,7 @@ def effective_settings(model: Model, options: SegmentOptions) -> dict[str, Any]:
     return {
         "model": options.model,
         "model_hash": model.hash,
-        "family": model.family.name,
+        "family": model.method,
         "parameters": parameters.model_dump(mode="json"),
         "page": options.page or 0,
         "microns": options.microns,

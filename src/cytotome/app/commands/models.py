@@ -27,11 +27,16 @@ def list_all() -> None:
 
 
 @app.command("show")
-def show(model: Annotated[str, typer.Argument(help="A bundled model's name or a model file.")]) -> None:
-    """Show a model's card: what it is for, the data it was trained on, licence, scores, parameters."""
+def show(
+    model: Annotated[str, typer.Argument(help="A bundled model's name, a model file or an ensemble file.")],
+) -> None:
+    """Show the card of a model or ensemble: what it is for, the data it was trained on, licence, scores, parameters."""
     from cytotome.models.header import read_header
     from cytotome.models.registry import find_model
 
+    if model.lower().endswith((".yaml", ".yml")):
+        typer.echo(_ensemble_text(model))
+        return
     path = find_model(model)
     header = read_header(path)
     normalisation = header.normalisation
@@ -42,6 +47,16 @@ def show(model: Annotated[str, typer.Argument(help="A bundled model's name or a 
     typer.echo(f"levels    percentiles {normalisation.low:g} and {normalisation.high:g} to 0 and 1")
     typer.echo(f"file      {path} ({path.stat().st_size / 1e6:.1f} MB)")
     typer.echo(f"hash      {header.digest}")
+
+
+def _ensemble_text(path: str) -> str:
+    from cytotome.ensemble.file import read_ensemble
+    from cytotome.ensemble.load import describe_members
+
+    file = read_ensemble(path)
+    lines = [file.card.text(), describe_members(file), f"fusion    {_pairs(file.fusion.model_dump())}"]
+    lines += [f"{name:<10}{_pairs(values)}" for name, values in file.by_class.items()]
+    return "\n".join([*filter(None, lines), f"hash      {file.hash}"])
 
 
 def _pairs(values: dict[str, object]) -> str:

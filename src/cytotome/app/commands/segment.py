@@ -15,7 +15,9 @@ def segment(
         list[str], typer.Argument(metavar="INPUT...", help="Images, folders (with their subfolders) or quoted globs.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results; made where it is missing.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="A bundled model's name or a model file.")] = "neurons",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A bundled model's name, a model file or an ensemble file (.yaml).")
+    ] = "neurons",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Segment anew what is done already.")] = False,
     page: Annotated[int | None, typer.Option("--page", min=0, help="Page of multi-page files, counted from 0.")] = None,
     microns: Annotated[

@@ -1,0 +1,197 @@
+"""Several models that a user holds as one: images in, instances out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import torch
+from pydantic import ValidationError
+
+from cytotome.ensemble.cell_type import TypeClassifier, majority_type
+from cytotome.ensemble.file import EnsembleFile
+from cytotome.ensemble.instances import InstanceFusion, fuse_instances
+from cytotome.ensemble.maps import check_can_average, fuse_maps
+from cytotome.ensemble.steps import apply_steps
+from cytotome.errors import ConfigError, CytotomeError
+from cytotome.inference.lanes import process_in_lanes
+from cytotome.inference.model import ImageLike, Model, to_image
+from cytotome.inference.tiling import TILE
+from cytotome.inference.tta import Tta
+from cytotome.models.card import Card
+from cytotome.types import Image, Instances
+
+Result = TypeVar("Result")
+
+
+class Ensemble:
+    """Models, how they are fused, and what is done after. Its methods may be called from several threads.
+
+    Attributes:
+        file: as it was read.
+        models: one a member.
+    """
+
+    def __init__(self, file: EnsembleFile, models: Sequence[Model]) -> None:
+        """Takes built parts; :func:`cytotome.ensemble.load.load_ensemble` builds them.
+
+        Raises:
+            ConfigError: where members of one group cannot have their maps averaged, or a parameter is unknown.
+        """
+        if len(models) != len(file.members):
+            raise ConfigError(f"ensemble: expected {len(file.members)} models, one a member, got {len(models)}")
+        self.file = file
+        self.models = tuple(models)
+        for member, model in zip(file.members, models, strict=True):
+            model.override(**member.parameters)
+        for group in file.groups():
+            if len(group) > 1:
+                check_can_average([models[i].family.outputs(models[i].file.config) for i in group])
+                if len({(models[i].family.name, models[i].file.config.class_names) for i in group}) > 1:
+                    raise ConfigError("ensemble: members of one group must be of one family and know the same classes")
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the ensemble and of its models."""
+        return self.file.model_copy(
+            update={
+                "members": tuple(
+                    member.model_copy(update={"model": "", "digest": model.hash})
+                    for member, model in zip(self.file.members, self.models, strict=True)
+                )
+            }
+        ).hash
+
+    @property
+    def method(self) -> str:
+        """The families of the members."""
+        return "ensemble of " + ", ".join(model.method for model in self.models)
+
+    @property
+    def card(self) -> Card:
+        """Origin and merits."""
+        return self.file.card
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks compute."""
+        return self.models[0].device
+
+    @property
+    def precision(self) -> torch.dtype:
+        """In which type the networks compute."""
+        return self.models[0].precision
+
+    @property
+    def parameters(self) -> InstanceFusion:
+        """The parameters of the fusion."""
+        return self.file.fusion
+
+    def override(self, **parameters: Any) -> EnsembleFile:
+        """The ensemble with some parameters of its fusion replaced, those of cell types too.
+
+        Raises:
+            ConfigError: where one is unknown or out of range; all faults are named.
+        """
+        try:
+            fusion = InstanceFusion.model_validate({**self.file.fusion.model_dump(), **parameters})
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            names = ", ".join(InstanceFusion.model_fields)
+            raise ConfigError(f"fusion parameters: {faults}; there are {names}") from None
+        by_class = {
+            name: {key: value for key, value in values.items() if key not in parameters}
+            for name, values in self.file.by_class.items()
+        }
+        return self.file.model_copy(update={"fusion": fusion, "by_class": by_class})
+
+    def segment(self, images: Any, *, tta: bool | Tta = False, tile: int = TILE, **parameters: Any) -> Any:
+        """The cells of an image, or of each of a list or tuple of images, as :meth:`Model.segment`.
+
+        Args:
+            images: as there.
+            tta: views for the members that name none themselves.
+            tile: as there.
+            **parameters: override those of the fusion.
+        """
+        if isinstance(images, list | tuple):
+            return list(self.segment_many(images, tta=tta, tile=tile, **parameters))
+        return self._segment(to_image(images), self.override(**parameters), tta, tile)
+
+    def segment_many(
+        self, images: Iterable[ImageLike], *, tta: bool | Tta = False, tile: int = TILE, **parameters: Any
+    ) -> Iterator[Instances]:
+        """The cells of each image of a stream, in order; an error is raised at its image's turn."""
+        for outcome in self.process_many(images, lambda _, cells: cells, tta=tta, tile=tile, **parameters):
+            if isinstance(outcome, CytotomeError):
+                raise outcome
+            yield outcome
+
+    def process_many(
+        self,
+        images: Iterable[ImageLike],
+        then: Callable[[Image, Instances], Result],
+        *,
+        tta: bool | Tta = False,
+        tile: int = TILE,
+        workers: int | None = None,
+        **parameters: Any,
+    ) -> Iterator[Result | CytotomeError]:
+        """``then(image, cells)`` of each image of a stream, as :meth:`Model.process_many`."""
+        chosen = self.override(**parameters)
+
+        def one(source: ImageLike) -> Result | CytotomeError:
+            try:
+                image = to_image(source)
+                return then(image, self._segment(image, chosen, tta, tile))
+            except CytotomeError as error:
+                return error
+
+        def process(batch: Sequence[ImageLike]) -> list[Result | CytotomeError]:
+            return [one(source) for source in batch]
+
+        return process_in_lanes(process, images, self.device, workers=workers)
+
+    def member_instances(self, image: ImageLike, *, tta: bool | Tta = False, tile: int = TILE) -> list[Instances]:
+        """What each group of members finds, before calibration and fusion."""
+        picture = to_image(image)
+        return [self._group_instances(group, picture, tta, tile) for group in self.file.groups()]
+
+    def _group_instances(self, group: Sequence[int], image: Image, tta: bool | Tta, tile: int) -> Instances:
+        members = [self.file.members[position] for position in group]
+        models = [self.models[position] for position in group]
+        outputs = [
+            model.outputs(image, tta=member.views or tta, tile=tile)
+            for member, model in zip(members, models, strict=True)
+        ]
+        fused = fuse_maps(outputs, [member.weight for member in members]) if len(group) > 1 else outputs[0]
+        return models[0].decode(fused, **members[0].parameters)
+
+    def _segment(self, image: Image, file: EnsembleFile, tta: bool | Tta, tile: int) -> Instances:
+        return fuse_members(self.member_instances(image, tta=tta, tile=tile), file)
+
+
+def fuse_members(found: Sequence[Instances], file: EnsembleFile) -> Instances:
+    """From what each group of members found in one image to the ensemble's instances.
+
+    Args:
+        found: one a group.
+        file: curves, fusion, cell type and steps.
+    """
+    groups = file.groups()
+    curves = [file.members[group[0]].curve for group in groups]
+    calibrated = [
+        cells if curve is None else curve.calibrated(cells) for cells, curve in zip(found, curves, strict=True)
+    ]
+    weights = [sum(file.members[position].weight for position in group) / len(group) for group in groups]
+    fusion = file.fusion
+    if file.by_class:
+        fusion = file.fusion_of(image_type(fuse_instances(calibrated, fusion, weights), file))
+    return apply_steps(fuse_instances(calibrated, fusion, weights), file.steps)
+
+
+def image_type(instances: Instances, file: EnsembleFile) -> str:
+    """The cell type of an image, as the ensemble tells it."""
+    if isinstance(file.cell_type, TypeClassifier):
+        return file.cell_type.predict(instances)
+    return majority_type(instances)

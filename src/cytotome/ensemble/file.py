@@ -1,0 +1,170 @@
+"""The ensemble file: models, how they are fused, what is done after, and a card, as YAML beside the models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from cytotome.ensemble.calibration import ScoreCurve
+from cytotome.ensemble.cell_type import TypeClassifier
+from cytotome.ensemble.instances import InstanceFusion
+from cytotome.ensemble.steps import parse_steps
+from cytotome.errors import ConfigError, ModelError
+from cytotome.inference.tta import Tta
+from cytotome.io.files import atomic_path
+from cytotome.models.card import Card
+
+SUFFIXES = (".yaml", ".yml")
+FORMAT = 1
+
+
+class TtaSettings(BaseModel):
+    """Views of an image, as :class:`cytotome.inference.tta.Tta`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    symmetries: bool = True
+    scales: tuple[float, ...] = ()
+    gains: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.views()
+        return self
+
+    def views(self) -> Tta:
+        """The checked views."""
+        return Tta(self.symmetries, self.scales, self.gains)
+
+
+class Member(BaseModel):
+    """One model of an ensemble.
+
+    Attributes:
+        model: path of its file, relative to the ensemble file, or the name of a bundled model.
+        digest: the model's hash, checked when the ensemble is opened; empty takes any.
+        weight: of its votes.
+        group: members of the same group, all of one family, have their maps averaged and are decoded as one, by the
+            decoder of the first of them; without a group a member's instances are fused with those of the others.
+        tta: views of the image; true for the symmetries.
+        parameters: of its decoder, in the place of those of its file.
+        curve: from its scores to expected precision.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(min_length=1)
+    digest: str = ""
+    weight: float = Field(default=1.0, gt=0)
+    group: str = ""
+    tta: bool | TtaSettings = False
+    parameters: dict[str, Any] = {}
+    curve: ScoreCurve | None = None
+
+    @property
+    def views(self) -> bool | Tta:
+        """What :meth:`cytotome.inference.model.Model.segment` takes as ``tta``."""
+        return self.tta if isinstance(self.tta, bool) else self.tta.views()
+
+
+class EnsembleFile(BaseModel):
+    """An ensemble as it lies in its file.
+
+    Attributes:
+        format: version of the layout.
+        members: the models, one or more.
+        fusion: of their instances.
+        by_class: fields of ``fusion`` for images of one cell type.
+        cell_type: ``majority`` of what was found, or a classifier.
+        steps: after fusion, in order, see :mod:`cytotome.ensemble.steps`.
+        card: origin and merits.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    members: tuple[Member, ...] = Field(min_length=1)
+    fusion: InstanceFusion = InstanceFusion()
+    by_class: dict[str, dict[str, Any]] = {}
+    cell_type: Literal["majority"] | TypeClassifier = "majority"
+    steps: tuple[str | dict[str, dict[str, Any] | None], ...] = ()
+    card: Card = Card()
+
+    @field_validator("steps")
+    @classmethod
+    def _known_steps(cls, steps: tuple[Any, ...]) -> tuple[Any, ...]:
+        parse_steps(steps)
+        return steps
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in self.by_class:
+            self.fusion_of(name)
+        return self
+
+    def fusion_of(self, cell_type: str) -> InstanceFusion:
+        """The fusion for images of one cell type."""
+        return InstanceFusion.model_validate({**self.fusion.model_dump(), **self.by_class.get(cell_type, {})})
+
+    def groups(self) -> list[list[int]]:
+        """Positions of the members that are decoded as one, in order of appearance."""
+        groups: dict[object, list[int]] = {}
+        for position, member in enumerate(self.members):
+            groups.setdefault(member.group or position, []).append(position)
+        return list(groups.values())
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of all that decides the results, the models' hashes among it."""
+        content = self.model_dump(mode="json", exclude={"card"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def is_ensemble(path: str | os.PathLike[str]) -> bool:
+    """Whether the name is that of an ensemble file."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def read_ensemble(path: str | os.PathLike[str]) -> EnsembleFile:
+    """Reads and checks an ensemble file.
+
+    Raises:
+        ModelError: where it cannot be read or has faults; all are named.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: the ensemble file cannot be read ({error.strerror}); check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"{path}: not a YAML file ({' '.join(str(error).split())[:120]}); mend or write it again"
+        ) from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: an ensemble file must hold members, fusion and card; see the docs on ensembles")
+    if isinstance(content.get("format"), int) and content["format"] > FORMAT:
+        raise ModelError(
+            f"{path}: written in ensemble format {content['format']}, this cytotome reads {FORMAT}; upgrade it"
+        )
+    try:
+        return EnsembleFile.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ModelError(f"{path}: {faults}") from None
+    except ConfigError as error:  # of steps and views
+        raise ModelError(f"{path}: {error}") from None
+
+
+def save_ensemble(path: str | os.PathLike[str], ensemble: EnsembleFile) -> None:
+    """Writes an ensemble file, whole or not at all; what has its default is left out."""
+    import yaml
+
+    content = {"format": FORMAT, **ensemble.model_dump(mode="json", exclude_defaults=True)}
+    with atomic_path(path) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False, width=110), encoding="utf-8")

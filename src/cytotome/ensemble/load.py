@@ -1,0 +1,76 @@
+"""Opening a model or an ensemble by its name or path, alike."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+from cytotome.ensemble.ensemble import Ensemble
+from cytotome.ensemble.file import EnsembleFile, Member, is_ensemble, read_ensemble
+from cytotome.errors import ModelError
+from cytotome.inference.model import Model, load_model
+from cytotome.models.registry import bundled_models, find_model
+
+Segmenter: TypeAlias = Model | Ensemble
+"""What finds cells in images: ``segment``, ``segment_many``, ``process_many``, ``hash``, ``card``."""
+
+
+def open_model(name_or_path: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Segmenter:
+    """A bundled model by its name, a model file, or an ensemble file (``.yaml``).
+
+    Raises:
+        ModelError: where there is none, or a file is damaged.
+        ConfigError: where the device or precision is not there.
+    """
+    if is_ensemble(name_or_path):
+        return load_ensemble(name_or_path, device=device, precision=precision)
+    return load_model(name_or_path, device=device, precision=precision)
+
+
+def load_ensemble(path: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Ensemble:
+    """An ensemble from its file, with its models.
+
+    Raises:
+        ModelError: where the file or one of its models is missing or damaged, or is not the model it was.
+        ConfigError: where members cannot be fused.
+    """
+    file = read_ensemble(path)
+    models: dict[Path, Model] = {}
+    chosen = []
+    for member in file.members:
+        place = member_path(member, Path(path).parent)
+        if place not in models:
+            models[place] = load_model(place, device=device, precision=precision)
+        model = models[place]
+        if member.digest and member.digest != model.hash:
+            raise ModelError(
+                f"{path}: {member.model} has the hash {model.hash[:12]}, the ensemble was made of "
+                f"{member.digest[:12]}; bring that model back or make the ensemble again"
+            )
+        chosen.append(model)
+    return Ensemble(file, chosen)
+
+
+def member_path(member: Member, folder: Path) -> Path:
+    """The file of a member; a path is relative to the ensemble's folder.
+
+    Raises:
+        ModelError: where there is none.
+    """
+    if member.model in bundled_models():
+        return find_model(member.model)
+    return find_model(folder / member.model)
+
+
+def describe_members(file: EnsembleFile) -> str:
+    """One line a member, for people."""
+    lines = []
+    for member in file.members:
+        parts = [
+            f"weight {member.weight:g}",
+            f"group {member.group}" if member.group else "",
+            "tta" if member.tta else "",
+        ]
+        lines.append(f"member    {member.model} ({', '.join(part for part in parts if part)})")
+    return "\n".join(lines)
