@@ -26,7 +26,9 @@ class TransposedDecoder(nn.Module):
         self.out_channels = widths[0]
         skips = (0, *channels[:-1])
         inputs = (*widths[1:], channels[-1])
-        self.enlarge = nn.ModuleList(nn.ConvTranspose2d(n, width, 2, 2) for n, width in zip(inputs, widths, strict=True))
+        self.enlarge = nn.ModuleList(
+            nn.ConvTranspose2d(n, width, 2, 2) for n, width in zip(inputs, widths, strict=True)
+        )
         self.mix = nn.ModuleList(ConvNormAct(width + skip, width) for skip, width in zip(skips, widths, strict=True))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
