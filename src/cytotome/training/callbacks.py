@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
+import numpy.typing as npt
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from typing_extensions import override
 
+from cytotome.report.png import write_png
 from cytotome.training.checkpoint import restore, save_checkpoint
 from cytotome.training.logs import MetricsFile
 from cytotome.training.module import LOG_EVERY, TrainingModule
@@ -88,6 +91,36 @@ class Reports(lightning.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_metrics(values, module.progress.step)
+
+
+class Pictures(lightning.Callback):
+    """Pictures of what is found so far, to TensorBoard and to ``folder/STEP-NAME.png``.
+
+    Args:
+        folder: made where it is missing.
+        draw: gives named ``(H, W, 3)`` uint8 pictures.
+        every: steps between them, 0 for never.
+    """
+
+    def __init__(
+        self, folder: Path, draw: Callable[[TrainingModule], dict[str, npt.NDArray[np.uint8]]], every: int
+    ) -> None:
+        self.folder, self.draw, self.every = folder, draw, every
+
+    @override
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        step = pl_module.progress.step
+        if not self.every or step % self.every:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in self.draw(pl_module).items():
+            write_png(self.folder / f"{step:07d}-{name}.png", picture)
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_image(f"pictures/{name}", picture, step, dataformats="HWC")
 
 
 class ProgressBar(lightning.Callback):

@@ -64,6 +64,7 @@ class Schedule(Section):
         precision: ``auto`` takes bfloat16 where the device computes in it, else float32.
         validate_every: steps between scores on validation images, 0 for never.
         validation_images: how many are scored then.
+        pictures_every: steps between pictures of what is found in a labelled and an unlabelled image, 0 for never.
         checkpoint_minutes: wall time between checkpoints.
     """
 
@@ -81,4 +82,5 @@ class Schedule(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     validate_every: Count = 0
     validation_images: AtLeastOne = 8
+    pictures_every: Count = 0
     checkpoint_minutes: Magnitude = 3.0

@@ -31,11 +31,12 @@ from cytotome.io.files import atomic_path
 from cytotome.models.card import Card
 from cytotome.models.file import ModelFile, save_model
 from cytotome.training.batches import StageBatches
-from cytotome.training.callbacks import Checkpoints, ProgressBar, Reports
+from cytotome.training.callbacks import Checkpoints, Pictures, ProgressBar, Reports
 from cytotome.training.checkpoint import load_checkpoint
 from cytotome.training.finish import calibrated, mean_score, show_one, types_in_turn
 from cytotome.training.logs import MetricsFile
 from cytotome.training.module import TrainingModule
+from cytotome.training.pictures import Bytes, draw_all, shown_places
 from cytotome.training.plan import plan_stages
 from cytotome.training.prepare import Data, Prepared, prepare
 from cytotome.training.progress import Progress
@@ -121,7 +122,8 @@ class Run:
         )
         saving = Checkpoints(self.checkpoint, self.identity, schedule.checkpoint_minutes, content)
         with _quiet_lightning():
-            trainer = self._trainer([reports, saving, ProgressBar(self.console)], progress.step)
+            pictures = Pictures(self.output / "pictures", self._draw, schedule.pictures_every)
+            trainer = self._trainer([reports, pictures, saving, ProgressBar(self.console)], progress.step)
             trainer.fit(module, train_dataloaders=StageBatches(progress, self._loader))
         assert module.average is not None
         return {name: value.cpu() for name, value in module.average.state_dict().items()}
@@ -182,6 +184,11 @@ class Run:
         pin = self.device.type == "cuda"
         return crop_loader(crops, first_batch=first_batch, workers=sampling.workers, pin=pin)
 
+    def _draw(self, module: TrainingModule) -> dict[str, Bytes]:
+        assert module.average is not None
+        model = build_model(self._model_file(module.average.state_dict(), None), device=str(self.device))
+        return draw_all(model, shown_places(self.prepared))
+
     def _validate(self, module: TrainingModule) -> dict[str, float]:
         assert module.average is not None
         images = types_in_turn(self.prepared.validation, self.recipe.schedule.validation_images)
@@ -204,7 +211,7 @@ class Run:
         return ModelFile(self.recipe.family, self.config, parameters, self.recipe.normalisation, weights, card)
 
 
-_NOT_OF_THE_RESULT = ("checkpoint_minutes", "validate_every", "validation_images", "minutes")
+_NOT_OF_THE_RESULT = ("checkpoint_minutes", "validate_every", "validation_images", "pictures_every", "minutes")
 _YOUNGER = ("stages", "only", "optimiser")
 
 

@@ -1,0 +1,58 @@
+"""Pictures of what a network finds as training goes on, in labelled and in unlabelled images."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from cytotome.inference.model import Model
+from cytotome.report.overlay import draw_overlay
+from cytotome.training.prepare import Place, Prepared
+from cytotome.types import Image, Sample
+
+LARGEST = 512
+"""Side in pixels of the part of an image that is shown, about its middle."""
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def shown_places(prepared: Prepared) -> dict[str, Place]:
+    """``labelled`` and ``unlabelled``: the first image of each kind, where there is one; validation images first."""
+    found: dict[str, Place] = {}
+    if prepared.validation:
+        found["labelled"] = prepared.validation[0]
+    for source in prepared.sources:
+        for position, info in enumerate(source.dataset.infos):
+            found.setdefault("unlabelled" if info.mask_quality == "none" else "labelled", (source.dataset, position))
+    return found
+
+
+def draw_prediction(model: Model, sample: Sample) -> Bytes:
+    """``(H, n W, 3)`` uint8: the outlines of the cells found; then, for dense families, each channel of the maps."""
+    image = _middle(sample.image)
+    parts: list[Bytes] = [draw_overlay(image, model.segment(image))]
+    if model.family.outputs(model.file.config):
+        maps = model.predict_maps(image)
+        kinds = {spec.name: spec.kind for spec in model.family.outputs(model.file.config)}
+        for name, values in maps.items():
+            parts += [_grey(channel, kinds[name] == "scalar") for channel in values]
+    return np.concatenate(parts, axis=1)
+
+
+def _middle(image: Image) -> Image:
+    height, width = image.shape
+    top, left = max(0, (height - LARGEST) // 2), max(0, (width - LARGEST) // 2)
+    pixels = np.ascontiguousarray(image.pixels[top : top + LARGEST, left : left + LARGEST])
+    return Image(pixels, image.microns_per_pixel, image.source)
+
+
+def _grey(values: npt.NDArray[np.float32], unit: bool) -> Bytes:
+    """``(H, W, 3)`` uint8; 0 to 1 is black to white where ``unit``, else least to greatest."""
+    low, high = (0.0, 1.0) if unit else (float(values.min()), float(values.max()))
+    scaled = (values - low) / max(high - low, 1e-6)
+    return np.repeat((255 * np.clip(scaled, 0, 1)).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def draw_all(model: Model, places: dict[str, Place]) -> dict[str, Bytes]:
+    """A picture of each place, by its name."""
+    return {name: draw_prediction(model, dataset[position]) for name, (dataset, position) in places.items()}
