@@ -1,0 +1,130 @@
+"""Pictures of a network's maps: embeddings in colours that mean the same in every image, vectors, probabilities."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cytotome.errors import DataError
+from cytotome.io.files import atomic_path
+from cytotome.report.overlay import cell_colours
+from cytotome.types import AnyArray, FloatArray, OutputSpec
+
+Bytes = npt.NDArray[np.uint8]
+
+SAMPLED = 20_000
+"""Pixels of an image, about, that its principal components are taken over."""
+SPREAD = (2.0, 98.0)
+"""Percentiles of a component that become the ends of its colour."""
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingColours:
+    """From embeddings to red, green and blue: three directions and what is black and full on each.
+
+    Attributes:
+        axes: ``(3, D)``, of unit length.
+        low, high: ``(3,)`` values along the axes.
+    """
+
+    axes: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+
+    def save(self, path: Path) -> None:
+        """Writes JSON, whole or not at all."""
+        content = {name: getattr(self, name).tolist() for name in ("axes", "low", "high")}
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def read_colours(path: Path, dimensions: int) -> EmbeddingColours:
+    """What :meth:`EmbeddingColours.save` wrote.
+
+    Raises:
+        DataError: where the file is damaged or of embeddings of other dimensions.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        colours = EmbeddingColours(*(np.array(content[name], np.float64) for name in ("axes", "low", "high")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: the colours of embeddings cannot be read ({error}); remove the file") from None
+    if colours.axes.shape != (3, dimensions) or colours.low.shape != (3,) or colours.high.shape != (3,):
+        raise DataError(
+            f"{path}: the colours are of embeddings of another size than {dimensions}; remove the file or choose "
+            "another output folder"
+        )
+    return colours
+
+
+def fit_colours(embeddings: Sequence[FloatArray], cells: Sequence[FloatArray] | None = None) -> EmbeddingColours:
+    """The three principal components of the embeddings of some images, as colours for these and all others.
+
+    Each component points to the side where its largest entry is positive, so that the same embeddings give the same
+    colours. Images are compared by drawing them in the colours of one fit.
+
+    Args:
+        embeddings: ``(D, H, W)`` each.
+        cells: ``(H, W)`` cell probabilities; where given, pixels above a half count alone, where there are any.
+    """
+    pixels = []
+    for index, planes in enumerate(embeddings):
+        chosen = planes.reshape(len(planes), -1)
+        if cells is not None and (inside := cells[index].reshape(-1) > 0.5).any():
+            chosen = chosen[:, inside]
+        pixels.append(chosen[:, :: max(1, chosen.shape[1] // SAMPLED)])
+    points = np.concatenate(pixels, axis=1).astype(np.float64).T
+    _, _, directions = np.linalg.svd(points - points.mean(axis=0), full_matrices=True)
+    axes = np.zeros((3, points.shape[1]))
+    axes[: min(3, len(directions))] = directions[:3]
+    largest = np.abs(axes).argmax(axis=1)
+    axes *= np.where(axes[np.arange(3), largest] < 0, -1.0, 1.0)[:, None]
+    low, high = np.percentile(points @ axes.T, SPREAD, axis=0)
+    return EmbeddingColours(axes, low, high)
+
+
+def draw_embedding(embedding: FloatArray, colours: EmbeddingColours, cell: FloatArray | None = None) -> Bytes:
+    """``(H, W, 3)`` uint8 RGB of ``(D, H, W)`` embeddings; dark where ``cell`` ``(H, W)`` says that there is none."""
+    along = np.tensordot(colours.axes.astype(np.float32), embedding, axes=(1, 0))
+    low, width = colours.low, np.maximum(colours.high - colours.low, 1e-6)
+    unit = np.clip((along - low[:, None, None]) / width[:, None, None], 0, 1)
+    if cell is not None:
+        unit = unit * (0.25 + 0.75 * np.clip(cell, 0, 1))
+    return _picture(unit)
+
+
+def draw_map(values: FloatArray, spec: OutputSpec, colours: EmbeddingColours | None = None) -> Bytes:
+    """``(H, W, 3)`` uint8 RGB of one map ``(C, H, W)``.
+
+    One channel is grey from 0 to 1; several are the mixture of their colours; of vectors the direction is the hue and
+    the length the brightness; rays are grey by their mean length; embeddings are drawn in ``colours``, which are
+    fitted to the map itself where none are given.
+    """
+    if spec.kind == "embedding":
+        return draw_embedding(values, colours or fit_colours([values]))
+    if spec.kind == "vector":
+        return _picture(_wheel(np.arctan2(values[0], values[1])) * np.clip(np.hypot(values[0], values[1]), 0, 1))
+    if spec.kind == "rays":
+        mean = values.mean(axis=0)
+        return _picture(np.repeat(mean[None] / max(float(mean.max()), 1e-6), 3, axis=0))
+    if len(values) == 1:
+        return _picture(np.repeat(values, 3, axis=0))
+    table = cell_colours(np.arange(len(values))).astype(np.float32) / 255
+    return _picture(np.tensordot(table.T, values, axes=(1, 0)))
+
+
+def _wheel(angle: AnyArray) -> AnyArray:
+    """``(3, H, W)`` red, green and blue of a direction, each a cosine, a third of a turn apart."""
+    thirds = np.arange(3).reshape(3, 1, 1) * (2 * np.pi / 3)
+    colours: AnyArray = 0.5 + 0.5 * np.cos(angle[None] - thirds)
+    return colours
+
+
+def _picture(planes: AnyArray) -> Bytes:
+    picture: Bytes = np.ascontiguousarray((255 * np.clip(planes, 0, 1) + 0.5).astype(np.uint8).transpose(1, 2, 0))
+    return picture
