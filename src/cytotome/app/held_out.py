@@ -1,0 +1,172 @@
+"""Methods with their predictions of images that their networks were not trained on; each network runs once an image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cytotome.datasets import splits
+from cytotome.ensemble.load import open_model
+from cytotome.errors import ConfigError
+from cytotome.inference.model import Model
+from cytotome.io.files import atomic_path
+from cytotome.types import Dataset, Instances, Sample, SoftMasks
+
+
+@dataclass(frozen=True, slots=True)
+class FoldModel:
+    """A model file and the fold that it was not trained on; None where it saw none of the images."""
+
+    path: str
+    fold: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method: a model that saw no image, or models of several folds, each for the images that it did not see."""
+
+    name: str
+    models: tuple[FoldModel, ...]
+
+
+def parse_method(text: str) -> Method:
+    """``MODEL``, ``MODEL:FOLD`` or several of these with commas between.
+
+    Raises:
+        ConfigError: where a fold is named twice, or some models have a fold and others none.
+    """
+    models = []
+    for part in text.split(","):
+        path, colon, fold = part.strip().rpartition(":")
+        models.append(FoldModel(path, int(fold)) if colon and fold.isdigit() else FoldModel(part.strip(), None))
+    folds = [model.fold for model in models]
+    if len(set(folds)) < len(folds) or (None in folds and len(folds) > 1):
+        raise ConfigError(f"{text}: expected MODEL, or MODEL:FOLD,MODEL:FOLD with each fold once")
+    return Method(Path(models[0].path).stem, tuple(models))
+
+
+def held_out_images(methods: Sequence[Method], dataset: Dataset, *, only: int | None = None) -> dict[int, int]:
+    """Fold by the position of each image that every method can predict fairly, in order.
+
+    Args:
+        methods: with their folds.
+        dataset: images of full mask quality are taken.
+        only: no other fold.
+
+    Raises:
+        ConfigError: where no image is left.
+    """
+    fold_of: dict[int, int] = {}
+    wanted = {model.fold for method in methods for model in method.models if model.fold is not None}
+    for fold in sorted(wanted) if wanted else _folds(dataset):
+        fold_of |= dict.fromkeys(splits(dataset, fold)[1], fold)
+    for method in methods:
+        folds = {model.fold for model in method.models}
+        if None not in folds:
+            fold_of = {position: fold for position, fold in fold_of.items() if fold in folds}
+    if only is not None:
+        fold_of = {position: fold for position, fold in fold_of.items() if fold == only}
+    if not fold_of:
+        raise ConfigError("no labelled image is held out of all models; give MODEL:FOLD for models of the same folds")
+    return dict(sorted(fold_of.items()))
+
+
+def _folds(dataset: Dataset) -> list[int]:
+    known = sorted({info.fold for info in dataset.infos if info.fold is not None and info.fold >= 0})
+    return known or [fold for fold in range(5) if _has_fold(dataset, fold)]
+
+
+def _has_fold(dataset: Dataset, fold: int) -> bool:
+    from cytotome.errors import DataError
+
+    try:
+        return bool(splits(dataset, fold)[1])
+    except DataError:
+        return False
+
+
+class Predictions:
+    """What the decoders of a method's models take, of each image, kept in a folder.
+
+    Args:
+        method: its models are opened when they are first needed.
+        cache: folder for the outputs; each is written whole or not at all.
+        tta: average over symmetries.
+        device: of the networks.
+        advance: called after each image.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        cache: Path,
+        *,
+        tta: bool = False,
+        device: str = "auto",
+        advance: Callable[[], None] | None = None,
+    ) -> None:
+        self.method, self.cache, self.tta, self.device = method, cache, tta, device
+        self.advance = advance or (lambda: None)
+        self._models: dict[str, Model] = {}
+
+    def model_of(self, fold: int) -> Model:
+        """The model that did not see images of this fold.
+
+        Raises:
+            ConfigError: for an ensemble, which has no decoder of its own.
+        """
+        path = next(model.path for model in self.method.models if model.fold in (None, fold))
+        if path not in self._models:
+            model = open_model(path, device=self.device)
+            if not isinstance(model, Model):
+                raise ConfigError(f"{path}: is an ensemble; give its models")
+            self._models[path] = model
+        return self._models[path]
+
+    def outputs(self, samples: Sequence[Sample], folds: Sequence[int]) -> list[Any]:
+        """What the decoder takes, of each image; read from the cache where it is there."""
+        return list(self._outputs(samples, folds))
+
+    def _outputs(self, samples: Sequence[Sample], folds: Sequence[int]) -> Iterator[Any]:
+        for sample, fold in zip(samples, folds, strict=True):
+            model = self.model_of(fold)
+            pixels = hashlib.sha256(np.ascontiguousarray(sample.image.pixels).tobytes()).hexdigest()
+            key = hashlib.sha256(f"{model.hash} {pixels} {self.tta} {model.precision}".encode()).hexdigest()[:32]
+            path = self.cache / f"{key}.npz"
+            if not path.is_file():
+                write_outputs(path, model.outputs(sample.image, tta=self.tta))
+            self.advance()
+            yield read_outputs(path)
+
+
+def write_outputs(path: Path, outputs: Any) -> None:
+    """Writes dense maps or instances, whole or not at all."""
+    content: dict[str, Any]
+    if isinstance(outputs, Instances):
+        fields = ("shape", "runs", "offsets", "scores", "classes", "ids", "class_names")
+        content = {f"instances/{name}": np.asarray(getattr(outputs, name)) for name in fields}
+        if outputs.soft is not None:
+            content |= {f"soft/{name}": getattr(outputs.soft, name) for name in ("values", "sizes", "boxes")}
+    else:
+        content = {f"maps/{name}": values for name, values in outputs.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        np.savez(handle, **content)
+
+
+def read_outputs(path: Path) -> Any:
+    """What :func:`write_outputs` wrote."""
+    with np.load(path) as file:
+        content = {name: file[name] for name in file.files}
+    if "instances/runs" not in content:
+        return {name.removeprefix("maps/"): values for name, values in content.items()}
+    fields = {name.partition("/")[2]: value for name, value in content.items() if name.startswith("instances/")}
+    soft = {name.partition("/")[2]: value for name, value in content.items() if name.startswith("soft/")}
+    fields["shape"] = tuple(int(side) for side in fields["shape"])
+    fields["class_names"] = tuple(str(name) for name in fields["class_names"])
+    return Instances(**fields, soft=SoftMasks(**soft) if soft else None)

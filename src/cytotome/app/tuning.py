@@ -1,0 +1,179 @@
+"""``cytotome tune``: from models and images to a model file or an ensemble file with better settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from cytotome.app.console import progress, say, warn
+from cytotome.app.held_out import Method, Predictions, held_out_images, parse_method
+from cytotome.datasets import open_dataset
+from cytotome.ensemble.file import SUFFIXES, EnsembleFile, Member, save_ensemble
+from cytotome.errors import ConfigError
+from cytotome.models.card import Card
+from cytotome.models.file import read_model, save_model
+from cytotome.models.registry import bundled_models, find_model
+from cytotome.training.tuning import SEARCHES, Search, TunableEnsemble, TunableModel, Tuned, tune_nested
+from cytotome.types import Sample
+
+CACHE = ".cytotome-cache"
+LOW_SCORE = 0.02
+"""Members of an ensemble give instances from this score on; the ensemble's own limit comes after fusion."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuneOptions:
+    """Options of ``cytotome tune``, as typed."""
+
+    output: Path
+    layout: str | None = None
+    fold: int | None = None
+    search: str = "optuna"
+    trials: int = 30
+    seed: int = 0
+    tta: bool = False
+    cache: Path | None = None
+    device: str = "auto"
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.search not in SEARCHES:
+            raise ConfigError(f"search: must be one of {', '.join(SEARCHES)}, got {self.search!r}")
+        if self.trials < 1:
+            raise ConfigError(f"trials: must be 1 or more, got {self.trials}")
+
+
+def run_tune(models: Sequence[str], data: str, options: TuneOptions) -> Tuned:
+    """Tunes one model, or an ensemble of several, and writes the result.
+
+    Raises:
+        ConfigError: where the models do not go together with the images or the output.
+    """
+    methods = [parse_method(text) for text in models]
+    _check_output(methods, options.output)
+    dataset = open_dataset(data, layout=options.layout)
+    fold_of = held_out_images(methods, dataset, only=options.fold)
+    samples: list[Sample] = [dataset[position] for position in fold_of]
+    folds = list(fold_of.values())
+    cache = options.cache or options.output.parent / CACHE
+    predictions = predict_all(methods, samples, folds, options, cache)
+    search = cast(Search, options.search)
+    method: Any
+    if len(methods) == 1:
+        model = predictions[0][0].model_of(folds[0])
+        method = TunableModel(model.family, model.file.config, model.parameters, predictions[0][1], samples)
+    else:
+        method = TunableEnsemble(
+            EnsembleFile(members=tuple(Member(model=one.name) for one in methods)),
+            member_instances(predictions, folds),
+            samples,
+        )
+    groups = [sample.info.group or sample.info.id for sample in samples] if len(set(folds)) < 2 else folds
+    tuned = tune_nested(method, _numbered(groups), search=search, trials=options.trials, seed=options.seed)
+    write_result(methods, tuned, dataset.name, options)
+    say(tuned.text(), quiet=options.quiet)
+    if tuned.gain().within_noise and options.quiet:
+        warn("warning: the gain is within noise")
+    return tuned
+
+
+def _numbered(groups: Sequence[object]) -> list[int]:
+    """Groups dealt out to at most five folds."""
+    order = {group: number % 5 for number, group in enumerate(dict.fromkeys(groups))}
+    return [order[group] for group in groups]
+
+
+def predict_all(
+    methods: Sequence[Method], samples: Sequence[Sample], folds: Sequence[int], options: TuneOptions, cache: Path
+) -> list[tuple[Predictions, list[Any]]]:
+    """Every method's outputs of every image."""
+    with progress(len(methods) * len(samples), quiet=options.quiet) as advance:
+        made = [Predictions(one, cache, tta=options.tta, device=options.device, advance=advance) for one in methods]
+        return [(one, one.outputs(samples, folds)) for one in made]
+
+
+def member_instances(predictions: Sequence[tuple[Predictions, list[Any]]], folds: Sequence[int]) -> list[list[Any]]:
+    """Of each image, what each method finds with low scores too."""
+    found: list[list[Any]] = [[] for _ in folds]
+    for method, outputs in predictions:
+        for place, (fold, output) in enumerate(zip(folds, outputs, strict=True)):
+            model = method.model_of(fold)
+            least = min(LOW_SCORE, float(model.parameters.min_score))
+            found[place].append(model.decode(output, min_score=least))
+    return found
+
+
+def _check_output(methods: Sequence[Method], output: Path) -> None:
+    if len(methods) > 1 and output.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"{output}: several models become an ensemble; give -o a name that ends in .yaml")
+    if len(methods) == 1 and len(methods[0].models) == 1 and output.suffix != ".safetensors":
+        raise ConfigError(f"{output}: one model stays a model; give -o a name that ends in .safetensors")
+    if len(methods) == 1 and len(methods[0].models) > 1 and output.suffix:
+        raise ConfigError(f"{output}: models of several folds are written into a folder; give -o a name without ending")
+
+
+def write_result(methods: Sequence[Method], tuned: Tuned, dataset: str, options: TuneOptions) -> None:
+    """Writes the model, the models of the folds, or the ensemble."""
+    scores = {f"mAP on {dataset}, nested folds": round(float(tuned.nested.mean()), 4)}
+    if len(methods) == 1:
+        for model in methods[0].models:
+            source = find_model(model.path)
+            file = read_model(source)
+            card = file.card.model_copy(update={"scores": {**file.card.scores, **scores}})
+            several = len(methods[0].models) > 1
+            path = options.output / f"{source.stem}-{model.fold}.safetensors" if several else options.output
+            save_model(path, replace(file, parameters=tuned.result, card=card))
+        return
+    save_ensemble(options.output, ensemble_of(methods, tuned.result, scores, options))
+
+
+def ensemble_of(
+    methods: Sequence[Method], tuned: EnsembleFile, scores: dict[str, float], options: TuneOptions
+) -> EnsembleFile:
+    """The tuned ensemble with all models of the methods; a method's folds share its weight.
+
+    Models of several folds whose maps can be averaged form a group.
+    """
+    members: list[Member] = []
+    licences = []
+    for method, like in zip(methods, tuned.members, strict=True):
+        files = [read_model(find_model(model.path)) for model in method.models]
+        licences += [file.card.licence for file in files if file.card.licence]
+        grouped = len(files) > 1 and _averages(files[0])
+        for model, file in zip(method.models, files, strict=True):
+            least = min(LOW_SCORE, float(file.parameters.min_score))
+            members.append(
+                Member(
+                    model=_relative(model.path, options.output),
+                    digest=file.digest,
+                    weight=1.0 if grouped else 1.0 / len(files),
+                    group=method.name if grouped else "",
+                    tta=options.tta,
+                    parameters={"min_score": least},
+                    curve=like.curve,
+                )
+            )
+    card = Card(
+        name=options.output.stem,
+        summary=f"ensemble of {', '.join(method.name for method in methods)}",
+        licence="; ".join(dict.fromkeys(licences)),
+        scores=scores,
+    )
+    return tuned.model_copy(update={"members": tuple(members), "card": card})
+
+
+def _averages(file: Any) -> bool:
+    from cytotome.families import get_family
+
+    specs = get_family(file.family).outputs(file.config)
+    return bool(specs) and all(spec.kind != "embedding" for spec in specs)
+
+
+def _relative(path: str, output: Path) -> str:
+    import os
+
+    if path in bundled_models():
+        return path
+    return Path(os.path.relpath(find_model(path).resolve(), output.resolve().parent)).as_posix()

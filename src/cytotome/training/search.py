@@ -1,0 +1,202 @@
+"""Searching settings on cached predictions: a table of scores that costs no network pass, and two ways through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cytotome.metrics.matching import THRESHOLDS, Overlaps, count_matches, find_overlaps
+from cytotome.types import AnyArray, Instances
+
+Values: TypeAlias = "dict[str, float]"
+Knobs: TypeAlias = "Mapping[str, tuple[float, ...]]"
+
+LIMITS = ("min_score", "min_area")
+"""Settings that only drop instances: any of their values are scored on the same instances without making them anew."""
+ROUNDS = 2
+INNER_ROUNDS = 2
+
+
+class Problem(Protocol):
+    """What is tuned."""
+
+    knobs: Knobs
+    start: Values
+
+    def candidates(self, image: int, values: Mapping[str, float]) -> Instances:
+        """The instances of one image before the limits, for the other settings."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """The instances of one image, as far as they matter for the score.
+
+    Attributes:
+        scores, areas: ``(N,)`` of the instances.
+        pairs: those of IoU above 0.5 with a truth.
+    """
+
+    scores: AnyArray
+    areas: AnyArray
+    pairs: Overlaps
+
+
+@dataclass(eq=False)
+class Table:
+    """Scores of settings on images, each set of instances made once.
+
+    Attributes:
+        problem: makes the instances.
+        truths: of all images.
+        tried: number of settings that were scored.
+    """
+
+    problem: Problem
+    truths: Sequence[Instances]
+    tried: int = 0
+    _known: dict[tuple[int, tuple[tuple[str, float], ...]], Candidates] = field(default_factory=dict)
+    _means: dict[tuple[object, ...], float] = field(default_factory=dict)
+
+    def scores(self, images: Sequence[int], values: Values) -> npt.NDArray[np.float64]:
+        """The challenge's score of each image."""
+        key = tuple(sorted((name, value) for name, value in values.items() if name not in LIMITS))
+        limits = values.get("min_score", 0.0), values.get("min_area", 0.0)
+        return np.array([limited_score(self._candidates(image, key), *limits) for image in images])
+
+    def mean(self, images: Sequence[int], values: Values) -> float:
+        """The mean over the images."""
+        key = (tuple(images), tuple(sorted(values.items())))
+        if key not in self._means:
+            self.tried += 1
+            self._means[key] = float(self.scores(images, values).mean())
+        return self._means[key]
+
+    def _candidates(self, image: int, key: tuple[tuple[str, float], ...]) -> Candidates:
+        if (image, key) not in self._known:
+            found = self.problem.candidates(image, dict(key))
+            self._known[image, key] = keep_pairs(found, self.truths[image])
+        return self._known[image, key]
+
+
+def keep_pairs(found: Instances, truth: Instances) -> Candidates:
+    """What :func:`limited_score` needs of instances."""
+    pairs = find_overlaps(found, truth)
+    near = 2 * pairs.intersection > pairs.union
+    kept = Overlaps(
+        pairs.truth[near],
+        pairs.prediction[near],
+        pairs.intersection[near],
+        pairs.union[near],
+        pairs.truth_areas,
+        pairs.prediction_areas,
+    )
+    return Candidates(found.scores, found.areas, kept)
+
+
+def limited_score(candidates: Candidates, min_score: float, min_area: float) -> float:
+    """The challenge's score of one image, of the instances that pass both limits."""
+    keep = (candidates.scores >= np.float32(min_score)) & (candidates.areas >= min_area)
+    pairs = candidates.pairs
+    truths, found = len(pairs.truth_areas), int(np.count_nonzero(keep))
+    if truths + found == 0:
+        return 1.0
+    near = keep[pairs.prediction]
+    kept = Overlaps(
+        pairs.truth[near],
+        pairs.prediction[near],
+        pairs.intersection[near],
+        pairs.union[near],
+        pairs.truth_areas,
+        pairs.prediction_areas,
+    )
+    hits = count_matches(kept, THRESHOLDS)
+    return float((hits / (found + truths - hits)).mean())
+
+
+def greedy(
+    table: Table, images: Sequence[int], start: Values, *, rounds: int = ROUNDS, only: Knobs | None = None
+) -> Values:
+    """One setting after the other, each set to its best value while the others stay, some rounds long.
+
+    A value is judged by its own score and those of its neighbours, so that a lucky peak does not win.
+
+    Args:
+        table: of scores.
+        images: positions of those that count.
+        start: values at the beginning.
+        rounds: passes over the settings.
+        only: the settings that are changed; all by default.
+    """
+    chosen = dict(start)
+    for _ in range(rounds):
+        before = dict(chosen)
+        for name, values in (table.problem.knobs if only is None else only).items():
+            scores = np.array([table.mean(images, {**chosen, name: value}) for value in values])
+            chosen[name] = values[int(np.argmax(smoothed(scores)))]
+        if chosen == before:
+            break
+    return chosen
+
+
+def smoothed(scores: AnyArray) -> AnyArray:
+    """Mean of each score and its neighbours; at the ends, of the two there are."""
+    padded = np.pad(scores, 1, mode="edge")
+    return (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+
+
+@dataclass(eq=False)
+class OptunaSearch:
+    """Optuna's tree of Parzen estimators over the settings that make instances, and greedy steps over the limits.
+
+    The limits cost next to nothing, so that they are searched anew for each of the other settings; the sampler learns
+    from the best of them.
+
+    Attributes:
+        trials: settings of the sampler.
+        seed: of the sampler.
+        visited: what the sampler tried, for cell types to choose from.
+    """
+
+    trials: int = 30
+    seed: int = 0
+    visited: list[Values] = field(default_factory=list)
+
+    def __call__(self, table: Table, images: Sequence[int], start: Values) -> Values:
+        """The best settings over the images."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        knobs = {name: values for name, values in table.problem.knobs.items() if name not in LIMITS}
+        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=self.seed))
+        study.enqueue_trial({name: _nearest(values, start[name]) for name, values in knobs.items()})
+        found: list[tuple[float, Values]] = []
+        for _ in range(self.trials if knobs else 1):
+            trial = study.ask()
+            values = {name: options[trial.suggest_int(name, 0, len(options) - 1)] for name, options in knobs.items()}
+            if values not in self.visited:
+                self.visited.append(values)
+            best = fit_limits(table, images, {**start, **values})
+            score = table.mean(images, best)
+            found.append((score, best))
+            study.tell(trial, score)
+        return max(found, key=lambda pair: pair[0])[1]
+
+    def of_type(self, table: Table, images: Sequence[int], start: Values) -> Values:
+        """The best for some of the images, of the settings that were visited for all."""
+        tried = [fit_limits(table, images, {**start, **values}) for values in self.visited]
+        return max([start, *tried], key=lambda values: table.mean(images, values))
+
+
+def fit_limits(table: Table, images: Sequence[int], values: Values) -> Values:
+    """The values with the best limits that greedy steps find."""
+    limits = {name: options for name, options in table.problem.knobs.items() if name in LIMITS}
+    return greedy(table, images, values, rounds=INNER_ROUNDS, only=limits)
+
+
+def _nearest(options: tuple[float, ...], value: float) -> int:
+    return int(np.argmin(np.abs(np.array(options) - value)))
