@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from cytotome.errors import ConfigError
 from cytotome.io.images import IMAGE_SUFFIXES
 
-LABELS_ENDING, OVERLAY_ENDING = "_labels.tif", "_overlay.png"
+LABELS_ENDING, OVERLAY_ENDING, MAP_PART = "_labels.tif", "_overlay.png", "_map_"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -98,7 +98,8 @@ def _walk(folder: Path, output: Path) -> Iterator[Path]:
 
 def _is_result(path: Path, output: Path) -> bool:
     results = Path(os.path.abspath(output))
-    return path.is_relative_to(results) and path.name.endswith((LABELS_ENDING, OVERLAY_ENDING))
+    named = path.name.endswith((LABELS_ENDING, OVERLAY_ENDING)) or (MAP_PART in path.name and path.suffix == ".png")
+    return named and path.is_relative_to(results)
 
 
 def _fixed_part(pattern: Path) -> Path:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from cytotome.app.discover import LABELS_ENDING, OVERLAY_ENDING, Source
+from cytotome.app.discover import LABELS_ENDING, MAP_PART, OVERLAY_ENDING, Source
 from cytotome.io.files import atomic_path, is_temporary
 from cytotome.io.labels import write_label_map
 from cytotome.measure.counts import count_cells
@@ -35,10 +35,11 @@ class Results:
     Args:
         folder: made where it is missing.
         overlays: whether overlays are written.
+        maps: names of the maps of which pictures are written.
     """
 
-    def __init__(self, folder: Path, *, overlays: bool) -> None:
-        self.folder, self.overlays = folder, overlays
+    def __init__(self, folder: Path, *, overlays: bool, maps: Sequence[str] = ()) -> None:
+        self.folder, self.overlays, self.maps = folder, overlays, tuple(maps)
 
     def labels(self, source: Source) -> Path:
         """File of the label map."""
@@ -47,6 +48,10 @@ class Results:
     def overlay(self, source: Source) -> Path:
         """File of the overlay."""
         return self.folder / (source.stem + OVERLAY_ENDING)
+
+    def map_picture(self, source: Source, name: str) -> Path:
+        """File of the picture of a map."""
+        return self.folder / f"{source.stem}{MAP_PART}{name}.png"
 
     def mark(self, source: Source) -> Path:
         """File that says that the image is done."""
@@ -60,11 +65,13 @@ class Results:
         except (OSError, ValueError):
             return False
         files = [self.labels(source), *([self.overlay(source)] if self.overlays else [])]
+        files += [self.map_picture(source, name) for name in self.maps]
         return file_state(source.path) == facts.get("file") and all(path.is_file() for path in files)
 
     def discard(self, source: Source) -> None:
         """Removes the files of an image, the mark first."""
-        for path in (self.mark(source), self.labels(source), self.overlay(source)):
+        pictures = (self.map_picture(source, name) for name in self.maps)
+        for path in (self.mark(source), self.labels(source), self.overlay(source), *pictures):
             path.unlink(missing_ok=True)
 
     def discard_marks(self) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from cytotome.app.console import progress, say, warn
 from cytotome.app.discover import Source, discover, split_clashes
+from cytotome.app.mapping import MapPictures, map_specs
 from cytotome.app.results import FileState, Results, file_state
 from cytotome.app.settings import SegmentOptions, check_same, effective_settings, parse_overrides, versions
 from cytotome.ensemble.load import Segmenter, open_model
 from cytotome.errors import CytotomeError, DataError, ImageError
+from cytotome.inference.model import Model
 from cytotome.inference.stream import map_in_order
 from cytotome.io.images import page_count, read_image
 from cytotome.types import Image, Instances
@@ -56,7 +58,8 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
     sources, clashes = split_clashes(discover(inputs, output))
     model = open_model(options.model, device=options.device, precision=options.precision)
     settings = effective_settings(model, options)
-    results = Results(output, overlays=options.overlays)
+    maps = [spec.name for spec in map_specs(model)] if options.maps else []
+    results = Results(output, overlays=options.overlays, maps=maps)
     try:
         check_same(results, settings, overwrite=options.overwrite)
         results.sweep()
@@ -67,7 +70,8 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
         record["started"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         results.write_run(record)
         start = time.perf_counter()
-        _Segmenting(model, results, options, tally).run(undone)
+        drawn = MapPictures(model, results, sources, tta=options.tta) if isinstance(model, Model) and maps else None
+        _Segmenting(model, results, options, tally, drawn).run(undone)
         results.assemble()
         seconds = time.perf_counter() - start
         results.write_run(record | {"state": "finished"} | _outcome(tally, seconds))
@@ -83,8 +87,10 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
 class _Segmenting:
     """The stream of images of one run."""
 
-    def __init__(self, model: Segmenter, results: Results, options: SegmentOptions, tally: Tally) -> None:
-        self.model, self.results, self.options, self.tally = model, results, options, tally
+    def __init__(
+        self, model: Segmenter, results: Results, options: SegmentOptions, tally: Tally, maps: MapPictures | None
+    ) -> None:
+        self.model, self.results, self.options, self.tally, self.maps = model, results, options, tally, maps
         self.in_network: deque[Source] = deque()
         self.states: dict[str, tuple[Source, FileState | None]] = {}
         self.in_writing: deque[tuple[Source, Future[int]]] = deque()
@@ -128,6 +134,8 @@ class _Segmenting:
     def _writer(self, writers: ThreadPoolExecutor) -> Callable[[Image, Instances], Future[int]]:
         def write(image: Image, cells: Instances) -> Future[int]:
             source, state = self.states.pop(image.source)
+            if self.maps is not None:
+                self.maps.write(source, image)
             return writers.submit(self.results.write, source, state, image, cells)
 
         return write

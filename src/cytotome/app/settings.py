@@ -27,6 +27,7 @@ class SegmentOptions:
         settings: ``name=value`` overrides of decode parameters.
         tta: average over the symmetries of the square.
         overlays: write overlays.
+        maps: write pictures of the network's maps.
         device, precision: of the network.
         quiet: say nothing but errors.
     """
@@ -38,6 +39,7 @@ class SegmentOptions:
     settings: tuple[str, ...] = ()
     tta: bool = False
     overlays: bool = True
+    maps: bool = False
     device: str = "auto"
     precision: str = "auto"
     quiet: bool = False

@@ -31,6 +31,9 @@ def segment(
         bool, typer.Option("--tta", help="Average over flips and quarter turns: better, eight times slower.")
     ] = False,
     overlays: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write a picture of the outlines.")] = True,
+    maps: Annotated[
+        bool, typer.Option("--maps", help="Write pictures of the network's maps; takes about twice the time.")
+    ] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
@@ -66,6 +69,7 @@ def segment(
         settings=tuple(settings or ()),
         tta=tta,
         overlays=overlays,
+        maps=maps,
         device=device,
         precision=precision,
         quiet=quiet,

@@ -1,0 +1,80 @@
+"""Pictures of the network's maps beside the results: ``cytotome segment --maps``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cytotome.app.discover import Source
+from cytotome.app.results import Results
+from cytotome.errors import ConfigError, CytotomeError
+from cytotome.inference.model import Model
+from cytotome.io.images import read_image
+from cytotome.report.maps import EmbeddingColours, draw_embedding, draw_map, fit_colours, read_colours
+from cytotome.report.png import write_png
+from cytotome.types import DenseMaps, Image, OutputSpec
+
+COLOURS_FILE = "embedding_colours.json"
+
+
+def map_specs(model: Any) -> tuple[OutputSpec, ...]:
+    """The maps that a model predicts.
+
+    Raises:
+        ConfigError: where it predicts none.
+    """
+    specs = model.family.outputs(model.file.config) if isinstance(model, Model) else ()
+    if not specs:
+        raise ConfigError(f"--maps: {model.method} gives instances and no maps; leave --maps out")
+    return tuple(specs)
+
+
+class MapPictures:
+    """Draws the maps of each image; embeddings of all images of a folder in the same colours.
+
+    Args:
+        model: predicts the maps, once more than for the cells.
+        results: the folder; it keeps the colours of embeddings, so that a run that goes on has them too.
+        sources: all images, of which the first that can be used gives the colours where the folder has none.
+        tta: as for the cells.
+    """
+
+    def __init__(self, model: Model, results: Results, sources: Sequence[Source], *, tta: bool) -> None:
+        self.model, self.results, self.tta = model, results, tta
+        self.specs = map_specs(model)
+        self.colours: EmbeddingColours | None = None
+        for spec in self.specs:
+            if spec.kind == "embedding":
+                self.colours = self._colours(spec, sources)
+
+    def write(self, source: Source, image: Image) -> None:
+        """Writes a picture of each map of an image."""
+        maps = self.model.predict_maps(image, tta=self.tta)
+        for spec in self.specs:
+            values = maps[spec.name]
+            if spec.kind == "embedding" and self.colours is not None:
+                picture = draw_embedding(values, self.colours, _cell(maps))
+            else:
+                picture = draw_map(values, spec)
+            write_png(self.results.map_picture(source, spec.name), picture)
+
+    def _colours(self, spec: OutputSpec, sources: Sequence[Source]) -> EmbeddingColours | None:
+        path = self.results.folder / COLOURS_FILE
+        if path.is_file():
+            return read_colours(path, spec.channels)
+        for source in sources:
+            try:
+                maps = self.model.predict_maps(read_image(source.path), tta=self.tta)
+            except CytotomeError:
+                continue  # named when its turn comes
+            cell = _cell(maps)
+            colours = fit_colours([maps[spec.name]], None if cell is None else [cell])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            colours.save(path)
+            return colours
+        return None
+
+
+def _cell(maps: DenseMaps) -> Any:
+    """``(H, W)`` cell probability, None where no map of that name is there."""
+    return maps["cell"][0] if "cell" in maps else None
