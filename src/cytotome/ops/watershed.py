@@ -1,0 +1,158 @@
+"""Watersheds: basins of a relief by flooding (Vincent and Soille 1991, doi:10.1109/34.87344)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from cytotome.types import BoolArray, FloatArray, IntArray
+
+STEPS = 32
+"""Heights are told apart to this part of one unit of the relief."""
+
+
+def watershed(relief: FloatArray, mask: BoolArray, dynamics: float) -> tuple[IntArray, int]:
+    """Parts the mask into one basin for each marker, from the highest pixels down.
+
+    The markers are the maxima whose dynamics (Grimaud 1992, doi:10.1117/12.60663) reach ``dynamics``: the way down
+    from a maximum to the pass that leads to a higher one. Lesser maxima join the basin beyond the pass. On a plateau
+    basins grow from all sides at once.
+
+    Args:
+        relief: ``(H, W)`` float32, 0 or more.
+        mask: ``(H, W)`` bool.
+        dynamics: in units of the relief, above 0.
+
+    Returns:
+        ``(H, W)`` int32 labels, 1 to the count without gaps, 0 outside the mask; and the count.
+    """
+    heights = np.where(mask, np.clip(relief, 0, 1023) * STEPS, -1).astype(np.int32)
+    labels, count = _flood(heights, max(1, round(dynamics * STEPS)))
+    return labels, int(count)
+
+
+@njit(cache=True, nogil=True)
+def _flood(heights, least):  # type: ignore[no-untyped-def]
+    """Level by level; within a level basins grow from all sides at once, then what no basin reached begins new ones."""
+    height, width = heights.shape
+    flat = heights.ravel()
+    order = _descending(heights)
+    parent = np.full(height * width, -1, np.int32)
+    queued = np.zeros(height * width, np.bool_)
+    queue = np.empty(len(order), np.int32)
+    begin = 0
+    while begin < len(order):
+        end = begin
+        while end < len(order) and flat[order[end]] == flat[order[begin]]:
+            end += 1
+        tail = 0
+        for k in order[begin:end]:
+            if _labelled_neighbour(flat, parent, k, height, width) >= 0:
+                queue[tail] = k
+                queued[k] = True
+                tail += 1
+        _grow_level(flat, parent, queued, queue, 0, tail, height, width, least)
+        for k in order[begin:end]:
+            if parent[k] < 0:
+                queue[0] = k
+                queued[k] = True
+                _grow_level(flat, parent, queued, queue, 0, 1, height, width, least)
+        begin = end
+    return _numbered(parent, order, height, width)
+
+
+@njit(cache=True, nogil=True)
+def _grow_level(flat, parent, queued, queue, head, tail, height, width, least):  # type: ignore[no-untyped-def]
+    """First come, first served among pixels of one height; a pixel without a labelled neighbour is a new basin."""
+    while head < tail:
+        k = queue[head]
+        head += 1
+        y, x = k // width, k % width
+        root = k
+        near = _labelled_neighbour(flat, parent, k, height, width)
+        if near >= 0:
+            root = _root(parent, near)
+        parent[k] = root
+        for v in range(max(0, y - 1), min(height, y + 2)):
+            for u in range(max(0, x - 1), min(width, x + 2)):
+                other = v * width + u
+                if parent[other] >= 0:
+                    root = _joined(flat, parent, root, _root(parent, other), k, least)
+                elif not queued[other] and flat[other] == flat[k]:
+                    queued[other] = True
+                    queue[tail] = other
+                    tail += 1
+
+
+@njit(cache=True, nogil=True)
+def _joined(flat, parent, root, other, k, least):  # type: ignore[no-untyped-def]
+    """The basin of pixel k after it met another: the lower joins the higher where it is not deep.
+
+    Basins bear the index of their first pixel, which is the highest.
+    """
+    if root == other:
+        return root
+    higher, lower = (root, other) if flat[root] >= flat[other] else (other, root)
+    if flat[lower] - flat[k] < least:
+        parent[lower] = higher
+        return higher
+    return root
+
+
+@njit(cache=True, nogil=True)
+def _labelled_neighbour(flat, parent, k, height, width):  # type: ignore[no-untyped-def]
+    """The highest neighbour of pixel k that has a basin, of equals one across an edge; -1 for none."""
+    y, x = k // width, k % width
+    best = np.int64(-1)
+    for dy, dx in ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)):
+        v, u = y + dy, x + dx
+        if 0 <= v < height and 0 <= u < width:
+            other = v * width + u
+            if parent[other] >= 0 and (best < 0 or flat[other] > flat[best]):
+                best = np.int64(other)
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _numbered(parent, order, height, width):  # type: ignore[no-untyped-def]
+    labels = np.zeros(height * width, np.int32)
+    count = 0
+    for k in order:
+        root = _root(parent, k)
+        if labels[root] == 0:
+            count += 1
+            labels[root] = count
+        labels[k] = labels[root]
+    return labels.reshape(height, width), count
+
+
+@njit(cache=True, nogil=True)
+def _root(parent, k):  # type: ignore[no-untyped-def]
+    root = k
+    while parent[root] != root:
+        root = parent[root]
+    while parent[k] != root:
+        parent[k], k = root, parent[k]
+    return root
+
+
+@njit(cache=True, nogil=True)
+def _descending(heights):  # type: ignore[no-untyped-def]
+    """Flat indices of the pixels of no negative height, the highest first, by counting."""
+    flat = heights.ravel()
+    top = 0
+    for value in flat:
+        top = max(top, value)
+    place = np.zeros(top + 2, np.int64)
+    for value in flat:
+        if value >= 0:
+            place[top - value + 1] += 1
+    for value in range(1, top + 2):
+        place[value] += place[value - 1]
+    order = np.empty(place[top + 1], np.int32)
+    for k in range(len(flat)):
+        value = flat[k]
+        if value >= 0:
+            order[place[top - value]] = k
+            place[top - value] += 1
+    return order
