@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cytotome.app.commands import data, evaluate, models, pseudolabel, segment, train, tune
+from cytotome.app.commands import data, evaluate, models, pseudolabel, segment, submit, train, tune
 from cytotome.errors import CytotomeError
 
 FAILED = 2
@@ -40,6 +40,7 @@ app.command("train")(train.train)
 app.command("pseudolabel")(pseudolabel.pseudolabel)
 app.command("evaluate")(evaluate.evaluate)
 app.command("tune")(tune.tune)
+app.command("submit")(submit.submit)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 

@@ -182,10 +182,10 @@ class Tuned:
             chosen = np.array([kind is None or kind == other for other in self.cell_types])
             before, after = self.own[chosen].mean(), self.nested[chosen].mean()
             name = "all" if kind is None else kind or "unknown"
-            lines.append(f"{name:<12}{chosen.sum():>7}{before:>9.3f}{after:>9.3f}   {self.gain(kind)}")
+            gain = str(self.gain(kind)) if chosen.sum() >= ENOUGH else "too few images for an interval"
+            lines.append(f"{name:<12}{chosen.sum():>7}{before:>9.3f}{after:>9.3f}   {gain}")
         lines.append(f"{self.tried} settings tried on all images; the scores above are of images of other folds")
-        gain = self.gain()
-        if gain.within_noise:
+        if self.gain().within_noise:
             lines.append("warning: the gain is within noise; more images, or the settings as they were, are safer")
         return "\n".join(lines)
 

@@ -1,0 +1,134 @@
+"""``cytotome submit``: a legal submission, from predictions or from images within a time limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cytotome.app.console import say, warn
+from cytotome.app.discover import Source, discover
+from cytotome.app.evaluating import read_predictions
+from cytotome.ensemble.load import open_model
+from cytotome.errors import ConfigError, CytotomeError, DataError
+from cytotome.io.images import read_image
+from cytotome.io.submission import write_submission
+from cytotome.io.submission_rule import check_submission
+from cytotome.ops.labels import OVERLAP_POLICIES, OverlapPolicy, resolve_overlaps
+from cytotome.ops.runs import empty_instances
+from cytotome.types import Dataset, Instances, Sample, SampleInfo
+
+SAFETY = 1.5
+"""An image is begun while this many times the slowest image so far is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitOptions:
+    """Options of ``cytotome submit``, as typed."""
+
+    output: Path
+    images: str | None = None
+    model: str | None = None
+    max_minutes: float | None = None
+    policy: OverlapPolicy = "score"
+    tta: bool = False
+    device: str = "auto"
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.policy not in OVERLAP_POLICIES:
+            raise ConfigError(f"overlaps: must be one of {', '.join(OVERLAP_POLICIES)}, got {self.policy!r}")
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise ConfigError(f"max-minutes: must be positive, got {self.max_minutes}")
+        if self.max_minutes is not None and self.model is None:
+            raise ConfigError("max-minutes: limits segmentation; give --model too, or leave it out")
+        if self.model is None and self.images is None:
+            raise ConfigError("images: say which images must have a row by --images, or give images and --model")
+
+
+class TestImages(Dataset):
+    """The images of a test set, without any truth; ids are names without suffix.
+
+    Raises:
+        DataError: where two images have the same id.
+    """
+
+    __test__ = False  # not a test, whatever pytest thinks of its name
+
+    def __init__(self, sources: list[Source]) -> None:
+        self.name, self.class_names = "test", ()
+        self.paths = [source.path for source in sources]
+        self.infos = tuple(SampleInfo(path.stem, mask_quality="none") for path in self.paths)
+        names = [info.id for info in self.infos]
+        if doubles := sorted({name for name in names if names.count(name) > 1}):
+            raise DataError(f"submit: two images are named {doubles[0]!r}; rename one, the name is the id")
+
+    def read(self, index: int) -> Sample:
+        """One image."""
+        return Sample(self.infos[index], read_image(self.paths[index]))
+
+    def instances(self, index: int) -> Instances | None:
+        """Nothing is known."""
+        return None
+
+
+def run_submit(predictions: str, options: SubmitOptions) -> int:
+    """Writes a submission; gives the number of images without a prediction.
+
+    Raises:
+        ConfigError: where options do not go together.
+        DataError: where predictions or images cannot be read, or the file that was written is not legal.
+    """
+    start = time.monotonic()
+    images = TestImages(discover([options.images or predictions], options.output.parent / options.output.name))
+    shapes = {info.id: images.read(index).image.shape for index, info in enumerate(images.infos)}
+    if options.model is not None:
+        found, left = _segmented(images, options, start)
+    else:
+        known = read_predictions(Path(predictions), images)
+        if unknown := sorted(set(known) - set(shapes)):
+            raise DataError(f"{predictions}: {unknown[0]!r} is none of the images in {options.images}; check --images")
+        found = {name: known[name] for name in shapes if name in known}
+        left = [name for name in shapes if name not in known]
+    _check_shapes(found, shapes)
+    whole = {name: found.get(name, empty_instances(shape)) for name, shape in shapes.items()}
+    legal = {name: resolve_overlaps(cells, options.policy) for name, cells in whole.items()}
+    write_submission(options.output, legal, policy=None)
+    back = check_submission(options.output, shapes)
+    if any(len(back[name]) != len(cells) for name, cells in legal.items()):
+        raise DataError(f"{options.output}: reading it back gives other cells than were written; write it again")
+    cells = sum(len(one) for one in back.values())
+    say(f"{options.output}: {len(shapes)} images, {cells} cells, legal", quiet=options.quiet)
+    if left:
+        warn(f"{len(left)} of {len(shapes)} images have an empty row, first {left[0]}: no prediction")
+    return len(left)
+
+
+def _segmented(images: TestImages, options: SubmitOptions, start: float) -> tuple[dict[str, Instances], list[str]]:
+    """Instances of the images that time allows, in order, and the ids of the others."""
+    assert options.model is not None
+    model = open_model(options.model, device=options.device)
+    limit = float("inf") if options.max_minutes is None else start + 60 * options.max_minutes
+    found: dict[str, Instances] = {}
+    left, slowest = [], 0.0
+    for index, info in enumerate(images.infos):
+        begin = time.monotonic()
+        if begin + SAFETY * slowest >= limit:
+            left.append(info.id)
+            continue
+        try:
+            found[info.id] = model.segment(images.read(index).image, tta=options.tta)
+        except CytotomeError as error:
+            warn(str(error))
+            left.append(info.id)
+        slowest = max(slowest, time.monotonic() - begin)
+    return found, left
+
+
+def _check_shapes(found: Mapping[str, Instances], shapes: Mapping[str, tuple[int, int]]) -> None:
+    for name, cells in found.items():
+        if cells.shape != shapes[name]:
+            raise DataError(
+                f"submit: the prediction of {name} is {cells.shape}, its image {shapes[name]}; predict again"
+            )
