@@ -30,8 +30,12 @@ from cytotome.data.augment import (
     warp,
 )
 from cytotome.data.normalise import Normalisation, normalise
+from cytotome.data.strong import StrongChange
 from cytotome.errors import TrainingError
 from cytotome.types import AnyArray, Dataset, Instances
+
+WEAK = "weak"
+"""Key of a crop as a mean teacher sees it."""
 
 Targets: TypeAlias = Callable[[Instances, Any], dict[str, AnyArray]]
 Crop: TypeAlias = dict[str, torch.Tensor]
@@ -86,6 +90,7 @@ class Crops(TorchDataset[Crop]):
         normalisation: as kept in the model file.
         augmentation: what is changed, and how often.
         settings: size, batch, seed, balance.
+        strong: how unlabelled crops are changed; then :data:`WEAK` holds each crop without that. None for as the rest.
 
     Raises:
         TrainingError: where a stream has no sample to draw.
@@ -97,6 +102,7 @@ class Crops(TorchDataset[Crop]):
     normalisation: Normalisation = field(default_factory=Normalisation)
     augmentation: Augmentation = field(default_factory=Augmentation)
     settings: CropSettings = field(default_factory=CropSettings)
+    strong: StrongChange | None = None
 
     def __post_init__(self) -> None:
         self._cache = PictureCache(int(self.settings.cache_megabytes * 1e6))
@@ -113,8 +119,15 @@ class Crops(TorchDataset[Crop]):
         picture = self._crop(rng, place)
         if stream == "labelled" and rng.random() < self.augmentation.paste:
             picture = self._paste(rng, place, picture)
-        pixels = change_grey_levels(rng, self.augmentation, picture.pixels)
-        return self._tensors(pixels, picture, stream == "labelled", self._cell_type(place))
+        strong = self.strong if stream == "unlabelled" else None
+        if strong is None:
+            pixels = change_grey_levels(rng, self.augmentation, picture.pixels)
+        else:
+            pixels = strong(rng, picture.pixels)
+        crop = self._tensors(pixels, picture, stream == "labelled", self._cell_type(place))
+        if self.strong is not None:
+            crop[WEAK] = crop["image"] if strong is None else _to_tensor(picture.pixels)
+        return crop
 
     def picture(self, place: tuple[int, int]) -> Picture:
         """The normalised image and instances of sample ``(source, position)``, from memory where it was read before."""
@@ -153,13 +166,17 @@ class Crops(TorchDataset[Crop]):
     def _tensors(self, pixels: AnyArray, picture: Picture, labelled: bool, cell_type: int) -> Crop:
         valid = np.ones(picture.shape, np.uint8) if picture.valid is None else picture.valid
         crop = {
-            "image": torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)),
+            "image": _to_tensor(pixels),
             "valid": torch.from_numpy(valid[None].astype(np.float32)),
             "labelled": torch.tensor(labelled),
             "cell_type": torch.tensor(cell_type),
         }
         targets = self.targets(picture.instances(), self.config)
         return crop | {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in targets.items()}
+
+
+def _to_tensor(pixels: AnyArray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32))
 
 
 class PictureCache:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from monai.networks.nets.unetr import UNETR as MonaiUnetr
 from torch import Tensor, nn
 from torch.nn import functional
@@ -71,7 +72,7 @@ class Unetr(nn.Module):
 
     def _positions(self, rows: int, columns: int) -> Tensor:
         """``(1, hidden, rows, columns)``: the part of the window's embeddings, or all of them interpolated."""
-        grid = self.positions.transpose(1, 2).unflatten(2, self.grid)
+        grid = torch.unflatten(self.positions.transpose(1, 2), 2, self.grid)
         if rows <= self.grid[0] and columns <= self.grid[1]:
             return grid[:, :, :rows, :columns]
         size = (max(rows, self.grid[0]), max(columns, self.grid[1]))
@@ -81,4 +82,4 @@ class Unetr(nn.Module):
 
 def _to_map(tokens: Tensor, rows: int, columns: int) -> Tensor:
     """``(B, hidden, rows, columns)`` of ``(B, rows * columns, hidden)``."""
-    return tokens.transpose(1, 2).unflatten(2, (rows, columns))
+    return torch.unflatten(tokens.transpose(1, 2), 2, (rows, columns))

@@ -17,6 +17,7 @@ from cytotome.training.optimisers import make_optimiser
 from cytotome.training.plan import phase_settings
 from cytotome.training.progress import Progress, learning_rate
 from cytotome.training.schedule import Schedule
+from cytotome.training.teacher import MeanTeacher
 
 STAGE_KEY = "stage"
 """Key of a batch under which the number of its stage stands."""
@@ -42,18 +43,27 @@ class TrainingModule(lightning.LightningModule):
         stages: those of the family that the run trains.
         schedule: optimisers, learning rates, clipping, averaging.
         progress: shared with what makes the batches.
+        teacher: whose part in the losses the stages hold already; its weights are the average's.
 
     Raises:
         TrainingError: where a phase has no parameters, gives no ``total``, or gives a loss that is not finite.
     """
 
-    def __init__(self, net: nn.Module, stages: tuple[Stage, ...], schedule: Schedule, progress: Progress) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        stages: tuple[Stage, ...],
+        schedule: Schedule,
+        progress: Progress,
+        teacher: MeanTeacher | None = None,
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.net = net.to(memory_format=torch.channels_last)
         self.schedule = schedule
         self.progress = progress
         self.stages = stages
+        self.teacher = teacher
         self.passes = [[_make_pass(net, stage, phase, schedule) for phase in stage.phases] for stage in stages]
         self.average: WeightAverage | None = None
         self.current_stage = -1
@@ -68,6 +78,8 @@ class TrainingModule(lightning.LightningModule):
     @override
     def on_fit_start(self) -> None:
         self.average = WeightAverage(self.net, self.schedule.ema)
+        if self.teacher is not None:
+            self.teacher.attach(self.net, self.average, self.progress)
 
     @override
     def transfer_batch_to_device(

@@ -16,7 +16,7 @@ from cytotome.data.normalise import Normalisation, image_channels
 from cytotome.errors import ConfigError
 from cytotome.families import family_names, get_family
 from cytotome.training.plan import stage_faults
-from cytotome.training.schedule import AtLeastOne, Count, Positive, Schedule, Section
+from cytotome.training.schedule import AtLeastOne, Count, Positive, Pretraining, Schedule, Section, TeacherSettings
 
 PACKAGE = Path(__file__).resolve().parents[1]
 RECIPE_FOLDERS = (PACKAGE / "recipes", PACKAGE.parents[1] / "recipes")
@@ -75,6 +75,8 @@ class Recipe(Section):
         augmentation: how crops are changed.
         schedule: steps, time, learning rate.
         weights: model file, by path or by name, whose weights training starts from where their shapes agree.
+        pretrain: a first run on other data, whose weights are then started from.
+        teacher: learn from unlabelled images by a mean teacher.
         calibration_images: training images that are held out of training to fit the decode parameters on.
         seed: of weights, crops and everything else that is drawn.
     """
@@ -89,12 +91,16 @@ class Recipe(Section):
     augmentation: Augmentation = Augmentation()
     schedule: Schedule = Schedule()
     weights: str | None = None
+    pretrain: Pretraining | None = None
+    teacher: TeacherSettings | None = None
     calibration_images: Count = 0
     seed: Count = 0
 
     @model_validator(mode="after")
     def _check_sources(self) -> Recipe:
         sources = self.sampling.sources
+        if self.pretrain is not None and self.weights is not None:
+            raise ValueError("weights and pretrain both say what to start from; leave one out")
         if sources and not any(source.weight for source in sources.values()):
             raise ValueError("sampling.sources must give one dataset a weight above 0")
         return self
@@ -212,7 +218,12 @@ def _guidance_faults(family: Family, content: Mapping[str, Any]) -> list[str]:
 
 def _stage_faults(recipe: Recipe) -> list[str]:
     """Faults of what the recipe says of single stages; its config must be sound."""
-    return stage_faults(recipe.get_family().stages(recipe.family_config()), recipe.schedule)
+    faults = stage_faults(recipe.get_family().stages(recipe.family_config()), recipe.schedule)
+    if recipe.teacher is not None:
+        from cytotome.training.teacher import teacher_faults  # torch takes seconds to import
+
+        faults += teacher_faults(recipe.get_family(), recipe.family_config(), recipe.schedule)
+    return faults
 
 
 def _faults(error: ValidationError, prefix: str) -> list[str]:

@@ -84,3 +84,39 @@ class Schedule(Section):
     validation_images: AtLeastOne = 8
     pictures_every: Count = 0
     checkpoint_minutes: Magnitude = 3.0
+
+
+class TeacherSettings(Section):
+    """How a network learns from a mean teacher on unlabelled images (see :mod:`cytotome.training.teacher`).
+
+    Attributes:
+        weight: of the consistency beside the family's own losses.
+        ramp: part of the run in which the weight rises.
+        unlabelled: unlabelled crops for each labelled one.
+        strength: factor on the probabilities and ranges of the recipe's changes of grey level, for the network.
+        cutouts: rectangles that are cut out of what the network sees.
+        cutout_size: greatest side of one, as a part of the crop's.
+    """
+
+    weight: Magnitude = 1.0
+    ramp: Probability = 0.2
+    unlabelled: AtLeastOne = 1
+    strength: Magnitude = 2.0
+    cutouts: Count = 3
+    cutout_size: Probability = 0.25
+
+
+class Pretraining(Section):
+    """A first run on other data, whose weights the run itself starts from.
+
+    Attributes:
+        data: names of the datasets that are pretrained on, and on nothing else after that.
+        steps, minutes, learning_rate: of the first run; None for those of the schedule.
+        class_names: of the network in the first run; those of its data where none is given.
+    """
+
+    data: Annotated[tuple[str, ...], Field(min_length=1)]
+    steps: AtLeastOne | None = None
+    minutes: Positive | None = None
+    learning_rate: Positive | None = None
+    class_names: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from cytotome.contract import Family, FamilyConfig
 from cytotome.data.sampling import Crops, CropSettings, crop_loader
+from cytotome.data.strong import StrongChange
 from cytotome.errors import TrainingError
 from cytotome.inference.device import choose_device, choose_precision
 from cytotome.inference.model import build_model
@@ -42,6 +43,8 @@ from cytotome.training.prepare import Data, Prepared, prepare
 from cytotome.training.progress import Progress
 from cytotome.training.recipe import Recipe, load_recipe
 from cytotome.training.schedule import Schedule
+from cytotome.training.teacher import MeanTeacher
+from cytotome.training.transfer import split_pretraining
 from cytotome.training.weights import load_weights, start_weights
 
 
@@ -79,8 +82,12 @@ def train(
     """
     limit = [] if max_minutes is None else [f"schedule.minutes={max_minutes}"]
     checked = load_recipe(recipe, [*overrides, *limit])
-    prepared = prepare(checked, data, fold)
-    run = Run(checked, prepared, Path(output), device, console or Console(stderr=True))
+    console = console or Console(stderr=True)
+    first, checked, data = split_pretraining(checked, data, Path(output))
+    if first is not None:
+        run = Run(first.recipe, prepare(first.recipe, first.data, None), first.output, device, console)
+        run.finish(run.fit(resume), None)
+    run = Run(checked, prepare(checked, data, fold), Path(output), device, console)
     return run.finish(run.fit(resume), fold)
 
 
@@ -95,8 +102,13 @@ class Run:
         self.precision = choose_precision(recipe.schedule.precision, self.device)
         self.checkpoint = output / "last.ckpt"
         self.model_path = output / f"{recipe.name}.safetensors"
-        self.plan = plan_stages(self.family.stages(self.config), recipe.schedule)
-        content = recipe.model_dump_json(exclude={"summary": True, "schedule": _not_of_the_result(recipe.schedule)})
+        settings = recipe.teacher
+        self.teacher = None if settings is None else MeanTeacher(self.family, self.config, settings)
+        stages = self.family.stages(self.config)
+        self.plan = plan_stages(self.teacher.stages(stages) if self.teacher else stages, recipe.schedule)
+        unset = {name: True for name in ("pretrain", "teacher") if getattr(recipe, name) is None}
+        left_out: dict[str, Any] = {"summary": True, "schedule": _not_of_the_result(recipe.schedule), **unset}
+        content = recipe.model_dump_json(exclude=left_out)
         self.identity = hashlib.sha256(f"{content} {prepared.identity}".encode()).hexdigest()
         _check_classes(recipe, self.config, prepared)
         if prepared.missing:
@@ -114,7 +126,7 @@ class Run:
                 return dict(content["average"])
             self._say(f"going on from step {progress.step} of {self.checkpoint}")
         torch.manual_seed(self.recipe.seed)
-        module = TrainingModule(self._network(), self.plan.stages, schedule, progress)
+        module = TrainingModule(self._network(), self.plan.stages, schedule, progress, self.teacher)
         with atomic_path(self.output / "recipe.yaml") as temporary:
             temporary.write_text(yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
         reports = Reports(
@@ -180,9 +192,16 @@ class Run:
             self.recipe.normalisation,
             self.recipe.augmentation,
             settings,
+            self._strong(),
         )
         pin = self.device.type == "cuda"
         return crop_loader(crops, first_batch=first_batch, workers=sampling.workers, pin=pin)
+
+    def _strong(self) -> StrongChange | None:
+        teacher = self.recipe.teacher
+        if teacher is None:
+            return None
+        return StrongChange.of(self.recipe.augmentation, teacher.strength, teacher.cutouts, teacher.cutout_size)
 
     def _draw(self, module: TrainingModule) -> dict[str, Bytes]:
         assert module.average is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from cytotome.errors import TrainingError
 from cytotome.models.file import read_model
 from cytotome.models.registry import find_model
 
+MOST_NAMED = 12
+"""Layers that a line names one by one; more are named by the part of the network that they are in."""
+
 
 def start_weights(name_or_path: str | Path) -> Mapping[str, Tensor]:
     """The weights of a model file or of a bundled model."""
@@ -18,7 +21,7 @@ def start_weights(name_or_path: str | Path) -> Mapping[str, Tensor]:
 
 
 def load_weights(net: nn.Module, weights: Mapping[str, Tensor]) -> str:
-    """Copies the weights whose names and shapes agree into ``net`` and says how many did.
+    """Copies the weights whose names and shapes agree into ``net``; says how many did and names the layers left.
 
     Raises:
         TrainingError: where none agrees.
@@ -28,5 +31,33 @@ def load_weights(net: nn.Module, weights: Mapping[str, Tensor]) -> str:
     if not agreeing:
         raise TrainingError("weights: none of the model fits this network; choose a model of the same config")
     net.load_state_dict({**own, **{name: value.to(own[name].dtype) for name, value in agreeing.items()}})
-    left = len(own) - len(agreeing)
-    return f"started from {len(agreeing)} weights of the model" + (f"; {left} are new" if left else "")
+    said = f"started from {len(agreeing)} of the network's {len(own)} weights"
+    other = [name for name in own if name in weights and name not in agreeing]
+    kinds = {
+        "of another shape, so new": [
+            f"{_layer(name)} ({_sizes(weights[name])} to {_sizes(own[name])})" for name in other
+        ],
+        "not in the model, so new": [_layer(name) for name in own if name not in weights],
+        "not in the network, so unused": [_layer(name) for name in weights if name not in own],
+    }
+    return "; ".join([said, *(f"{kind}: {_listed(layers)}" for kind, layers in kinds.items() if layers)])
+
+
+def _layer(name: str) -> str:
+    """The layer that a weight belongs to."""
+    return name.rpartition(".")[0] or name
+
+
+def _sizes(weight: Tensor) -> str:
+    return "x".join(map(str, weight.shape)) or "1"
+
+
+def _listed(layers: Iterable[str]) -> str:
+    names = list(dict.fromkeys(layers))
+    if len(names) <= MOST_NAMED:
+        return ", ".join(names)
+    parts: dict[str, int] = {}
+    for name in names:
+        part = name.split(" ")[0].split(".")[0]
+        parts[part] = parts.get(part, 0) + 1
+    return ", ".join(f"{part} ({count} layers)" if count > 1 else part for part, count in parts.items())

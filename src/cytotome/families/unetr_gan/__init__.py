@@ -54,7 +54,7 @@ def _stages(config: UnetrGanConfig) -> tuple[Stage, ...]:
 
     generator = Phase(
         "generator",
-        lambda net: net.generator.parameters(),  # type: ignore[union-attr, operator]
+        lambda net: net.generator.parameters(),  # type: ignore[union-attr]
         generate,
         every=config.generator_every,
         optimiser=config.optimiser,
@@ -62,7 +62,7 @@ def _stages(config: UnetrGanConfig) -> tuple[Stage, ...]:
     )
     discriminator = Phase(
         "discriminator",
-        lambda net: net.discriminator.parameters(),  # type: ignore[union-attr, operator]
+        lambda net: net.discriminator.parameters(),  # type: ignore[union-attr]
         discriminate,
         every=config.discriminator_every,
         optimiser=config.optimiser,

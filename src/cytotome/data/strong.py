@@ -1,0 +1,45 @@
+"""Strong changes of a crop's pixels, of which a network is to see through (Sohn et al. 2020, arXiv 2001.07685)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cytotome.data.augment import Augmentation, change_grey_levels
+from cytotome.types import FloatArray
+
+CHANGES = ("brightness", "contrast", "gamma", "noise", "blur")
+
+
+@dataclass(frozen=True, slots=True)
+class StrongChange:
+    """Changes of grey level, then rectangles that take the crop's mean (DeVries and Taylor 2017, arXiv 1708.04552).
+
+    Attributes:
+        augmentation: its probabilities and ranges of grey levels.
+        cutouts: number of rectangles.
+        cutout_size: greatest side of one, as a part of the crop's.
+    """
+
+    augmentation: Augmentation
+    cutouts: int = 3
+    cutout_size: float = 0.25
+
+    @classmethod
+    def of(cls, augmentation: Augmentation, strength: float, cutouts: int, cutout_size: float) -> StrongChange:
+        """Probabilities, up to 1, and ranges of an augmentation times ``strength``."""
+        fields = {name: min(1.0, strength * getattr(augmentation, name)) for name in CHANGES}
+        fields |= {f"{name}_range": strength * getattr(augmentation, f"{name}_range") for name in CHANGES}
+        return cls(augmentation.model_copy(update=fields), cutouts, cutout_size)
+
+    def __call__(self, rng: np.random.Generator, pixels: FloatArray) -> FloatArray:
+        """``(H, W, C)`` float32 of the same; the argument stays as it is."""
+        changed = change_grey_levels(rng, self.augmentation, pixels).copy()
+        size = np.array(changed.shape[:2])
+        mean = changed.mean(axis=(0, 1))
+        for _ in range(self.cutouts):
+            sides = np.maximum(1, rng.uniform(0, self.cutout_size, 2) * size).astype(int)
+            top, left = rng.integers(0, size - sides + 1)
+            changed[top : top + sides[0], left : left + sides[1]] = mean
+        return changed

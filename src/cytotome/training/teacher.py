@@ -1,0 +1,123 @@
+"""Mean teacher (Tarvainen and Valpola 2017, arXiv 1703.01780): learning from unlabelled images for dense families.
+
+The teacher has the averaged weights. On unlabelled images it sees the crop as it is; the network sees it with strong
+changes of grey level and with parts cut out, and is to predict what the teacher predicts.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cytotome.contract import PER_INSTANCE, Batch, Family, FamilyConfig, Losses, Phase, Stage
+from cytotome.data.sampling import WEAK
+from cytotome.training.average import WeightAverage
+from cytotome.training.progress import Progress
+from cytotome.training.schedule import Schedule, TeacherSettings
+from cytotome.types import OutputSpec
+
+LEAST_SIZE = 1e-3
+"""Mean square below which rays are compared as they are."""
+
+
+class MeanTeacher:
+    """Adds the consistency with a teacher to the losses of a family's stages.
+
+    Args:
+        family: of which the network is; it must predict maps.
+        config: of the family.
+        settings: weight, its rise, share of unlabelled crops.
+    """
+
+    def __init__(self, family: Family, config: FamilyConfig, settings: TeacherSettings) -> None:
+        self.predict: Callable[[nn.Module, Tensor], Any] = family.predict
+        self.specs = comparable(family.outputs(config))
+        self.settings = settings
+        self.net: nn.Module | None = None
+        self.progress: Progress | None = None
+
+    def attach(self, net: nn.Module, average: WeightAverage, progress: Progress) -> None:
+        """Makes the teacher: a copy of the network whose weights are the average's own tensors."""
+        self.net = copy.deepcopy(net).requires_grad_(False).eval()
+        self.net.load_state_dict(average.state_dict(), assign=True)
+        self.net.requires_grad_(False)
+        self.progress = progress
+
+    def stages(self, stages: Sequence[Stage]) -> tuple[Stage, ...]:
+        """The stages with an unlabelled stream, whose phases also learn from the teacher."""
+        streams: tuple[Any, ...] = ("labelled", *("unlabelled",) * self.settings.unlabelled)
+        return tuple(
+            replace(stage, streams=streams, phases=tuple(self._taught(phase) for phase in stage.phases))
+            for stage in stages
+        )
+
+    def _taught(self, phase: Phase) -> Phase:
+        def loss(net: nn.Module, batch: Batch) -> Losses:
+            losses = dict(phase.loss(net, labelled_part(batch)))
+            losses["consistency"] = self.consistency(net, batch)
+            losses["total"] = losses["total"] + self.weight() * losses["consistency"]
+            return losses
+
+        return replace(phase, loss=loss)
+
+    def weight(self) -> float:
+        """Of the consistency, at present: rises as ``exp(-5 (1 - t)^2)``, as the paper has it."""
+        assert self.progress is not None
+        if self.settings.ramp == 0:
+            return self.settings.weight
+        done = min(1.0, self.progress.fraction() / self.settings.ramp)
+        return self.settings.weight * math.exp(-5 * (1 - done) ** 2)
+
+    def consistency(self, net: nn.Module, batch: Batch) -> Tensor:
+        """Mean squared difference of the network's maps from the teacher's, over the unlabelled crops."""
+        assert self.net is not None
+        unlabelled = ~batch["labelled"]
+        channels_last = torch.channels_last
+        with torch.no_grad():
+            expected = self.predict(self.net, batch[WEAK][unlabelled].contiguous(memory_format=channels_last))
+        found = self.predict(net, batch["image"][unlabelled].contiguous(memory_format=channels_last))
+        return map_difference(found, expected, self.specs)
+
+
+def comparable(specs: Sequence[OutputSpec]) -> tuple[OutputSpec, ...]:
+    """The maps that two networks can be compared by; embeddings mean something only beside their own."""
+    return tuple(spec for spec in specs if spec.kind != "embedding")
+
+
+def map_difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], specs: Sequence[OutputSpec]) -> Tensor:
+    """Mean over maps of the mean squared difference; rays, which are lengths, are taken relative to their size."""
+    total: Tensor = torch.zeros(())
+    for spec in specs:
+        wanted = expected[spec.name].float()
+        error = (found[spec.name].float() - wanted).square().mean()
+        if spec.kind == "rays":
+            error = error / wanted.square().mean().clamp(min=LEAST_SIZE)
+        total = total.to(error.device) + error
+    return total / len(specs)
+
+
+def labelled_part(batch: Batch) -> dict[str, Tensor]:
+    """The labelled crops of a batch; targets of single instances are those of labelled crops already."""
+    known = batch["labelled"]
+    return {name: value if name.startswith(PER_INSTANCE) else value[known] for name, value in batch.items()}
+
+
+def teacher_faults(family: Family, config: FamilyConfig, schedule: Schedule) -> list[str]:
+    """Why a family cannot learn from a teacher, one line each."""
+    faults = []
+    specs = family.outputs(config)
+    if not specs:
+        faults.append(f"teacher: {family.name} predicts instances without maps; use pseudo-labels for it")
+    elif not comparable(specs):
+        faults.append(f"teacher: {family.name} predicts embeddings alone, which two networks cannot be compared by")
+    if any("unlabelled" in stage.streams for stage in family.stages(config)):
+        faults.append(f"teacher: {family.name} learns from unlabelled images itself; leave the teacher out")
+    if schedule.ema == 0:
+        faults.append("teacher: its weights are the average; set schedule.ema above 0, such as 0.99")
+    return faults

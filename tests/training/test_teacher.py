@@ -1,0 +1,145 @@
+"""The mean teacher: whose weights it has, what is compared, and a whole run with unlabelled images."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cytotome.contract import PER_INSTANCE
+from cytotome.data.sampling import WEAK
+from cytotome.errors import ConfigError
+from cytotome.families import get_family
+from cytotome.models.file import read_model
+from cytotome.training.average import WeightAverage
+from cytotome.training.callbacks import Reports
+from cytotome.training.module import TrainingModule
+from cytotome.training.progress import Progress
+from cytotome.training.recipe import load_recipe
+from cytotome.training.schedule import TeacherSettings
+from cytotome.training.teacher import MeanTeacher, labelled_part, map_difference
+from cytotome.training.train import train
+from cytotome.types import OutputSpec
+
+FLOW = {"widths": [8, 8], "blocks": [0, 1], "input_scale": 1.0}
+
+
+def make_teacher(**settings: Any) -> tuple[MeanTeacher, nn.Module, WeightAverage]:
+    family = get_family("flow")
+    config = family.config.model_validate(FLOW)
+    torch.manual_seed(0)
+    net = family.build(config)
+    average = WeightAverage(net, 0.9)
+    teacher = MeanTeacher(family, config, TeacherSettings(**settings))
+    teacher.attach(net, average, Progress(100, None, [1.0]))
+    return teacher, net, average
+
+
+def unlabelled_batch(**more: Tensor) -> dict[str, Tensor]:
+    images = torch.rand(4, 1, 32, 32)
+    return {"image": images, WEAK: images.clone(), "labelled": torch.tensor([True, False, True, False]), **more}
+
+
+def test_the_teacher_has_the_averaged_weights_at_all_times() -> None:
+    teacher, net, average = make_teacher()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    for _ in range(3):
+        average.update()
+    assert teacher.net is not None
+    for name, value in teacher.net.state_dict().items():
+        assert torch.equal(value, average.state_dict()[name]), name
+    assert not any(parameter.requires_grad for parameter in teacher.net.parameters())
+    assert not any(torch.equal(p, q) for p, q in zip(net.parameters(), teacher.net.parameters(), strict=True) if p.ndim)
+
+
+def test_equal_networks_agree_and_only_unlabelled_crops_are_compared() -> None:
+    teacher, net, _ = make_teacher()
+    net.eval()
+    batch = unlabelled_batch()
+    assert teacher.consistency(net, batch).item() == pytest.approx(0, abs=1e-9)
+    batch["image"][0] += 1  # labelled
+    assert teacher.consistency(net, batch).item() == pytest.approx(0, abs=1e-9)
+    batch["image"][1] += 1
+    consistency = teacher.consistency(net, batch)
+    assert consistency.item() > 1e-6
+    consistency.backward()
+    assert all(p.grad is None for p in teacher.net.parameters())  # type: ignore[union-attr]
+
+
+def test_maps_are_compared_by_their_kind() -> None:
+    specs = (OutputSpec("cell", 1), OutputSpec("far", 2, "rays"))
+    found = {"cell": torch.full((1, 1, 2, 2), 0.5), "far": torch.full((1, 2, 2, 2), 30.0)}
+    expected = {"cell": torch.zeros(1, 1, 2, 2), "far": torch.full((1, 2, 2, 2), 20.0)}
+    assert map_difference(found, expected, specs).item() == pytest.approx((0.25 + 100 / 400) / 2)
+
+
+def test_the_weight_rises() -> None:
+    teacher, _, _ = make_teacher(weight=2.0, ramp=0.5)
+    assert teacher.progress is not None
+    assert teacher.weight() == pytest.approx(2 * math.exp(-5))
+    teacher.progress.step = 25
+    assert teacher.weight() == pytest.approx(2 * math.exp(-5 / 4))
+    teacher.progress.step = 60
+    assert teacher.weight() == 2.0
+
+
+def test_the_familys_own_losses_see_labelled_crops_alone() -> None:
+    part = labelled_part(unlabelled_batch(**{PER_INSTANCE + "boxes": torch.zeros(7, 4)}))
+    assert len(part["image"]) == 2
+    assert len(part[PER_INSTANCE + "boxes"]) == 7
+    assert part["labelled"].all()
+
+
+def run_recipe(steps: int = 20) -> dict[str, Any]:
+    return {
+        "name": "taught",
+        "family": "flow",
+        "config": FLOW,
+        "teacher": {"unlabelled": 1, "ramp": 0.0},
+        "sampling": {"crop": [32, 32], "batch": 4, "workers": 0},
+        "schedule": {"steps": steps, "learning_rate": 0.01, "ema": 0.9, "precision": "float32"},
+    }
+
+
+def test_a_run_learns_from_both_streams(disks: Any, quiet: Any, tmp_path: Path) -> None:
+    train(run_recipe(), disks(), output=tmp_path, console=quiet, device="cpu")
+    with (tmp_path / "metrics.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    for row in rows:
+        losses = {name.rpartition("/")[2]: float(value) for name, value in row.items() if name.startswith("flow/all/")}
+        assert losses["consistency"] > 0
+        assert losses["total"] == pytest.approx(5 * losses["flow"] + losses["cell"] + losses["consistency"], rel=1e-3)
+
+
+def test_a_killed_run_goes_on_with_the_same_teacher(
+    disks: Any, quiet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken = read_model(train(run_recipe(), disks(), output=tmp_path / "a", console=quiet, device="cpu"))
+    original = Reports.on_train_batch_end
+
+    def stop(self: Reports, trainer: Any, pl_module: TrainingModule, *rest: Any) -> None:
+        original(self, trainer, pl_module, *rest)
+        if pl_module.progress.step == 10:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Reports, "on_train_batch_end", stop)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train(run_recipe(), disks(), output=tmp_path / "b", console=quiet, device="cpu")
+    monkeypatch.setattr(Reports, "on_train_batch_end", original)
+    resumed = read_model(train(run_recipe(), disks(), output=tmp_path / "b", console=quiet, device="cpu"))
+    for name, value in unbroken.weights.items():
+        assert torch.equal(resumed.weights[name], value), name
+
+
+def test_families_that_cannot_be_taught_are_told(recipe: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="duel learns from unlabelled images itself; leave the teacher out"):
+        load_recipe({**recipe, "teacher": {}})
+    with pytest.raises(ConfigError, match=r"teacher: its weights are the average; set schedule\.ema above 0"):
+        load_recipe({**run_recipe(), "schedule": {"ema": 0}})
