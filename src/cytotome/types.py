@@ -217,11 +217,13 @@ class OutputSpec:
         channels: its number of channels; for ``vector`` 2, in the order y, x.
         kind: ``scalar`` maps move with the image and may be averaged; ``vector`` components are swapped and negated
             too; ``embedding`` maps move but are never averaged; ``rays`` are permuted.
+        top: greatest value that a map of one channel can have, for pictures.
     """
 
     name: str
     channels: int
     kind: MapKind = "scalar"
+    top: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def test_help_is_shown_at_once_and_imports_nothing_heavy() -> None:
     assert not imported & set(HEAVY)
 
 
-@pytest.mark.parametrize("command", ["segment", "train", "pseudolabel", "evaluate", "models", "data"])
+@pytest.mark.parametrize("command", ["segment", "train", "targets", "pseudolabel", "evaluate", "models", "data"])
 def test_every_command_has_help_with_an_example_or_subcommands(command: str) -> None:
     text = cytotome(command, "--help").stdout
     assert f"cytotome {command} " in text

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cytotome.app.commands import data, evaluate, models, pseudolabel, segment, submit, train, tune
+from cytotome.app.commands import compare, data, evaluate, models, pseudolabel, segment, submit, targets, train, tune
 from cytotome.errors import CytotomeError
 
 FAILED = 2
@@ -38,9 +38,11 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("train")(train.train)
 app.command("pseudolabel")(pseudolabel.pseudolabel)
+app.command("targets")(targets.targets)
 app.command("evaluate")(evaluate.evaluate)
 app.command("tune")(tune.tune)
 app.command("submit")(submit.submit)
+app.command("compare")(compare.compare)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 

@@ -101,9 +101,9 @@ def draw_embedding(embedding: FloatArray, colours: EmbeddingColours, cell: Float
 def draw_map(values: FloatArray, spec: OutputSpec, colours: EmbeddingColours | None = None) -> Bytes:
     """``(H, W, 3)`` uint8 RGB of one map ``(C, H, W)``.
 
-    One channel is grey from 0 to 1; several are the mixture of their colours; of vectors the direction is the hue and
-    the length the brightness; rays are grey by their mean length; embeddings are drawn in ``colours``, which are
-    fitted to the map itself where none are given.
+    One channel is grey from 0 to the spec's ``top``; several are the mixture of their colours; of vectors the direction
+    is the hue and the length the brightness; rays are grey by their mean length; embeddings are drawn in ``colours``,
+    which are fitted to the map itself where none are given.
     """
     if spec.kind == "embedding":
         return draw_embedding(values, colours or fit_colours([values]))
@@ -113,7 +113,7 @@ def draw_map(values: FloatArray, spec: OutputSpec, colours: EmbeddingColours | N
         mean = values.mean(axis=0)
         return _picture(np.repeat(mean[None] / max(float(mean.max()), 1e-6), 3, axis=0))
     if len(values) == 1:
-        return _picture(np.repeat(values, 3, axis=0))
+        return _picture(np.repeat(values / spec.top, 3, axis=0))
     table = cell_colours(np.arange(len(values))).astype(np.float32) / 255
     return _picture(np.tensordot(table.T, values, axes=(1, 0)))
 

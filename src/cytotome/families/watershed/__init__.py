@@ -17,7 +17,7 @@ def _outputs(config: WatershedConfig) -> tuple[OutputSpec, ...]:
     maps: tuple[OutputSpec, ...] = (
         OutputSpec("semantic", 3),
         OutputSpec("direction", 2, "vector"),
-        OutputSpec("energy", 1),
+        OutputSpec("energy", 1, top=config.levels - 1.0),
     )
     if len(config.class_names) > 1:
         maps += (OutputSpec("cell_type", len(config.class_names)),)
