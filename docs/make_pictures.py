@@ -3,6 +3,7 @@
     .venv/bin/python docs/make_pictures.py [--model neurons]
 
 ``docs/pictures/overview.png`` has one row per kind of cell: the image, and the outlines that the model finds.
+``docs/pictures/unetr.png`` is a synthetic image, the foreground and border of its truth, and the cells decoded from it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image as Picture
 
 import cytotome as ct
+from cytotome.families import get_family
 from cytotome.report.overlay import draw_overlay
 from cytotome.types import Instances
 
@@ -44,15 +46,31 @@ def overview(model_name: str) -> np.ndarray:
     return np.concatenate(rows)
 
 
+def unetr_targets() -> np.ndarray:
+    """Image, foreground, border and decoded cells of a synthetic image, side by side."""
+    sample = ct.open_dataset("synthetic:3")[2]
+    family = get_family("unetr")
+    config = family.config(class_names=sample.instances.class_names)
+    maps = family.oracle(family.targets(sample.instances, config), config)
+    cells = family.decode(maps, family.parameters(), config.class_names)
+    grey = [np.repeat((255 * maps[name].max(axis=0)).astype(np.uint8)[:, :, None], 3, 2) for name in maps]
+    parts = [draw_overlay(sample.image, cells.select([])), *grey, draw_overlay(sample.image, cells)]
+    side = CROP[0] // 2
+    gap = np.full((side, GAP, 3), WHITE, np.uint8)
+    shown = [piece for part in parts for piece in (part[100 : 100 + side, 100 : 100 + side], gap)]
+    return np.repeat(np.repeat(np.concatenate(shown[:-1], axis=1), 2, axis=0), 2, axis=1)
+
+
 def main() -> None:
     """Writes all pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="neurons", help="a bundled model's name or a model file")
     options = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
-    path = PICTURES / "overview.png"
-    Picture.fromarray(overview(options.model)).save(path, optimize=True)
-    print(path)
+    for name, picture in (("overview", overview(options.model)), ("unetr", unetr_targets())):
+        path = PICTURES / f"{name}.png"
+        Picture.fromarray(picture).save(path, optimize=True)
+        print(path)
 
 
 if __name__ == "__main__":
