@@ -1,0 +1,154 @@
+"""What unlabelled images add: half of the labels are withheld, and each method makes of the rest what it can.
+
+    python benchmarks/semi.py DATA OUT --fold 0 --minutes 10 --seeds 0 1 2 [--recipe unetr] [--methods half pseudo ...]
+
+DATA is a dataset with folds, such as `sartorius/`. Of its training images, each cell type's second half (in the order
+of a hash) loses its masks. Methods, each trained for the same time by the recipe and scored on the fold's images:
+
+    half      the labelled half alone
+    pseudo    the same, and then anew with pseudo-labels of the model of `half` on the others (twice the time in all)
+    teacher   the labelled half with a mean teacher on the others
+    gan       recipe unetr-gan on both halves
+    all       all labels: what there is to be won
+
+Each run leaves its model in OUT; the table is printed, and kept in benchmarks/results/semi.json beside those of other
+recipes. A run that is there already is scored and not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cytotome.datasets import open_dataset, splits
+from cytotome.inference.model import load_model
+from cytotome.metrics.challenge import image_score
+from cytotome.training.pseudolabel import write_pseudolabels
+from cytotome.training.pseudolabels import PseudoLabelSettings
+from cytotome.training.recipe import load_recipe
+from cytotome.training.train import train
+from cytotome.types import Dataset, Instances, Sample
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "semi.json"
+METHODS = ("half", "pseudo", "teacher", "gan", "all")
+
+
+class Withheld(Dataset):
+    """A dataset some of whose samples have lost their masks."""
+
+    def __init__(self, whole: Dataset, positions: set[int]) -> None:
+        self.whole, self.positions = whole, positions
+        self.name, self.class_names = whole.name, whole.class_names
+        self.infos = tuple(
+            replace(info, mask_quality="none") if index in positions else info for index, info in enumerate(whole.infos)
+        )
+
+    def read(self, index: int) -> Sample:
+        """One sample, without masks where they are withheld."""
+        sample: Sample = self.whole[index]
+        instances = None if index in self.positions else sample.instances
+        return replace(sample, info=self.infos[index], instances=instances)
+
+    def instances(self, index: int) -> Instances | None:
+        """The masks, None where they are withheld."""
+        return None if index in self.positions else self.whole.instances(index)
+
+
+def second_half(dataset: Dataset, fold: int) -> set[int]:
+    """The second half of each cell type's labelled training images, in the order of a hash of their names."""
+    kinds: dict[str, list[int]] = {}
+    for index in splits(dataset, fold)[0]:
+        if dataset.infos[index].mask_quality != "none":
+            kinds.setdefault(dataset.infos[index].cell_type, []).append(index)
+    chosen: set[int] = set()
+    for members in kinds.values():
+        ordered = sorted(members, key=lambda i: hashlib.sha256(dataset.infos[i].id.encode()).digest())
+        chosen |= set(ordered[(len(ordered) + 1) // 2 :])
+    return chosen
+
+
+def run(recipe: Any, data: Any, output: Path, options: argparse.Namespace, seed: int) -> Path:
+    """Trains, unless the model is there; gives its path."""
+    checked = load_recipe(recipe)
+    path = output / f"{checked.name}.safetensors"
+    if not path.is_file():
+        overrides = [*options.set, f"seed={seed}"]
+        train(checked, data, output=output, fold=options.fold, max_minutes=options.minutes, overrides=overrides)
+    return path
+
+
+def train_method(method: str, dataset: Dataset, options: argparse.Namespace, seed: int) -> Path:
+    """The model of one method."""
+    output = options.output / f"{options.recipe}-{method}-{seed}"
+    withheld = Withheld(dataset, second_half(dataset, options.fold))
+    content = load_recipe(options.recipe).model_dump(exclude_unset=True)
+    if method == "all":
+        return run(content, dataset, output, options, seed)
+    if method == "half":
+        return run(content, withheld, output, options, seed)
+    if method == "gan":
+        return run("unetr-gan", withheld, output, options, seed)
+    if method == "teacher":
+        return run({**content, "teacher": {"weight": options.teacher_weight}}, withheld, output, options, seed)
+    first = train_method("half", dataset, options, seed)
+    labels = output / "pseudo"
+    if not (labels / "pseudo.json").is_file():
+        settings = PseudoLabelSettings(confidence=options.confidence)
+        tally = write_pseudolabels([load_model(first)], withheld, labels, settings, overwrite=True)
+        print(json.dumps(vars(tally), default=str))
+    sources = {**content.get("sampling", {}).get("sources", {}), "pseudo": {"weight": options.pseudo_weight}}
+    sampling = {**content.get("sampling", {}), "sources": sources}
+    return run({**content, "sampling": sampling}, [withheld, labels], output, options, seed)
+
+
+def score(path: Path, dataset: Dataset, fold: int) -> dict[str, float]:
+    """The challenge's mAP on the fold's images: mean of each cell type, and over all images."""
+    model = load_model(path)
+    scores: dict[str, list[float]] = {}
+    for index in splits(dataset, fold)[1]:
+        sample: Sample = dataset[index]
+        assert sample.instances is not None
+        scores.setdefault(sample.info.cell_type, []).append(image_score(model.segment(sample.image), sample.instances))
+    every = [value for values in scores.values() for value in values]
+    return {**{kind: float(np.mean(values)) for kind, values in sorted(scores.items())}, "all": float(np.mean(every))}
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--recipe", default="unetr", help="of all but gan")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--confidence", type=float, default=0.6)
+    parser.add_argument("--pseudo-weight", type=float, default=0.5)
+    parser.add_argument("--teacher-weight", type=float, default=1.0)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every recipe")
+    options = parser.parse_args()
+    dataset = open_dataset(options.data)
+    table: dict[str, Any] = {}
+    for method in options.methods:
+        found = [score(train_method(method, dataset, options, seed), dataset, options.fold) for seed in options.seeds]
+        table[method] = {name: [one[name] for one in found] for name in found[0]}
+        parts = (f"{name} {np.mean(values):.3f} ± {np.std(values):.3f}" for name, values in table[method].items())
+        print(f"{method:<8} {'  '.join(parts)}", flush=True)
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    settings = {name: getattr(options, name) for name in ("fold", "minutes", "seeds", "recipe", "set")}
+    entry = kept.get(options.recipe, {})
+    same = entry.get("settings") == settings
+    kept[options.recipe] = {"settings": settings, "scores": {**(entry["scores"] if same else {}), **table}}
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
