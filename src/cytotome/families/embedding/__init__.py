@@ -80,6 +80,6 @@ FAMILY = Family(
     stages=_stages,
     predict=_predict,
     decode=_decode,
-    ceiling=0.93,
+    ceiling=0.92,
     calibrate=_calibrate,
 )

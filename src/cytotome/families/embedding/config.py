@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cytotome.contract import DecodeParameters, FamilyConfig
 
@@ -18,6 +18,9 @@ class EmbeddingConfig(FamilyConfig):
         variant: ``instances`` contrasts each cell with the others and the background; ``binary`` contrasts background
             with cells, and tells background, cell and border apart on the embeddings.
         dimensions: of an embedding.
+        periods: wave lengths in pixels; the network then also predicts a shift, and waves of each pixel's shifted
+            place are added to its embedding, so that cells far apart differ by where they are (after Kulikov and
+            Lempitsky 2020). Each takes 4 dimensions; none leaves places out.
         network: ``compact`` is our residual U-Net with half-resolution trunk; the others have a timm encoder, and the
             decoder of a U-Net, of RefineNet, or a light one of transposed convolutions.
         widths: channels of the levels of ``compact``, from the finest on.
@@ -43,6 +46,7 @@ class EmbeddingConfig(FamilyConfig):
 
     variant: Literal["instances", "binary"] = "instances"
     dimensions: int = Field(default=8, ge=2, le=256)
+    periods: tuple[Annotated[float, Field(gt=2)], ...] = (32.0, 96.0)
     network: Literal["compact", "unet", "refine", "light"] = "compact"
     widths: tuple[int, ...] = (32, 64, 128, 256)
     blocks: tuple[int, ...] = (0, 2, 2, 2)
@@ -66,6 +70,17 @@ class EmbeddingConfig(FamilyConfig):
     cell_weight: float = Field(default=1.0, ge=0)
     type_weight: float = Field(default=0.1, ge=0)
 
+    @model_validator(mode="after")
+    def _check(self) -> EmbeddingConfig:
+        if 4 * len(self.periods) > self.dimensions:
+            raise ValueError(
+                f"periods: each takes 4 dimensions, so dimensions must be at least {4 * len(self.periods)}, got "
+                f"{self.dimensions}"
+            )
+        if self.variant == "binary" and self.loss == "discriminative":
+            raise ValueError("loss: the variant binary takes contrast alone; choose variant=instances or loss=contrast")
+        return self
+
 
 class EmbeddingParameters(DecodeParameters):
     """How instances are made of the maps; lengths and areas are in pixels of the image.
@@ -86,7 +101,7 @@ class EmbeddingParameters(DecodeParameters):
     """
 
     decoder: Literal["connected", "resized"] = "connected"
-    similarity: float = Field(default=0.8, ge=-1, le=1)
+    similarity: float = Field(default=0.7, ge=-1, le=1)
     cell_threshold: float = Field(default=0.5, ge=0, le=1)
     gap: int = Field(default=6, ge=0, le=50)
     gap_similarity: float = Field(default=0.95, ge=-1, le=1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,20 +15,24 @@ from cytotome.nets.compact import CompactUNet, initialise
 HIDDEN = 32
 HEAD_SPREAD = 0.1
 """Of the weights of the embedding's head: far from zero, where the direction of a vector would hang on little."""
+SHIFT = 8.0
+"""Pixels by which an output of 1 shifts a place."""
 
 
 class EmbeddingNet(nn.Module):
     """A dense network whose output ``embedding`` is of unit length; and, on it, a classifier of parts where asked for.
 
     Args:
-        body: gives logits by name, ``embedding`` among them.
+        body: gives logits by name, ``embedding`` among them and, with periods, ``shift``.
         dimensions: of the embedding.
+        periods: of the waves of place that are added to the embedding.
         parts: number of classes of the classifier, 0 for none.
     """
 
-    def __init__(self, body: nn.Module, dimensions: int, parts: int) -> None:
+    def __init__(self, body: nn.Module, dimensions: int, periods: Sequence[float], parts: int) -> None:
         super().__init__()
         self.body = body
+        self.periods = tuple(periods)
         self.stride = int(getattr(body, "stride"))  # noqa: B009
         self.parts: nn.Module | None = None
         if parts:
@@ -34,27 +41,52 @@ class EmbeddingNet(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """``embedding`` of unit length, logits ``cell`` or ``parts`` and, for several classes, ``cell_type``."""
         outputs = dict(self.body(images))
-        outputs["embedding"] = functional.normalize(outputs["embedding"].float(), dim=1, eps=1e-6)
+        embedding = outputs["embedding"].float()
+        if self.periods:
+            waves = place_waves(SHIFT * outputs.pop("shift").float(), self.periods)
+            missing = embedding.shape[1] - waves.shape[1]
+            embedding = embedding + functional.pad(waves, (0, 0, 0, 0, 0, missing))
+        outputs["embedding"] = functional.normalize(embedding, dim=1, eps=1e-6)
         if self.parts is not None:
             outputs["parts"] = self.parts(outputs["embedding"].to(images.dtype))
         return outputs
+
+
+def place_waves(shift: Tensor, periods: Sequence[float]) -> Tensor:
+    """Cosine and sine of each pixel's shifted place, ``(B, 4 P, H, W)`` float32, of unit length.
+
+    The dot product of two pixels depends on the distance of their shifted places alone. Where the pixels of a cell are
+    shifted to one place, they have one vector, and another cell has another (Kulikov and Lempitsky 2020, arXiv
+    1904.05257, who add such waves to the features of the network).
+
+    Args:
+        shift: ``(B, 2, H, W)`` float32 in pixels, y and x.
+        periods: P wave lengths in pixels.
+    """
+    y = torch.arange(shift.shape[2], device=shift.device, dtype=torch.float32)[:, None]
+    x = torch.arange(shift.shape[3], device=shift.device, dtype=torch.float32)
+    turns = [2 * torch.pi / period * place for period in periods for place in (y + shift[:, 0], x + shift[:, 1])]
+    waves = torch.stack([wave for turn in turns for wave in (turn.cos(), turn.sin())], dim=1)
+    return waves / math.sqrt(len(turns))
 
 
 def build_network(config: EmbeddingConfig) -> nn.Module:
     """A network of random weights."""
     binary = config.variant == "binary"
     fine = {"embedding": config.dimensions} | ({} if binary else {"cell": 1})
+    fine |= {"shift": 2} if config.periods else {}
     deep = {"cell_type": len(config.class_names)} if len(config.class_names) > 1 else {}
     body: nn.Module
     if config.network == "compact":
         body = CompactUNet(config.channels, config.widths, config.blocks, fine, deep)
         initialise(body)
-        nn.init.normal_(body.fine.weight[: 4 * config.dimensions], std=HEAD_SPREAD)
+        if not config.periods:
+            nn.init.normal_(body.fine.weight[: 4 * config.dimensions], std=HEAD_SPREAD)
     else:
         from cytotome.nets.encoder_decoder import EncoderDecoder  # timm and its kin take seconds to import
 
         body = EncoderDecoder(config.encoder, config.network, config.channels, fine, deep, pretrained=config.pretrained)
-    return EmbeddingNet(body, config.dimensions, 3 if binary else 0)
+    return EmbeddingNet(body, config.dimensions, config.periods, 3 if binary else 0)
 
 
 def predict_maps(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
