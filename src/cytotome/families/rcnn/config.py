@@ -1,0 +1,128 @@
+"""What can be set of the R-CNN family: its network, how it is trained, and its decoder."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from cytotome.contract import DecodeParameters, FamilyConfig
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+class RcnnConfig(FamilyConfig):
+    """Network and training. One stage is Mask R-CNN (He et al. 2017), several are Cascade Mask R-CNN.
+
+    The defaults are a small network that learns on a processor; recipes have the published sizes.
+
+    Attributes:
+        backbone: timm name of a network with four levels or more.
+        widths: channels of a ResNet's four stages before expansion; empty for those of its name.
+        pretrained: weights to start from: false for none, ``imagenet`` (or true) for timm's weights of the backbone,
+            ``coco`` for torchvision's Mask R-CNN of ResNet-50 (each needs a network or a cache), or the path of a
+            file of either kind, ``.pth`` or ``.safetensors``. Layers whose shapes differ stay new.
+        imagenet_normalisation: the backbone sees three channels of ImageNet's mean and deviation.
+        stem_stride: stride of the finest level; 2 takes one halving out of a convolutional stem.
+        frozen_stages: stages of the backbone that do not learn, the stem being the first.
+        frozen_norm: batch normalisations of the backbone keep their weights and running statistics.
+        pyramid_channels, box_features, mask_channels: widths of pyramid, box heads and mask head.
+        mask_layers: convolutions of the mask head.
+        norm: normalisation in the pyramid and the mask head; needed where nothing is pretrained.
+        anchor_sizes: edges of the anchors of each of the five levels, in pixels of the image, as many on each.
+        anchor_ratios: height over width.
+        stages: IoU with the truth from which on a proposal is a cell, for each box head; the paper's cascade is
+            0.5, 0.6, 0.7 (Cai and Vasconcelos 2018, arXiv 1712.00726).
+        per_class: boxes, masks and suppression for each class, as torchvision does it; else one of each for all.
+        aligned: pooled cells lie where their pixels do (half a pixel of the features off in torchvision's weights).
+        proposals: most proposals of an image after suppression, in training and in prediction.
+        proposals_per_level: most proposals of a level before it, likewise.
+        box_batch, positive_fraction: proposals of a crop that the box heads learn from, and the most cells of them.
+        mask_batch: most proposals of a crop that the mask head learns from.
+        jitter: truth is added to the proposals, and ``jitter_copies`` of each box whose sides are moved by up to this
+            part of its size.
+        target_cells: cells along each axis of the grid in which a mask comes to the loss.
+        least_side: instances whose box is narrower, in pixels of the crop, are not learned from.
+        candidate_score, candidate_iou, most_candidates: what is predicted before the decoder: least score, box IoU of
+            the suppression, number.
+        box_weight, mask_weight, proposal_weight: weights of the losses.
+    """
+
+    input_scale: float = Field(default=2.0, gt=0, le=8)
+    backbone: str = "resnet18"
+    widths: tuple[AtLeastOne, ...] = (32, 64, 128, 256)
+    pretrained: bool | str = False
+    imagenet_normalisation: bool = False
+    stem_stride: Literal[2, 4] = 4
+    frozen_stages: int = Field(default=0, ge=0, le=5)
+    frozen_norm: bool = False
+    pyramid_channels: AtLeastOne = 64
+    box_features: AtLeastOne = 256
+    mask_channels: AtLeastOne = 64
+    mask_layers: AtLeastOne = 3
+    norm: Literal["none", "batch", "group"] = "group"
+    anchor_sizes: tuple[tuple[Annotated[float, Field(gt=0)], ...], ...] = (
+        (4.0, 8.0),
+        (12.0, 16.0),
+        (24.0, 32.0),
+        (48.0, 64.0),
+        (96.0, 128.0),
+    )
+    anchor_ratios: tuple[Annotated[float, Field(gt=0)], ...] = (0.5, 1.0, 2.0)
+    stages: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(default=(0.5,), min_length=1)
+    per_class: bool = False
+    aligned: bool = True
+    proposals: tuple[AtLeastOne, AtLeastOne] = (1000, 2500)
+    proposals_per_level: tuple[AtLeastOne, AtLeastOne] = (1000, 3000)
+    box_batch: AtLeastOne = 256
+    positive_fraction: Fraction = 0.25
+    mask_batch: AtLeastOne = 32
+    jitter: Fraction = 0.15
+    jitter_copies: int = Field(default=4, ge=0)
+    target_cells: AtLeastOne = 64
+    least_side: float = Field(default=2.0, ge=0)
+    candidate_score: Fraction = 0.05
+    candidate_iou: Fraction = 0.7
+    most_candidates: AtLeastOne = 1500
+    box_weight: float = Field(default=2.0, ge=0)
+    mask_weight: float = Field(default=1.0, ge=0)
+    proposal_weight: float = Field(default=1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> RcnnConfig:
+        if len(self.anchor_sizes) != 5 or len({len(sizes) for sizes in self.anchor_sizes}) != 1:
+            raise ValueError(
+                f"anchor_sizes must be 5 tuples, one a level, of one length, got {[list(s) for s in self.anchor_sizes]}"
+            )
+        if list(self.stages) != sorted(self.stages):
+            raise ValueError(f"stages must rise, since each refines the last, got {list(self.stages)}")
+        return self
+
+
+class RcnnParameters(DecodeParameters):
+    """How detections become instances; lengths and areas are in pixels of the image.
+
+    The parameters of a cell type hold for images that most detections, weighted by their scores, say to be of it.
+
+    Attributes:
+        mask_threshold: pixels of a higher probability belong to the mask.
+        nms_iou: of two masks whose IoU is higher, the one of the lower score is dropped.
+        max_area: larger instances are dropped.
+        score_weights: logistic weights of the log odds of box score times mean mask probability, of the logarithm of
+            the area, and the constant; they give the expected precision at IoU 0.5.
+    """
+
+    min_score: float = 0.3
+    mask_threshold: float = Field(default=0.5, ge=0, lt=1)
+    nms_iou: float = Field(default=0.4, ge=0, le=1)
+    max_area: int = Field(default=1_000_000, ge=1)
+    score_weights: tuple[float, float, float] = (1.0, 0.0, 0.0)
+
+    search: ClassVar[dict[str, tuple[float, ...]]] = {
+        "min_score": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8),
+        "mask_threshold": (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65),
+        "nms_iou": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
+        "min_area": (15, 30, 45, 60, 80, 100, 130, 160),
+        "max_area": (1000, 2000, 4000, 8000, 1_000_000),
+    }

@@ -1,0 +1,104 @@
+"""From detections with soft masks to instances: thresholds of the image's cell type, re-ranking, suppression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, logit
+
+from cytotome.families.rcnn.config import RcnnParameters
+from cytotome.ops.runs import make_instances
+from cytotome.ops.scores import are_hits, fit_logistic
+from cytotome.ops.soft_masks import paste
+from cytotome.ops.suppression import iou_graph, nms
+from cytotome.types import AnyArray, Instances, Sample
+
+EDGE = 1e-4
+"""Scores are kept this far from 0 and 1, so that their log odds are finite."""
+
+
+def decode_detections(found: Instances, parameters: RcnnParameters, class_names: Sequence[str]) -> Instances:
+    """The instances of one image's detections, best first, with their soft masks.
+
+    A score is made of the box score times the mean probability inside the mask, which tells good masks from bad ones
+    (after Huang et al. 2019, Mask Scoring R-CNN, arXiv 1903.00241), and calibrated.
+
+    Args:
+        found: detections with soft masks.
+        parameters: those of the image's cell type, where ``by_class`` names it, come before the general ones.
+        class_names: of the model.
+    """
+    parameters = of_image(found, parameters, class_names)
+    masked, table = features(found, parameters)
+    areas = masked.areas
+    scores = expit(table @ np.asarray(parameters.score_weights)).astype(np.float32)
+    keep = (scores >= parameters.min_score) & (areas >= parameters.min_area) & (areas <= parameters.max_area)
+    masked = replace(masked, scores=scores).select(keep & (areas > 0))
+    kept = masked.select(nms(masked.scores, iou_graph(masked), parameters.nms_iou))
+    ordered = kept.select(np.argsort(-kept.scores, kind="stable"))
+    ids = np.arange(1, len(ordered) + 1, dtype=np.int32)
+    return replace(ordered, ids=ids, class_names=tuple(class_names))
+
+
+def of_image(found: Instances, parameters: RcnnParameters, class_names: Sequence[str]) -> RcnnParameters:
+    """The parameters for the cell type that most of the detections have, weighted by their scores."""
+    if len(found) == 0 or not parameters.by_class:
+        return parameters
+    votes = np.bincount(found.classes.clip(0), found.scores * (found.classes >= 0), minlength=len(class_names))
+    chosen = parameters.by_class.get(class_names[int(votes.argmax())])
+    return parameters if chosen is None else RcnnParameters.model_validate({**parameters.model_dump(), **chosen})
+
+
+def features(found: Instances, parameters: RcnnParameters) -> tuple[Instances, npt.NDArray[np.float64]]:
+    """The detections with masks cut at the threshold, and ``(N, 3)`` float64 of what their scores are made of.
+
+    The columns are the log odds of box score times mean mask probability, the logarithm of the area, and 1.
+    """
+    masked, means = _cut(found, parameters.mask_threshold)
+    table = np.ones((len(found), 3))
+    table[:, 0] = logit(np.clip(found.scores.astype(np.float64) * means, EDGE, 1 - EDGE))
+    table[:, 1] = np.log(np.maximum(masked.areas, 1))
+    return masked, table
+
+
+def _cut(found: Instances, threshold: float) -> tuple[Instances, AnyArray]:
+    if found.soft is None:
+        return found, np.ones(len(found), np.float32)
+    runs, offsets, means = paste(found.soft, found.shape, threshold)
+    cut = make_instances(
+        found.shape,
+        runs,
+        offsets,
+        scores=found.scores,
+        classes=found.classes,
+        ids=found.ids,
+        class_names=found.class_names,
+    )
+    return replace(cut, soft=found.soft), means
+
+
+def fit_scores(
+    pairs: Sequence[tuple[Instances, Sample]], parameters: RcnnParameters, class_names: Sequence[str]
+) -> RcnnParameters:
+    """Score weights that give the probability that a detection is the best one of a true instance, at IoU above 0.5.
+
+    A logistic regression over the detections that suppression leaves; each image counts alike.
+
+    Args:
+        pairs: detections and truth of images that the network was not trained on.
+        parameters: where thresholds are taken from.
+        class_names: of the model.
+    """
+    images = []
+    for found, sample in pairs:
+        if len(found) == 0 or sample.instances is None:
+            continue
+        used = of_image(found, parameters, class_names)
+        masked, table = features(found, used)
+        kept = nms(table[:, 0], iou_graph(masked), used.nms_iou) & (masked.areas >= used.min_area)
+        images.append((table[kept], are_hits(masked.select(kept), sample.instances)))
+    weights = fit_logistic(images)
+    return parameters if weights is None else parameters.model_copy(update={"score_weights": weights})

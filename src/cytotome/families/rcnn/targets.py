@@ -1,0 +1,66 @@
+"""Training targets of the R-CNN family, and the detections that a perfect network would give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from cytotome.contract import PER_INSTANCE
+from cytotome.families.rcnn.config import RcnnConfig
+from cytotome.ops.runs import make_instances
+from cytotome.ops.soft_masks import from_grids, mask_grids, paste
+from cytotome.types import AnyArray, Instances, SoftMasks
+
+BOXES, CLASSES, MASKS = PER_INSTANCE + "boxes", PER_INSTANCE + "classes", PER_INSTANCE + "masks"
+MASK_CELLS = 28
+"""Cells along each axis of a predicted mask."""
+
+
+def rcnn_targets(instances: Instances, config: RcnnConfig) -> dict[str, AnyArray]:
+    """Boxes, classes and masks of the instances of one crop, of which there may be none.
+
+    Instances that a crop or a broken annotation left less than ``least_side`` wide or high are left out. A mask of
+    several parts has one box around all of them.
+
+    Returns:
+        ``instance.boxes`` ``(N, 4)`` float32 of x0, y0, x1, y1 in pixels of the crop, half open;
+        ``instance.classes`` ``(N,)`` int64, -1 where unknown;
+        ``instance.masks`` ``(N, G, G)`` uint8, the mask resampled linearly over its box, 255 inside;
+        ``size`` ``(2,)`` int64, height and width of the crop.
+    """
+    boxes = instances.boxes
+    sides = boxes[:, 2:] - boxes[:, :2]
+    instances = instances.select(sides.min(axis=1, initial=1 << 30) >= max(config.least_side, 1))
+    boxes = instances.boxes.astype(np.float32)
+    grids = mask_grids(instances, boxes, config.target_cells)
+    return {
+        BOXES: boxes[:, [1, 0, 3, 2]],
+        CLASSES: instances.classes.astype(np.int64),
+        MASKS: np.round(grids * 255).astype(np.uint8),
+        "size": np.array(instances.shape, np.int64),
+    }
+
+
+def oracle_detections(targets: Mapping[str, AnyArray], config: RcnnConfig) -> Instances:
+    """The detections of a network that made no error: the masks as the mask head has to learn them."""
+    import torch
+
+    from cytotome.families.rcnn.loss import mask_targets
+
+    boxes = torch.from_numpy(targets[BOXES])
+    grids = mask_targets(torch.from_numpy(targets[MASKS]), boxes, boxes, MASK_CELLS).numpy()
+    soft = from_grids(grids, targets[BOXES][:, [1, 0, 3, 2]])
+    height, width = (int(side) for side in targets["size"])
+    classes = targets[CLASSES].astype(np.int32)
+    return detections(soft, (height, width), np.ones(len(classes), np.float32), classes, config.class_names)
+
+
+def detections(
+    soft: SoftMasks, shape: tuple[int, int], scores: AnyArray, classes: AnyArray, class_names: Sequence[str]
+) -> Instances:
+    """Instances of soft masks, cut at a probability of a half."""
+    runs, offsets, _ = paste(soft, shape)
+    found = make_instances(shape, runs, offsets, scores=scores, classes=classes, class_names=class_names)
+    return replace(found, soft=soft)

@@ -1,0 +1,148 @@
+"""Feature pyramids: any timm backbone under torchvision's FPN (Lin et al. 2017, arXiv 1612.03144)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Literal, TypeAlias, cast
+
+import timm
+import torch
+from torch import Tensor, nn
+from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
+
+from cytotome.errors import ConfigError
+
+PyramidNorm: TypeAlias = Literal["none", "batch", "group"]
+LEVELS = 4
+STATISTICS_MOMENTUM = 0.3
+"""Of batch normalisation without pretrained weights. Weights from scratch change quickly and running statistics have to
+follow; the average over steps that is kept of a network smooths them."""
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+class Pyramid(nn.Module):
+    """Four levels of a backbone, each brought to the same channels, and a fifth by subsampling the last.
+
+    Args:
+        backbone: timm name of a network that gives four levels or more, such as ``resnet50`` or
+            ``swin_tiny_patch4_window7_224``.
+        channels: of the images.
+        pyramid_channels: of every level.
+        widths: channels of a ResNet's four stages before expansion; empty for those of the name.
+        stem_stride: stride of the finest level, 4, or 2 where the backbone is a convolutional one whose stem halves
+            the image twice.
+        norm: normalisation after each convolution of the pyramid.
+        imagenet_normalisation: images with levels in [0, 1] are made three channels of ImageNet's mean and deviation.
+        pretrained: load timm's ImageNet weights (needs a network or timm's cache).
+
+    Raises:
+        ConfigError: where timm has no such backbone or it does not fit the other arguments.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self,
+        backbone: str,
+        channels: int = 1,
+        pyramid_channels: int = 256,
+        *,
+        widths: tuple[int, ...] = (),
+        stem_stride: int = 4,
+        norm: PyramidNorm = "none",
+        imagenet_normalisation: bool = False,
+        pretrained: bool = False,
+    ) -> None:
+        super().__init__()
+        if imagenet_normalisation and channels not in (1, 3):
+            raise ConfigError(f"imagenet_normalisation: needs images of 1 or 3 channels, got {channels}; leave it out")
+        self.imagenet_normalisation = imagenet_normalisation
+        options: dict[str, Any] = {"channels": widths} if widths else {}
+        self.body = _body(backbone, 3 if imagenet_normalisation else channels, pretrained, options)
+        for module in self.body.modules():
+            if isinstance(module, nn.BatchNorm2d) and not pretrained:
+                module.momentum = STATISTICS_MOMENTUM
+        if stem_stride == 2:
+            _halve_stem_stride(self.body, backbone)
+        self.strides = tuple(stem_stride * 2**level for level in range(LEVELS + 1))
+        self.channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
+        self.fpn = FeaturePyramidNetwork(
+            self.body.feature_info.channels(), pyramid_channels, LastLevelMaxPool(), norm_layer(norm)
+        )
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Five levels ``(B, pyramid_channels, h, w)``, the finest first, of ``(B, C, H, W)`` images."""
+        if self.imagenet_normalisation:
+            images = (images - self.mean) / self.deviation
+        levels = self.body(images)
+        if self.channels_last:
+            levels = [level.permute(0, 3, 1, 2) for level in levels]
+        features = OrderedDict((str(index), levels[index]) for index in range(LEVELS))
+        return list(self.fpn(features).values())
+
+
+def norm_layer(norm: PyramidNorm) -> Any:
+    """What makes a normalisation of so many channels; None for ``none``."""
+    if norm == "batch":
+        return nn.BatchNorm2d
+    return _group_norm if norm == "group" else None
+
+
+def _group_norm(channels: int) -> nn.GroupNorm:
+    """Groups of 16 channels."""
+    return nn.GroupNorm(max(1, channels // 16), channels)
+
+
+def frozen_parameters(pyramid: Pyramid, stages: int, *, norms: bool) -> set[nn.Parameter]:
+    """Parameters of the backbone that are not to learn.
+
+    Args:
+        pyramid: whose backbone is meant.
+        stages: 1 for all before its first level, 2 for its first level too, and so on; 0 for none.
+        norms: those of all batch normalisations too, which then keep their running statistics.
+    """
+    frozen: set[nn.Parameter] = set()
+    names = [str(name).replace(".", "_") for name in pyramid.body.feature_info.module_name()]
+    level = 0
+    for name, child in pyramid.body.named_children():
+        level = names.index(name) + 1 if name in names else level
+        if level < stages:
+            frozen |= set(child.parameters())
+    for module in pyramid.body.modules():
+        if norms and isinstance(module, nn.modules.batchnorm._BatchNorm):
+            frozen |= set(module.parameters())
+    return frozen
+
+
+def _body(name: str, channels: int, pretrained: bool, options: dict[str, Any]) -> Any:
+    if name.startswith("swin"):
+        options = {**options, "strict_img_size": False}
+    try:
+        probe = timm.create_model(name, features_only=True, in_chans=channels, **options)
+        levels = len(cast("Any", probe).feature_info.channels())
+        if levels < LEVELS:
+            raise ConfigError(f"backbone {name!r} gives {levels} levels, a pyramid needs {LEVELS}; choose another")
+        if levels == LEVELS and not pretrained:
+            return probe
+        indices = tuple(range(levels - LEVELS, levels))
+        return timm.create_model(
+            name, features_only=True, in_chans=channels, out_indices=indices, pretrained=pretrained, **options
+        )
+    except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
+        fault = " ".join(str(error).split())[:200]
+        raise ConfigError(f"backbone {name!r} cannot be used: {fault}; see timm.list_models()") from error
+
+
+def _halve_stem_stride(body: nn.Module, name: str) -> None:
+    """Gives the first convolution that halves the image stride 1; its weights stay as they are."""
+    for module in body.modules():
+        if isinstance(module, nn.Conv2d) and module.stride != (1, 1):
+            if module.stride == (2, 2):
+                module.stride = (1, 1)
+                return
+            break
+    raise ConfigError(f"stem_stride: the stem of {name!r} does not begin with a convolution of stride 2; leave it at 4")
