@@ -7,7 +7,8 @@ import numpy as np
 from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.families.flow import FAMILY
 from cytotome.families.flow.config import FlowConfig
-from cytotome.training.tune import _smoothed, mean_score, tune
+from cytotome.training.search import smoothed
+from cytotome.training.tune import mean_score, tune
 from cytotome.types import Dataset, DenseMaps, Sample
 
 
@@ -29,8 +30,8 @@ def test_tuning_raises_the_score_and_few_images_get_no_parameters_of_their_own()
     pairs = _noisy_pairs(dataset, config)
     start = FAMILY.parameters(cell_threshold=0.3)
     before = mean_score(FAMILY, config, pairs, start)
-    few = tune(FAMILY, config, pairs[:3], start, rounds=1)
-    enough = tune(FAMILY, config, pairs, start, rounds=1)
+    few = tune(FAMILY, config, pairs[:3], start)
+    enough = tune(FAMILY, config, pairs, start)
     assert few.by_class == {}
     assert set(enough.by_class) == {"cort"}
     assert mean_score(FAMILY, config, pairs, enough) > before + 0.02
@@ -38,4 +39,4 @@ def test_tuning_raises_the_score_and_few_images_get_no_parameters_of_their_own()
 
 def test_a_plateau_beats_a_lucky_peak() -> None:
     scores = np.array([0.1, 0.5, 0.1, 0.42, 0.44, 0.43, 0.2])
-    assert int(np.argmax(_smoothed(scores))) == 4
+    assert int(np.argmax(smoothed(scores))) == 4

@@ -134,14 +134,18 @@ class Predictions:
 
     def _outputs(self, samples: Sequence[Sample], folds: Sequence[int]) -> Iterator[Any]:
         for sample, fold in zip(samples, folds, strict=True):
-            model = self.model_of(fold)
-            pixels = hashlib.sha256(np.ascontiguousarray(sample.image.pixels).tobytes()).hexdigest()
-            key = hashlib.sha256(f"{model.hash} {pixels} {self.tta} {model.precision}".encode()).hexdigest()[:32]
-            path = self.cache / f"{key}.npz"
+            path = self.path_of(sample, fold)
             if not path.is_file():
-                write_outputs(path, model.outputs(sample.image, tta=self.tta))
+                write_outputs(path, self.model_of(fold).outputs(sample.image, tta=self.tta))
             self.advance()
             yield read_outputs(path)
+
+    def path_of(self, sample: Sample, fold: int) -> Path:
+        """File of the outputs of an image; its name changes with the model, the pixels and the views."""
+        model = self.model_of(fold)
+        pixels = hashlib.sha256(np.ascontiguousarray(sample.image.pixels).tobytes()).hexdigest()
+        key = hashlib.sha256(f"{model.hash} {pixels} {self.tta} {model.precision}".encode()).hexdigest()[:32]
+        return self.cache / f"{key}.npz"
 
 
 def write_outputs(path: Path, outputs: Any) -> None:

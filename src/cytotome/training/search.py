@@ -146,7 +146,8 @@ def greedy(
 def smoothed(scores: AnyArray) -> AnyArray:
     """Mean of each score and its neighbours; at the ends, of the two there are."""
     padded = np.pad(scores, 1, mode="edge")
-    return (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+    means: AnyArray = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+    return means
 
 
 @dataclass(eq=False)

@@ -138,7 +138,7 @@ class TunableEnsemble:
         members = list(self.file.members)
         for number, group in enumerate(self.file.groups()):
             pairs = [(self.found[image][number], _truth(self.samples[image])) for image in images]
-            curve = fit_curve(pairs)
+            curve = fit_curve(pairs) if any(len(found) for found, _ in pairs) else None  # a model that finds nothing
             for position in group:
                 members[position] = members[position].model_copy(update={"curve": curve})
         return replace(self, file=self.file.model_copy(update={"members": tuple(members)}))
@@ -226,7 +226,10 @@ def tune_nested(
 def tune_on(
     method: Tunable[Any], images: Sequence[int], search: Search = "optuna", trials: int = 30, seed: int = 0
 ) -> tuple[Any, int]:
-    """The result of tuning on some images alone, and the number of settings tried."""
+    """The result of tuning on some images alone, and the number of settings tried.
+
+    Over all images first, then over those of each cell type of which there are enough, since few images choose badly.
+    """
     method = method.fitted(images)
     table = Table(method, [_truth(sample) for sample in method.samples])
     over_all, of_type = _searches(search, trials, seed)
@@ -235,7 +238,7 @@ def tune_on(
     kinds = {i: method.samples[i].info.cell_type for i in images}
     for kind in dict.fromkeys(kinds.values()):
         alike = [i for i in images if kinds[i] == kind]
-        if kind and ENOUGH <= len(alike) < len(images):
+        if kind and len(alike) >= ENOUGH:
             by_type[kind] = of_type(table, alike, everywhere)
     return method.result(everywhere, by_type), table.tried
 

@@ -1,0 +1,97 @@
+"""What each step brings: single models, + test-time augmentation, + tuning, + fusion of two and of all.
+
+    python benchmarks/steps.py DATA METHOD... [--cache DIR] [--trials 20]
+
+A method is MODEL:FOLD, or MODEL:0,MODEL:1 for models of several folds. Every score is on images that neither the
+networks nor the settings have seen: settings are tuned on the other folds (or, where all images are of one fold, on the
+other fifths of them). Each step shows its gain over the step before it with the 95 % bootstrap interval over images.
+Writes ``results/steps.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cytotome.app.held_out import Predictions, held_out_images, parse_method
+from cytotome.app.tuning import member_instances
+from cytotome.datasets import open_dataset
+from cytotome.ensemble.file import EnsembleFile, Member
+from cytotome.io.files import atomic_path
+from cytotome.metrics.bootstrap import bootstrap_mean
+from cytotome.metrics.challenge import image_score
+from cytotome.training.tuning import TunableEnsemble, TunableModel, tune_nested
+
+RESULT = Path(__file__).parent / "results" / "steps.json"
+
+
+class Table:
+    """Rows of scores, printed as they come."""
+
+    def __init__(self, cell_types: Sequence[str]) -> None:
+        self.cell_types, self.rows = cell_types, []  # type: ignore[var-annotated]
+
+    def add(self, name: str, scores: Any, before: Any = None) -> Any:
+        """One step: its scores of each image, and those it is compared with."""
+        kinds = sorted(set(self.cell_types))
+        row = {"step": name, "all": round(float(np.mean(scores)), 4)}
+        row |= {kind: round(float(np.mean(scores[[k == kind for k in self.cell_types]])), 4) for kind in kinds}
+        if before is not None:
+            gain = bootstrap_mean(scores - before)
+            row["gain"] = [round(value, 4) for value in (gain.mean, gain.low, gain.high)]
+        self.rows.append(row)
+        print(row, flush=True)
+        return scores
+
+
+def main() -> None:
+    """Measures all steps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("methods", nargs="+")
+    parser.add_argument("--cache", type=Path, default=Path(".cytotome-cache"))
+    parser.add_argument("--trials", type=int, default=20)
+    options = parser.parse_args()
+    dataset = open_dataset(options.data)
+    methods = [parse_method(text) for text in options.methods]
+    fold_of = held_out_images(methods, dataset)
+    samples, folds = [dataset[place] for place in fold_of], list(fold_of.values())
+    parts = folds if len(set(folds)) > 1 else [number % 5 for number in range(len(folds))]
+    table = Table([sample.info.cell_type for sample in samples])
+    made = []
+    tuned_scores = []
+    for number, method in enumerate(methods):
+        name = f"{method.name} {number + 1}"
+        plain = Predictions(method, options.cache)
+        augmented = Predictions(method, options.cache, tta=True)
+        model = plain.model_of(folds[0])
+        parameters = (model.family, model.file.config, model.parameters)
+        single = TunableModel(*parameters, plain.outputs(samples, folds), samples)
+        outputs = augmented.outputs(samples, folds)
+        with_tta = TunableModel(*parameters, outputs, samples)
+        tuned = tune_nested(with_tta, parts, trials=options.trials)
+        own = np.array([image_score(single.segment(i, None), sample.instances) for i, sample in enumerate(samples)])
+        table.add(name, own)
+        table.add(f"{name} + tta", tuned.own, own)
+        tuned_scores.append(table.add(f"{name} + tta + tuning", tuned.nested, tuned.own))
+        made.append((augmented, outputs))
+    best = tuned_scores[int(np.argmax([scores.mean() for scores in tuned_scores]))]
+    groups = [*combinations(range(len(methods)), 2)] + ([tuple(range(len(methods)))] if len(methods) > 2 else [])
+    for chosen in groups:
+        file = EnsembleFile(members=tuple(Member(model=methods[k].name) for k in chosen))
+        found = member_instances([made[k] for k in chosen], folds)
+        fused = tune_nested(TunableEnsemble(file, found, samples), parts, trials=options.trials)
+        table.add(f"fusion of {', '.join(str(k + 1) for k in chosen)}, against the best single", fused.nested, best)
+    entry = {"methods": [method.name for method in methods], "images": len(samples), "rows": table.rows}
+    with atomic_path(RESULT) as temporary:
+        temporary.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""A small bake-off from end to end, taken up again, and a recommendation that says how sure it is."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from cytotome.app.comparing import CompareOptions, State, parse_budget, recommend, run_compare
+from cytotome.app.held_out import Predictions, held_out_images, parse_method, read_outputs, write_outputs
+from cytotome.datasets import open_dataset
+from cytotome.ensemble.file import read_ensemble
+from cytotome.errors import ConfigError
+from cytotome.ops.runs import from_masks
+from cytotome.ops.soft_masks import from_crops
+from cytotome.types import Instances
+
+RECIPE: dict[str, Any] = {
+    "name": "tiny",
+    "family": "flow",
+    "config": {"widths": [8, 16, 16], "blocks": [0, 1, 1], "input_scale": 1.0},
+    "sampling": {"crop": [64, 64], "batch": 2, "workers": 0},
+    "schedule": {"steps": 3, "validate_every": 0},
+}
+
+
+@pytest.mark.slow
+def test_a_bake_off_trains_scores_fuses_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(yaml.safe_dump(RECIPE))
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({**RECIPE, "name": "other", "seed": 5}))
+    recipes = (str(recipe), str(other))
+    options = CompareOptions(tmp_path / "out", recipes, folds=(0,), budget_seconds=120, device="cpu", quiet=True)
+    data = "synthetic:10"
+    results = run_compare(data, options)
+    rows = list(csv.reader((tmp_path / "out" / "compare.csv").open()))
+    assert rows[0][:3] == ["method", "family", "mAP"]
+    assert [row[0] for row in rows[1:3]] != ["", ""]
+    assert len(results["entries"]) == 2
+    for entry in results["entries"]:
+        assert entry["ceiling"] > 0.8
+        assert entry["peak_megabytes"] > 50
+        assert entry["seconds_per_image"] > 0
+        assert entry["score"] == pytest.approx(np.mean([image["score"] for image in entry["images"].values()]))
+    page = (tmp_path / "out" / "compare.html").read_text()
+    assert page.count("data:image/png;base64,") >= 2
+    assert results["recommendation"].split(";")[0] in page
+    assert len(read_ensemble(tmp_path / "out" / "ensemble.yaml").members) == 2
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("this was done already")
+
+    monkeypatch.setattr("cytotome.training.train.train", never)
+    monkeypatch.setattr("cytotome.app.comparing.score_in_child", never)
+    again = run_compare(data, options)
+    assert again["entries"] == results["entries"]
+    assert again["recommendation"] == results["recommendation"]
+
+
+def test_without_time_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    options = CompareOptions(tmp_path, ("flow",), budget_seconds=0.1, quiet=True)
+    with pytest.raises(ConfigError, match="no model was trained in the budget and none was given"):
+        run_compare("synthetic:10", options)
+
+
+def test_the_budget_is_shared_and_remembered(tmp_path: Path) -> None:
+    assert [parse_budget(text) for text in ("90s", "30m", "2h", "1.5")] == [90, 1800, 7200, 90]
+    for text in ("", "fast", "-1h", "0"):
+        with pytest.raises(ConfigError, match="expected a time such as 90s, 30m or 2h"):
+            parse_budget(text)
+    state = State(tmp_path, 600)
+    assert state.minutes_left(4) == pytest.approx(2)
+    state.add(240)
+    assert State(tmp_path, 600).minutes_left(2) == pytest.approx(2)
+    state.add(1000)
+    assert state.minutes_left(1) == 0
+
+
+def entry(name: str, scores: list[float], seconds: float) -> dict[str, Any]:
+    images = {str(number): {"score": score} for number, score in enumerate(scores)}
+    return {"name": name, "score": float(np.mean(scores)), "images": images, "seconds_per_image": seconds}
+
+
+def test_the_recommendation_says_what_is_noise() -> None:
+    good, close, fast = [0.5, 0.6, 0.4, 0.5], [0.6, 0.5, 0.4, 0.49], [0.1, 0.2, 0.1, 0.1]
+    said = recommend({"images": 4, "entries": [entry("b", close, 1), entry("a", good, 3)]})
+    assert said.startswith("use a (mAP 0.500 on 4 images)")
+    assert "within noise, b is the faster" in said
+    assert "within noise" not in recommend({"images": 4, "entries": [entry("a", good, 3), entry("c", fast, 1)]})
+
+
+def test_images_are_those_that_every_method_did_not_see() -> None:
+    dataset = open_dataset("synthetic:10")
+    everything = held_out_images([parse_method("neurons")], dataset)
+    assert len(everything) == 10
+    one = held_out_images([parse_method("a:1"), parse_method("neurons")], dataset)
+    assert set(one.values()) == {1}
+    both = held_out_images([parse_method("a:0,b:1"), parse_method("c:1,d:2")], dataset)
+    assert both == one
+    assert parse_method("x/a.safetensors:0").name == "a"
+    with pytest.raises(ConfigError, match="no labelled image is held out of all models"):
+        held_out_images([parse_method("a:0"), parse_method("b:1")], dataset)
+    with pytest.raises(ConfigError, match="with each fold once"):
+        parse_method("a:0,b:0")
+
+
+def test_outputs_come_back_from_their_file(tmp_path: Path) -> None:
+    maps = {"a": np.random.default_rng(0).random((2, 5, 6), np.float32)}
+    write_outputs(tmp_path / "maps.npz", maps)
+    np.testing.assert_array_equal(read_outputs(tmp_path / "maps.npz")["a"], maps["a"])
+    cells = from_masks(np.ones((2, 3, 4), bool), scores=[0.25, 0.5], class_names=("x", "y"), classes=[1, 0])
+    soft = from_crops([np.full((3, 4), 0.75)] * 2, np.zeros((2, 2)))
+    cells = Instances(**{name: getattr(cells, name) for name in cells.__slots__} | {"soft": soft})
+    write_outputs(tmp_path / "cells.npz", cells)
+    back = read_outputs(tmp_path / "cells.npz")
+    assert back.class_names == ("x", "y")
+    assert back.shape == (3, 4)
+    for name in ("runs", "offsets", "scores", "classes", "ids"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(cells, name))
+    np.testing.assert_array_equal(back.soft.values, soft.values)
+
+
+def test_a_network_runs_once_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = open_dataset("synthetic:2")
+    predictions = Predictions(parse_method("neurons"), tmp_path, device="cpu")
+    calls = []
+    model = predictions.model_of(0)
+    monkeypatch.setattr(
+        model, "outputs", lambda image, tta: calls.append(tta) or {"a": np.zeros((1, 2, 2), np.float32)}
+    )
+    samples = [dataset[0], dataset[1]]
+    for _ in range(2):
+        assert len(predictions.outputs(samples, [0, 0])) == 2
+    assert len(calls) == 2
+
+
+def test_json_of_a_bake_off_is_plain(tmp_path: Path) -> None:
+    State(tmp_path, 10).fail("flow, fold 0", "why")
+    assert json.loads((tmp_path / "state.json").read_text())["failures"] == {"flow, fold 0": "why"}
