@@ -43,9 +43,9 @@ Scores = dict[str, list[float]]
 
 
 def out_of_fold(model: Model, dataset: Dataset, fold: int, tta: bool) -> list[Pair]:
-    """Maps and truth of the validation images of one fold."""
+    """What the decoder takes, and truth, of the validation images of one fold."""
     samples: list[Sample] = [dataset[index] for index in splits(dataset, fold)[1]]
-    return [(model.predict_maps(one.image, tta=tta), one) for one in track(samples, f"fold {fold}", transient=True)]
+    return [(model.outputs(one.image, tta=tta), one) for one in track(samples, f"fold {fold}", transient=True)]
 
 
 def ceiling(name: str, dataset: Dataset, class_names: tuple[str, ...]) -> Scores:
