@@ -1,0 +1,179 @@
+"""Decoders of the family `embedding`: representation ceilings under noise, and time and memory beside scikit-learn.
+
+    python benchmarks/embedding.py ceiling DATA [--json FILE]
+    python benchmarks/embedding.py speed --peer PYTHON [--cells 500] [--json FILE]
+
+`ceiling` decodes oracle embeddings (a random unit vector an instance) of all full-quality images of DATA, such as
+`sartorius/`, with noise of four standard deviations on each of the 8 components, by each decoder; its threshold is the
+one of `--thresholds` that is best over all images of that noise, which is what calibration would find. The score is the
+challenge's mAP, mean over the images of each cell type.
+
+`speed` decodes a synthetic image of 520 x 704 pixels with about `--cells` cells by the decoder `connected`, and by
+scikit-learn's AgglomerativeClustering (average linkage, cosine, with the pixels' neighbourhood as connectivity, since
+the full matrix of distances of so many pixels does not fit into memory) at the same resolution and the same threshold.
+PYTHON is an interpreter that has scikit-learn. Times are of the processor, kernels compiled before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cytotome.datasets import open_dataset
+from cytotome.datasets.synthetic import SyntheticDataset
+from cytotome.families import get_family
+from cytotome.families.embedding.targets import oracle_embeddings
+from cytotome.metrics.challenge import image_score
+from cytotome.ops.agglomerate import connected_clusters
+from cytotome.ops.labels import from_label_map, to_label_map
+from cytotome.types import Dataset
+
+NOISES = (0.0, 0.1, 0.2, 0.3)
+THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+SHAPE = (520, 704)
+REPEATS = 5
+PEER = """
+import sys, time, resource, numpy as np
+from scipy import sparse
+from sklearn.cluster import AgglomerativeClustering
+with np.load(sys.argv[1]) as file:
+    vectors, pairs, threshold = file["vectors"], file["pairs"], float(file["threshold"])
+n = len(vectors)
+graph = sparse.coo_matrix((np.ones(len(pairs)), pairs.T), (n, n))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.process_time()
+labels = AgglomerativeClustering(None, metric="cosine", linkage="average", connectivity=graph + graph.T,
+                                 distance_threshold=1 - threshold).fit_predict(vectors)
+spent = time.process_time() - start
+np.savez(sys.argv[2], labels=labels, seconds=spent,
+         megabytes=(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def ceilings(dataset: Dataset) -> dict[str, Any]:
+    """``decoder: noise: scores`` by cell type and over all, with the threshold that was best."""
+    family = get_family("embedding")
+    config = family.config(class_names=dataset.class_names)
+    table: dict[str, Any] = {}
+    for decoder in ("connected", "resized"):
+        for noise in NOISES:
+            trials = {}
+            for threshold in THRESHOLDS:
+                parameters = family.parameters(decoder=decoder, similarity=threshold)
+                trials[threshold] = scores_of(dataset, family, config, parameters, noise)
+            best = max(trials, key=lambda threshold: trials[threshold]["all"])
+            table.setdefault(decoder, {})[str(noise)] = {"threshold": best, **trials[best]}
+            print(decoder, noise, table[decoder][str(noise)], flush=True)
+    return table
+
+
+def scores_of(dataset: Dataset, family: Any, config: Any, parameters: Any, noise: float) -> dict[str, float]:
+    scores: dict[str, list[float]] = {}
+    for index, info in enumerate(dataset.infos):
+        truth = dataset.instances(index)
+        if info.mask_quality != "full" or truth is None:
+            continue
+        targets = family.targets(truth, config)
+        maps = dict(family.oracle(targets, config))
+        maps["embedding"] = oracle_embeddings(targets["labels"][0], config.dimensions, seed=index, noise=noise)
+        found = family.decode(maps, parameters, config.class_names)
+        scores.setdefault(info.cell_type, []).append(image_score(found, truth))
+    means = {kind: round(statistics.fmean(values), 3) for kind, values in scores.items()}
+    return means | {"all": round(statistics.fmean(value for values in scores.values() for value in values), 3)}
+
+
+def speed(cells: int, noise: float, peer: str) -> dict[str, Any]:
+    """Both on one image: seconds, megabytes and scores against the truth."""
+    truth = fullest_image(cells)
+    labels = to_label_map(truth)
+    family = get_family("embedding")
+    parameters = family.parameters()
+    embedding = oracle_embeddings(labels, 8, noise=noise)
+    mask = labels > 0
+    maps = {"embedding": embedding, "cell": mask.astype(np.float32)[None]}
+    found = family.decode(maps, parameters, ("cell",))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    spent = []
+    for _ in range(REPEATS):
+        start = time.process_time()
+        family.decode(maps, parameters, ("cell",))
+        spent.append(time.process_time() - start)
+    growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    clusters, _ = connected_clusters(embedding, mask, parameters.similarity, least=1)
+    result: dict[str, Any] = {
+        "cells": len(truth),
+        "cell_pixels": int(mask.sum()),
+        "noise": noise,
+        "decode_ms": round(1000 * min(spent), 1),
+        "decode_more_megabytes": round(growth, 1),
+        "process_megabytes": round(before / 1024, 1),
+        "map": round(image_score(found, truth), 3),
+        "clusters_map": round(image_score(from_label_map(clusters), truth), 3),
+    }
+    return result | peer_result(embedding, mask, parameters.similarity, truth, peer, result["decode_ms"])
+
+
+def peer_result(embedding: Any, mask: Any, threshold: float, truth: Any, peer: str, ours: float) -> dict[str, Any]:
+    """scikit-learn's clusters, by another interpreter."""
+    from cytotome.ops.agglomerate import gather_unit, neighbour_pairs, number_pixels
+
+    numbers, count = number_pixels(mask)
+    vectors, pairs = gather_unit(embedding, numbers, count), neighbour_pairs(numbers)
+    with tempfile.TemporaryDirectory() as folder:
+        given, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
+        np.savez(given, vectors=vectors, pairs=pairs, threshold=threshold)
+        subprocess.run([peer, "-c", PEER, str(given), str(made)], check=True)
+        with np.load(made) as file:
+            clusters, seconds, megabytes = file["labels"], float(file["seconds"]), float(file["megabytes"])
+    labels = np.zeros(mask.shape, np.int32)
+    labels[mask] = clusters + 1
+    return {
+        "sklearn_ms": round(1000 * seconds),
+        "sklearn_more_megabytes": round(megabytes),
+        "sklearn_map": round(image_score(from_label_map(labels), truth), 3),
+        "times_faster": round(1000 * seconds / ours, 1),
+    }
+
+
+def fullest_image(cells: int) -> Any:
+    """The synthetic image, of some, whose number of cells is nearest to ``cells``."""
+    samples = SyntheticDataset(6, seed=1, cell_types=("shsy5y",), shape=SHAPE)
+    truths = [sample.instances for sample in samples if sample.instances is not None]
+    return min(truths, key=lambda truth: abs(len(truth) - cells))
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("ceiling", "speed"))
+    parser.add_argument("data", nargs="?")
+    parser.add_argument("--peer", default=sys.executable)
+    parser.add_argument("--cells", type=int, default=500)
+    parser.add_argument("--noise", type=float, default=0.05)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if options.what == "ceiling" and not options.data:
+        parser.error("ceiling needs DATA")
+    table = (
+        ceilings(open_dataset(options.data))
+        if options.what == "ceiling"
+        else speed(options.cells, options.noise, options.peer)
+    )
+    text = json.dumps(table, indent=1)
+    print(text)
+    if options.json:
+        options.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
