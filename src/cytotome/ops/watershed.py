@@ -14,7 +14,7 @@ STEPS = 32
 def watershed(relief: FloatArray, mask: BoolArray, dynamics: float) -> tuple[IntArray, int]:
     """Parts the mask into one basin for each marker, from the highest pixels down.
 
-    The markers are the maxima whose dynamics (Grimaud 1992, doi:10.1117/12.60663) reach ``dynamics``: the way down
+    The markers are the maxima whose dynamics (Grimaud 1992, Proc. SPIE 1769) reach ``dynamics``: the way down
     from a maximum to the pass that leads to a higher one. Lesser maxima join the basin beyond the pass. On a plateau
     basins grow from all sides at once.
 
