@@ -28,7 +28,7 @@ class PseudoLabelSettings:
         agreement: least IoU with the cell that each of the other models finds there.
         candidate: cells of a lower score are taken for background, between it and ``confidence`` they are ignored.
         margin: pixels around what is ignored that are ignored too.
-        tta: segment with test-time augmentation, where the model's family predicts maps.
+        tta: segment with test-time augmentation.
     """
 
     confidence: float = 0.6
@@ -90,11 +90,7 @@ def label_image(models: Sequence[Model], image: Image, settings: PseudoLabelSett
         image: without labels.
         settings: when a found cell becomes a label.
     """
-    found = []
-    for model in models:
-        tta = settings.tta and bool(model.family.outputs(model.file.config))
-        found.append(model.segment(image, tta=tta, min_score=settings.candidate))
-    return agreed(found, settings)
+    return agreed([model.segment(image, tta=settings.tta, min_score=settings.candidate) for model in models], settings)
 
 
 def agreed(found: Sequence[Instances], settings: PseudoLabelSettings) -> PseudoLabels:
