@@ -39,7 +39,7 @@ def test_a_bake_off_trains_scores_fuses_and_goes_on(tmp_path: Path, monkeypatch:
     options = CompareOptions(tmp_path / "out", recipes, folds=(0,), budget_seconds=120, device="cpu", quiet=True)
     data = "synthetic:10"
     results = run_compare(data, options)
-    rows = list(csv.reader((tmp_path / "out" / "compare.csv").open()))
+    rows = list(csv.reader((tmp_path / "out" / "compare.csv").read_text().splitlines()))
     assert rows[0][:3] == ["method", "family", "mAP"]
     assert [row[0] for row in rows[1:3]] != ["", ""]
     assert len(results["entries"]) == 2
