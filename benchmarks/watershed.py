@@ -2,7 +2,7 @@
 
     python benchmarks/watershed.py ceiling DATA [--json FILE]
     python benchmarks/watershed.py speed DATA [--json FILE]
-    python benchmarks/watershed.py overfit DATA [--json FILE] [--out FOLDER] [--steps N]
+    python benchmarks/watershed.py overfit DATA [--json FILE] [--out FOLDER] [--steps N] [--stages NAME ...]
 
 ``ceiling`` scores ``decode(oracle(targets(truth)))`` by the challenge's mAP on all images with full masks: for
 distances within the instance and over the union of all, for several numbers of levels, for the paper's cut (cells may
@@ -21,7 +21,7 @@ import csv
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from cytotome.ops.labels import from_layers, to_layers
 from cytotome.types import Dataset, Instances, Sample, SampleInfo
 
 REPEATS = 15
+STAGES = ("semantic", "direction", "energy", "joint")
 EDGES = {
     3: (3.0,),
     5: (2.0, 3.0, 5.0),
@@ -152,12 +153,12 @@ def last(folder: Path, column: str) -> float | None:
     return round(float(values[-1]), 4) if values else None
 
 
-def overfit(data: str, out: Path, steps: int) -> list[dict[str, Any]]:
+def overfit(data: str, out: Path, steps: int, stages: Sequence[str]) -> list[dict[str, Any]]:
     """One row a stage."""
     crops = Crops(data)
     rows: list[dict[str, Any]] = []
     weights: Path | None = None
-    for stage in ("semantic", "direction", "energy", "joint"):
+    for stage in stages:
         changes = [
             f"schedule.only=[{stage}]",
             f"schedule.stages.{stage}={{steps: {steps}, learning_rate: 0.002}}",
@@ -188,9 +189,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/watershed-overfit"))
     parser.add_argument("--steps", type=int, default=300, help="of each stage")
+    parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
     arguments = parser.parse_args()
     if arguments.what == "overfit":
-        rows = overfit(arguments.data, arguments.out, arguments.steps)
+        rows = overfit(arguments.data, arguments.out, arguments.steps, arguments.stages)
     else:
         rows = ceiling(arguments.data) if arguments.what == "ceiling" else speed(arguments.data)
     if arguments.json:

@@ -97,13 +97,17 @@ def _compact(
 
 
 def predict_maps(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """``semantic`` and ``cell_type`` probabilities, ``direction`` unit vectors, ``energy`` the expected level."""
+    """``semantic`` and ``cell_type`` probabilities, ``direction``, ``energy`` the expected level.
+
+    Directions are as long as it is probable that there is a cell or wall: outside they mean nothing.
+    """
     outputs = net(images)
     levels = torch.softmax(outputs["energy"].float(), dim=1)
     numbers = torch.arange(levels.shape[1], dtype=levels.dtype, device=levels.device)[None, :, None, None]
+    semantic = torch.softmax(outputs["semantic"].float(), dim=1)
     maps = {
-        "semantic": torch.softmax(outputs["semantic"].float(), dim=1),
-        "direction": outputs["direction"],
+        "semantic": semantic,
+        "direction": outputs["direction"].float() * (1 - semantic[:, BACKGROUND : BACKGROUND + 1]),
         "energy": (levels * numbers).sum(dim=1, keepdim=True),
     }
     if "cell_type" in outputs:
