@@ -104,7 +104,7 @@ class EmbeddingParameters(DecodeParameters):
     similarity: float = Field(default=0.7, ge=-1, le=1)
     cell_threshold: float = Field(default=0.5, ge=0, le=1)
     gap: int = Field(default=6, ge=0, le=50)
-    gap_similarity: float = Field(default=0.95, ge=-1, le=1)
+    gap_similarity: float = Field(default=0.98, ge=-1, le=1)
     resized_shape: tuple[int, int] = (128, 160)
     erosion: int = Field(default=1, ge=0, le=10)
     growth: int = Field(default=4, ge=0, le=50)
