@@ -36,4 +36,5 @@ def gradient_penalty(discriminate: Callable[[Tensor], Tensor], real: Tensor, mad
         values = discriminate(between)
         (gradient,) = torch.autograd.grad(values.sum(), between, create_graph=True)
         slope = gradient.flatten(1).norm(dim=1) * gradient[0].numel() ** 0.5
-        return (slope - 1).square().mean()
+        penalty: Tensor = (slope - 1).square().mean()
+        return penalty

@@ -123,7 +123,8 @@ def segment(
 
 def components(mask: BoolArray) -> tuple[IntArray, int]:
     """Connected components (8 neighbours) as an int32 label map, and their number."""
-    number, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=CONNECTIVITY, ltype=cv2.CV_32S)
+    number, found = cv2.connectedComponents(mask.astype(np.uint8), connectivity=CONNECTIVITY, ltype=cv2.CV_32S)
+    labels: IntArray = np.asarray(found, np.int32)
     return labels, number - 1
 
 
