@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -67,6 +67,11 @@ class DecodeParameters(BaseModel):
     by_class: dict[str, dict[str, float]] = {}
 
     search: ClassVar[dict[str, tuple[float, ...]]] = {}
+
+    def of_type(self, cell_type: str) -> Self:
+        """The parameters for images of one cell type: those that ``by_class`` gives it, else the general ones."""
+        chosen = self.by_class.get(cell_type)
+        return self if chosen is None else type(self).model_validate({**self.model_dump(), **chosen})
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from cytotome.inference.fusion import FusedConvolution, can_fuse_activations, optimise
 from cytotome.nets.cellpose import CellposeNet
 from cytotome.nets.compact import CompactUNet
-from cytotome.nets.encoder_unet import EncoderUNet
+from cytotome.nets.encoder_decoder import EncoderDecoder
 
 fuses = pytest.mark.skipif(not can_fuse_activations(torch.device("cpu")), reason="no oneDNN on this processor")
 
@@ -59,7 +59,7 @@ def test_the_compact_network(fuse_activations: bool) -> None:
 @fuses
 def test_the_networks_of_others() -> None:
     images = torch.randn(1, 1, 64, 96)
-    fast = assert_same(randomise(EncoderUNet("resnet18", 1, {"a": 3}, {"c": 2})), images)
+    fast = assert_same(randomise(EncoderDecoder("resnet18", "unet", 1, {"a": 3}, {"c": 2})), images)
     assert count(fast, nn.BatchNorm2d) == 0
     assert count(fast, FusedConvolution) > 20
     fast = assert_same(randomise(CellposeNet(1, (8, 16, 32), {"a": 3}, {"c": 2})), images)

@@ -11,14 +11,14 @@ from torch import nn
 from cytotome.errors import ConfigError
 from cytotome.nets.cellpose import CellposeNet
 from cytotome.nets.compact import CompactUNet, initialise
-from cytotome.nets.encoder_unet import EncoderUNet
+from cytotome.nets.encoder_decoder import EncoderDecoder
 from cytotome.nets.heads import split_heads
 
 FINE, DEEP = {"flow": 2, "cell": 1}, {"cell_type": 3}
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "compact": lambda: CompactUNet(1, (8, 12, 16), (0, 1, 2), FINE, DEEP),
     "cellpose": lambda: CellposeNet(1, (8, 12, 16), FINE, DEEP),
-    "timm": lambda: EncoderUNet("test_resnet", 1, FINE, DEEP),
+    "timm": lambda: EncoderDecoder("test_resnet", "unet", 1, FINE, DEEP),
 }
 
 
@@ -69,7 +69,7 @@ def test_residual_branches_start_as_identity() -> None:
 
 def test_unknown_encoder_is_named() -> None:
     with pytest.raises(ConfigError, match=r"encoder 'resnet_of_nobody'.*list_models"):
-        EncoderUNet("resnet_of_nobody", 1, FINE, DEEP)
+        EncoderDecoder("resnet_of_nobody", "unet", 1, FINE, DEEP)
 
 
 def test_heads_are_cut_in_order() -> None:

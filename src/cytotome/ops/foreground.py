@@ -94,8 +94,7 @@ def of_image(
     if len(foreground) < 2 or not parameters.by_class:
         return parameters
     total = np.maximum(foreground - np.float32(0.5), 0).sum(axis=(1, 2))
-    chosen = parameters.by_class.get(class_names[int(total.argmax())])
-    return parameters if chosen is None else type(parameters).model_validate({**parameters.model_dump(), **chosen})
+    return parameters.of_type(class_names[int(total.argmax())])
 
 
 def segment(

@@ -13,6 +13,7 @@ from cytotome.families.embedding.config import EmbeddingParameters
 from cytotome.families.embedding.segment import segment_maps
 from cytotome.families.embedding.targets import BACKGROUND
 from cytotome.ops.agglomerate import near_pairs
+from cytotome.ops.cell_types import class_of_each, class_of_image
 from cytotome.ops.labels import from_label_map, label_means
 from cytotome.ops.runs import empty_instances
 from cytotome.types import DenseMaps, FloatArray, Instances, IntArray
@@ -39,7 +40,7 @@ def decode_embeddings(maps: DenseMaps, parameters: EmbeddingParameters, class_na
     table, areas = features(labels, count, maps["embedding"], cell)
     scores = expit(table @ np.asarray(parameters.score_weights)).astype(np.float32)
     keep = (scores >= parameters.min_score) & (areas >= parameters.min_area) & (areas <= parameters.max_area)
-    classes = np.zeros(count, np.int32) if types is None else _class_of_each(labels, count, types)
+    classes = np.zeros(count, np.int32) if types is None else class_of_each(labels, count, types)
     instances = replace(from_label_map(labels), scores=scores, classes=classes, class_names=tuple(class_names)).select(
         keep
     )
@@ -80,18 +81,10 @@ def _nearest(labels: IntArray, units: npt.NDArray[np.float64]) -> npt.NDArray[np
     return nearest
 
 
-def _class_of_each(labels: IntArray, count: int, types: FloatArray) -> IntArray:
-    means, _ = label_means(labels, types, count)
-    classes: IntArray = means[1:].argmax(axis=1).astype(np.int32)
-    return classes
-
-
 def parameters_of_image(
     parameters: EmbeddingParameters, types: FloatArray | None, cell: FloatArray, class_names: Sequence[str]
 ) -> EmbeddingParameters:
     """The parameters for the cell type that most of the image's cell pixels have."""
     if types is None or not parameters.by_class:
         return parameters
-    total = np.tensordot(types, cell, axes=([1, 2], [0, 1]))
-    chosen = parameters.by_class.get(class_names[int(total.argmax())])
-    return parameters if chosen is None else EmbeddingParameters.model_validate({**parameters.model_dump(), **chosen})
+    return parameters.of_type(class_names[class_of_image(types, cell)])

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from cytotome.families.flow.config import FlowParameters
+from cytotome.ops.cell_types import class_of_each, class_of_image
 from cytotome.ops.fill import fill_holes
 from cytotome.ops.flows import flow_statistics
 from cytotome.ops.labels import from_label_map, label_means
@@ -44,7 +45,7 @@ def decode_flows(maps: DenseMaps, parameters: FlowParameters, class_names: Seque
         & (areas <= parameters.max_area)
         & (table[:, 1] <= parameters.max_flow_error)
     )
-    classes = np.zeros(count, np.int32) if types is None else _class_of_each(labels, count, types)
+    classes = np.zeros(count, np.int32) if types is None else class_of_each(labels, count, types)
     instances = replace(from_label_map(labels), scores=scores, classes=classes, class_names=tuple(class_names)).select(
         keep
     )
@@ -74,21 +75,13 @@ def features(
     return table, areas[1:]
 
 
-def _class_of_each(labels: IntArray, count: int, types: FloatArray) -> IntArray:
-    means, _ = label_means(labels, types, count)
-    classes: IntArray = means[1:].argmax(axis=1).astype(np.int32)
-    return classes
-
-
 def _of_image(
     parameters: FlowParameters, types: FloatArray | None, cell: FloatArray, class_names: Sequence[str]
 ) -> FlowParameters:
     """The parameters for the cell type that most of the image's cell pixels have."""
     if types is None or not parameters.by_class:
         return parameters
-    total = np.tensordot(types, cell, axes=([1, 2], [0, 1]))
-    chosen = parameters.by_class.get(class_names[int(total.argmax())])
-    return parameters if chosen is None else FlowParameters.model_validate({**parameters.model_dump(), **chosen})
+    return parameters.of_type(class_names[class_of_image(types, cell)])
 
 
 def fit_scores(

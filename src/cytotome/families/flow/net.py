@@ -15,9 +15,9 @@ def build_network(config: FlowConfig) -> nn.Module:
     fine = {"flow": 2, "cell": 1}
     deep = {"cell_type": len(config.class_names)} if len(config.class_names) > 1 else {}
     if config.network == "timm":
-        from cytotome.nets.encoder_unet import EncoderUNet  # timm and its kin take seconds to import
+        from cytotome.nets.encoder_decoder import EncoderDecoder  # timm and its kin take seconds to import
 
-        return EncoderUNet(config.encoder, config.channels, fine, deep, pretrained=config.pretrained)
+        return EncoderDecoder(config.encoder, "unet", config.channels, fine, deep, pretrained=config.pretrained)
     if config.network == "cellpose":
         return CellposeNet(config.channels, config.widths, fine, deep)
     net = CompactUNet(config.channels, config.widths, config.blocks, fine, deep)

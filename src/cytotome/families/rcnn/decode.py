@@ -48,8 +48,7 @@ def of_image(found: Instances, parameters: RcnnParameters, class_names: Sequence
     if len(found) == 0 or not parameters.by_class:
         return parameters
     votes = np.bincount(found.classes.clip(0), found.scores * (found.classes >= 0), minlength=len(class_names))
-    chosen = parameters.by_class.get(class_names[int(votes.argmax())])
-    return parameters if chosen is None else RcnnParameters.model_validate({**parameters.model_dump(), **chosen})
+    return parameters.of_type(class_names[int(votes.argmax())])
 
 
 def features(found: Instances, parameters: RcnnParameters) -> tuple[Instances, npt.NDArray[np.float64]]:

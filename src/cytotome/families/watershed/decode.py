@@ -12,6 +12,7 @@ from scipy.special import expit
 
 from cytotome.families.watershed.config import WatershedParameters
 from cytotome.families.watershed.targets import WALL
+from cytotome.ops.cell_types import class_of_image
 from cytotome.ops.fill import fill_holes
 from cytotome.ops.foreground import components
 from cytotome.ops.grow import grow_labels
@@ -20,7 +21,7 @@ from cytotome.ops.pointers import follow_to_labels
 from cytotome.ops.runs import empty_instances
 from cytotome.ops.scores import are_hits, fit_logistic
 from cytotome.ops.watershed import watershed
-from cytotome.types import AnyArray, BoolArray, DenseMaps, FloatArray, Instances, IntArray, Sample
+from cytotome.types import BoolArray, DenseMaps, FloatArray, Instances, IntArray, Sample
 
 FEATURES = ("cell or wall probability", "wall probability", "energy", "log area", "direction length", "constant")
 
@@ -133,10 +134,7 @@ def of_image(parameters: WatershedParameters, maps: DenseMaps, class_names: Sequ
     types = maps.get("cell_type")
     if types is None or not parameters.by_class:
         return parameters
-    inside: AnyArray = 1 - maps["semantic"][0]
-    total = np.tensordot(types, inside, axes=([1, 2], [0, 1]))
-    chosen = parameters.by_class.get(class_names[int(total.argmax())])
-    return parameters if chosen is None else WatershedParameters.model_validate({**parameters.model_dump(), **chosen})
+    return parameters.of_type(class_names[class_of_image(types, 1 - maps["semantic"][0])])
 
 
 def calibrate(

@@ -56,10 +56,10 @@ def build_network(config: WatershedConfig) -> WatershedNet:
     """Networks of random weights, the encoder's excepted where the config says so."""
     deep = {"cell_type": len(config.class_names)} if len(config.class_names) > 1 else {}
     if config.network == "timm":
-        from cytotome.nets.encoder_unet import EncoderUNet  # timm and its kin take seconds to import
+        from cytotome.nets.encoder_decoder import EncoderDecoder  # timm and its kin take seconds to import
 
-        semantic: nn.Module = EncoderUNet(
-            config.encoder, config.channels, {"semantic": 3}, deep, pretrained=config.pretrained
+        semantic: nn.Module = EncoderDecoder(
+            config.encoder, "unet", config.channels, {"semantic": 3}, deep, pretrained=config.pretrained
         )
     else:
         semantic = _compact(config.channels, config.widths, config.blocks, {"semantic": 3}, deep)
