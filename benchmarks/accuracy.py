@@ -7,9 +7,9 @@
     python benchmarks/accuracy.py
 
 DATA is a dataset with folds, such as `sartorius/`. A model `PATH:FOLD` is scored on the full-quality images of its
-fold twice: with its own decode parameters, and with parameters that are fitted on the maps that the OTHER models give
-on THEIR validation images, so that no image takes part in choosing the parameters it is scored with. --save writes the
-parameters fitted on all of them, for a bundled model. `FOLDER:FOLD` of --labels holds label maps of another program.
+fold twice: with its own decode parameters, and with parameters that are fitted on the images that it was TRAINED on, so
+that no image takes part in choosing what it is scored with. --save writes the parameters that were fitted for the first
+model, for a bundled model. `FOLDER:FOLD` of --labels holds label maps of another program.
 Results are kept in benchmarks/results/accuracy/; without arguments only the table is written anew.
 """
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,10 @@ Scores = dict[str, list[float]]
 """Scores of images, by cell type."""
 
 
-def out_of_fold(model: Model, dataset: Dataset, fold: int, tta: bool) -> list[Pair]:
-    """What the decoder takes, and truth, of the validation images of one fold."""
-    samples: list[Sample] = [dataset[index] for index in splits(dataset, fold)[1]]
-    return [(model.outputs(one.image, tta=tta), one) for one in track(samples, f"fold {fold}", transient=True)]
+def predicted(model: Model, dataset: Dataset, images: Sequence[int], tta: bool) -> list[Pair]:
+    """What the decoder takes, and truth, of those of the images whose masks are of full quality."""
+    samples: list[Sample] = [dataset[index] for index in images if dataset.infos[index].mask_quality == "full"]
+    return [(model.outputs(one.image, tta=tta), one) for one in track(samples, "predicting", transient=True)]
 
 
 def ceiling(name: str, dataset: Dataset, class_names: tuple[str, ...]) -> Scores:
@@ -73,24 +73,23 @@ def means(scores: Scores) -> dict[str, float]:
 def score_models(
     models: list[tuple[Model, int]], dataset: Dataset, *, tta: bool, fit: bool, save: Path | None
 ) -> dict[str, Any]:
-    """Scores of models with their own parameters, with those fitted on the other folds, and their family's ceiling."""
-    pairs = [out_of_fold(model, dataset, fold, tta) for model, fold in models]
+    """Scores of models with their own parameters, with those fitted on training images, and their family's ceiling."""
     family, config = models[0][0].family, models[0][0].file.config
     plain: Scores = {}
     fitted_scores: Scores = {}
-    for number, (model, _) in enumerate(models):
-        others = [pair for other, part in enumerate(pairs) if other != number for pair in part]
-        fitted = tune(family, config, others, model.parameters) if others and fit else None
-        for maps, sample in pairs[number]:
+    for number, (model, fold) in enumerate(models):
+        fitted = None
+        if fit:
+            fitted = tune(family, config, predicted(model, dataset, splits(dataset, fold)[0], tta), model.parameters)
+            if save and number == 0:
+                save.write_text(fitted.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        for maps, sample in predicted(model, dataset, splits(dataset, fold)[1], tta):
             for table, parameters in ((plain, model.parameters), (fitted_scores, fitted)):
                 if parameters is None:
                     continue
                 found = family.decode(maps, parameters, config.class_names)
                 table.setdefault(sample.info.cell_type, []).append(image_score(found, sample.instances))
-    if save:
-        everything = [pair for part in pairs for pair in part]
-        save.write_text(tune(family, config, everything, models[0][0].parameters).model_dump_json(indent=1) + "\n")
-    kinds = {"own parameters": plain, "parameters fitted on the other folds": fitted_scores}
+    kinds = {"own parameters": plain, "parameters fitted on training images": fitted_scores}
     if fit:
         kinds["ceiling"] = ceiling(family.name, dataset, config.class_names)
     return {kind: means(scores) for kind, scores in kinds.items() if scores}
@@ -112,7 +111,7 @@ def write_table() -> None:
     lines = ["| method | training | folds | decode parameters | cort | astro | shsy5y | over all |", "|" + "---|" * 8]
     for path in sorted(RESULTS.glob("*.json")):
         entry: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for kind in ("own parameters", "parameters fitted on the other folds", "ceiling"):
+        for kind in ("own parameters", "parameters fitted on training images", "ceiling"):
             if kind in entry["scores"]:
                 row = entry["scores"][kind]
                 figures = [f"{row[name]:.3f}" if name in row else "" for name in (*TYPES, "all")]

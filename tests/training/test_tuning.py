@@ -14,7 +14,16 @@ from cytotome.errors import ConfigError
 from cytotome.metrics.bootstrap import bootstrap_mean
 from cytotome.metrics.challenge import image_score
 from cytotome.ops.runs import from_masks
-from cytotome.training.search import OptunaSearch, Table, Values, fit_limits, greedy, keep_pairs, limited_score
+from cytotome.training.search import (
+    OptunaSearch,
+    Table,
+    Values,
+    fit_limits,
+    greedy,
+    is_better,
+    keep_pairs,
+    limited_score,
+)
 from cytotome.training.tuning import TunableEnsemble, tune_nested, tune_on
 from cytotome.types import Image, Instances, Sample, SampleInfo
 
@@ -134,6 +143,19 @@ def test_a_gain_within_noise_is_said() -> None:
     assert on_all >= tuned.nested.mean()  # the images that were tuned on flatter
     assert tuned.gain().within_noise
     assert "warning: the gain is within noise" in tuned.text()
+
+
+@pytest.mark.parametrize(
+    ("gains", "better"), [((0.1, 0.1, 0.13), True), ((0.4, -0.1, -0.1), False), ((0.0, 0.0), False)]
+)
+def test_a_gain_must_exceed_its_standard_error(gains: tuple[float, ...], better: bool) -> None:
+    class Fixed(Table):
+        def scores(self, images: Sequence[int], values: Values) -> Any:
+            return np.array(gains) * values["x"]
+
+    table = Fixed(problem=Detector([], {}), truths=())
+    assert is_better(table, range(len(gains)), {"x": 1.0}, {"x": 0.0}) is better
+    assert not is_better(table, range(len(gains)), {"x": 1.0}, {"x": 1.0})
 
 
 def test_an_ensemble_is_calibrated_and_tuned() -> None:

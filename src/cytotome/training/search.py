@@ -123,7 +123,8 @@ def greedy(
 ) -> Values:
     """One setting after the other, each set to its best value while the others stay, some rounds long.
 
-    A value is judged by its own score and those of its neighbours, so that a lucky peak does not win.
+    A value is judged by its own score and those of its neighbours, so that a lucky peak does not win, and taken only
+    where :func:`is_better` says so.
 
     Args:
         table: of scores.
@@ -137,10 +138,25 @@ def greedy(
         before = dict(chosen)
         for name, values in (table.problem.knobs if only is None else only).items():
             scores = np.array([table.mean(images, {**chosen, name: value}) for value in values])
-            chosen[name] = values[int(np.argmax(smoothed(scores)))]
+            best = {**chosen, name: values[int(np.argmax(smoothed(scores)))]}
+            if is_better(table, images, best, chosen):
+                chosen = best
         if chosen == before:
             break
     return chosen
+
+
+def is_better(table: Table, images: Sequence[int], values: Values, than: Values) -> bool:
+    """Whether the mean gain of some settings exceeds its own standard error over the images.
+
+    The rule of one standard error (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3): of
+    settings that few images cannot tell apart, the one at hand stays.
+    """
+    if values == than:
+        return False
+    gains = table.scores(images, values) - table.scores(images, than)
+    error = float(gains.std(ddof=1)) / len(gains) ** 0.5 if len(gains) > 1 else 0.0
+    return float(gains.mean()) > error
 
 
 def smoothed(scores: AnyArray) -> AnyArray:
@@ -185,12 +201,14 @@ class OptunaSearch:
             score = table.mean(images, best)
             found.append((score, best))
             study.tell(trial, score)
-        return max(found, key=lambda pair: pair[0])[1]
+        best = max(found, key=lambda pair: pair[0])[1]
+        return best if is_better(table, images, best, found[0][1]) else found[0][1]
 
     def of_type(self, table: Table, images: Sequence[int], start: Values) -> Values:
         """The best for some of the images, of the settings that were visited for all."""
         tried = [fit_limits(table, images, {**start, **values}) for values in self.visited]
-        return max([start, *tried], key=lambda values: table.mean(images, values))
+        best = max([start, *tried], key=lambda values: table.mean(images, values))
+        return best if is_better(table, images, best, start) else start
 
 
 def fit_limits(table: Table, images: Sequence[int], values: Values) -> Values:
