@@ -87,15 +87,19 @@ def keep_pairs(found: Instances, truth: Instances) -> Candidates:
     """What :func:`limited_score` needs of instances."""
     pairs = find_overlaps(found, truth)
     near = 2 * pairs.intersection > pairs.union
-    kept = Overlaps(
-        pairs.truth[near],
-        pairs.prediction[near],
-        pairs.intersection[near],
-        pairs.union[near],
+    kept = _select(pairs, near)
+    return Candidates(found.scores, found.areas, kept)
+
+
+def _select(pairs: Overlaps, keep: AnyArray) -> Overlaps:
+    return Overlaps(
+        pairs.truth[keep],
+        pairs.prediction[keep],
+        pairs.intersection[keep],
+        pairs.union[keep],
         pairs.truth_areas,
         pairs.prediction_areas,
     )
-    return Candidates(found.scores, found.areas, kept)
 
 
 def limited_score(candidates: Candidates, min_score: float, min_area: float) -> float:
@@ -106,14 +110,7 @@ def limited_score(candidates: Candidates, min_score: float, min_area: float) -> 
     if truths + found == 0:
         return 1.0
     near = keep[pairs.prediction]
-    kept = Overlaps(
-        pairs.truth[near],
-        pairs.prediction[near],
-        pairs.intersection[near],
-        pairs.union[near],
-        pairs.truth_areas,
-        pairs.prediction_areas,
-    )
+    kept = _select(pairs, near)
     hits = count_matches(kept, THRESHOLDS)
     return float((hits / (found + truths - hits)).mean())
 

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cytotome.families.embedding.config import EmbeddingParameters
-from cytotome.families.embedding.decode import cell_probability, decode_embeddings, features, parameters_of_image
+from cytotome.families.embedding.decode import cell_probability, decode_embeddings, features
 from cytotome.families.embedding.segment import segment_maps
+from cytotome.ops.cell_types import parameters_of_image
 from cytotome.ops.labels import from_label_map
 from cytotome.ops.runs import intersections
 from cytotome.ops.scores import are_hits, fit_logistic

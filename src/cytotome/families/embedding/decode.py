@@ -13,7 +13,7 @@ from cytotome.families.embedding.config import EmbeddingParameters
 from cytotome.families.embedding.segment import segment_maps
 from cytotome.families.embedding.targets import BACKGROUND
 from cytotome.ops.agglomerate import near_pairs
-from cytotome.ops.cell_types import class_of_each, class_of_image
+from cytotome.ops.cell_types import class_of_each, parameters_of_image
 from cytotome.ops.labels import from_label_map, label_means
 from cytotome.ops.runs import empty_instances
 from cytotome.types import DenseMaps, FloatArray, Instances, IntArray
@@ -79,12 +79,3 @@ def _nearest(labels: IntArray, units: npt.NDArray[np.float64]) -> npt.NDArray[np
     np.maximum.at(nearest, first, similarity)
     np.maximum.at(nearest, second, similarity)
     return nearest
-
-
-def parameters_of_image(
-    parameters: EmbeddingParameters, types: FloatArray | None, cell: FloatArray, class_names: Sequence[str]
-) -> EmbeddingParameters:
-    """The parameters for the cell type that most of the image's cell pixels have."""
-    if types is None or not parameters.by_class:
-        return parameters
-    return parameters.of_type(class_names[class_of_image(types, cell)])

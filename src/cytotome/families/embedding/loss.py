@@ -11,6 +11,7 @@ from torch.nn import functional
 from cytotome.contract import Batch
 from cytotome.families.embedding.config import EmbeddingConfig
 from cytotome.families.embedding.targets import BORDER
+from cytotome.losses.cell_type import cell_type_loss
 from cytotome.losses.contrast import pixel_contrast
 from cytotome.losses.discriminative import discriminative_loss
 from cytotome.losses.samplers import sample_box, sample_contours, sample_uniform, sample_window
@@ -40,7 +41,7 @@ def embedding_loss(net: nn.Module, batch: Batch, config: EmbeddingConfig) -> dic
         losses["cell"] = (entropy * valid).sum() / pixels
     total = config.embedding_weight * embedding + config.cell_weight * losses["cell"]
     if "cell_type" in outputs:
-        losses["cell_type"] = _type_loss(outputs["cell_type"].float(), batch["cell_type"], valid)
+        losses["cell_type"] = cell_type_loss(outputs["cell_type"].float(), batch["cell_type"], valid)
         total = total + config.type_weight * losses["cell_type"]
     return {**losses, "total": total}
 
@@ -94,12 +95,3 @@ def _samplers(config: EmbeddingConfig) -> tuple[Callable[[Tensor, Tensor], Tenso
         ),
     }
     return tuple(by_name[name] for name in config.sampler.split("+"))
-
-
-def _type_loss(logits: Tensor, classes: Tensor, valid: Tensor) -> Tensor:
-    """Cross entropy at the resolution of ``logits``; a coarse pixel has the greatest class index beneath it."""
-    size = (int(logits.shape[2]), int(logits.shape[3]))
-    known = torch.where(valid > 0, classes.float(), -1.0)
-    coarse = functional.adaptive_max_pool2d(known, size)[:, 0].long()
-    summed = functional.cross_entropy(logits, coarse, ignore_index=-1, reduction="sum")
-    return summed / (coarse >= 0).sum().clamp(min=1)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from cytotome.families.flow.config import FlowParameters
-from cytotome.ops.cell_types import class_of_each, class_of_image
+from cytotome.ops.cell_types import class_of_each, parameters_of_image
 from cytotome.ops.fill import fill_holes
 from cytotome.ops.flows import flow_statistics
 from cytotome.ops.labels import from_label_map, label_means
@@ -33,7 +33,7 @@ def decode_flows(maps: DenseMaps, parameters: FlowParameters, class_names: Seque
     """
     cell = maps["cell"][0]
     types = maps.get("cell_type")
-    parameters = _of_image(parameters, types, cell, class_names)
+    parameters = parameters_of_image(parameters, types, cell, class_names)
     labels, count = _segment(maps["flow"], cell, parameters)
     if count == 0:
         return empty_instances(cell.shape, class_names)
@@ -75,15 +75,6 @@ def features(
     return table, areas[1:]
 
 
-def _of_image(
-    parameters: FlowParameters, types: FloatArray | None, cell: FloatArray, class_names: Sequence[str]
-) -> FlowParameters:
-    """The parameters for the cell type that most of the image's cell pixels have."""
-    if types is None or not parameters.by_class:
-        return parameters
-    return parameters.of_type(class_names[class_of_image(types, cell)])
-
-
 def fit_scores(
     pairs: Sequence[tuple[DenseMaps, Sample]], parameters: FlowParameters, class_names: Sequence[str]
 ) -> FlowParameters:
@@ -99,7 +90,7 @@ def fit_scores(
     """
     images = []
     for maps, sample in pairs:
-        used = _of_image(parameters, maps.get("cell_type"), maps["cell"][0], class_names)
+        used = parameters_of_image(parameters, maps.get("cell_type"), maps["cell"][0], class_names)
         labels, count = _segment(maps["flow"], maps["cell"][0], used)
         if count and sample.instances is not None:
             table, _ = features(labels, count, maps["flow"], maps["cell"])

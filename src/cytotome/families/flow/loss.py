@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cytotome.contract import Batch
 from cytotome.families.flow.config import FlowConfig
+from cytotome.losses.cell_type import cell_type_loss
 
 
 def flow_loss(net: nn.Module, batch: Batch, config: FlowConfig) -> dict[str, Tensor]:
@@ -26,15 +26,6 @@ def flow_loss(net: nn.Module, batch: Batch, config: FlowConfig) -> dict[str, Ten
     losses = {"flow": flow, "cell": cell}
     total = config.flow_weight * flow + config.cell_weight * cell
     if "cell_type" in outputs:
-        losses["cell_type"] = _type_loss(outputs["cell_type"].float(), batch["cell_type"], valid)
+        losses["cell_type"] = cell_type_loss(outputs["cell_type"].float(), batch["cell_type"], valid)
         total = total + config.type_weight * losses["cell_type"]
     return {**losses, "total": total}
-
-
-def _type_loss(logits: Tensor, classes: Tensor, valid: Tensor) -> Tensor:
-    """Cross entropy at the resolution of ``logits``; a coarse pixel has the greatest class index beneath it."""
-    size = (int(logits.shape[2]), int(logits.shape[3]))
-    known = torch.where(valid > 0, classes.float(), -1.0)
-    coarse = functional.adaptive_max_pool2d(known, size)[:, 0].long()
-    summed = functional.cross_entropy(logits, coarse, ignore_index=-1, reduction="sum")
-    return summed / (coarse >= 0).sum().clamp(min=1)

@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from cytotome.families.watershed.config import WatershedParameters
 from cytotome.families.watershed.targets import WALL
-from cytotome.ops.cell_types import class_of_image
+from cytotome.ops.cell_types import parameters_of_image
 from cytotome.ops.fill import fill_holes
 from cytotome.ops.foreground import components
 from cytotome.ops.grow import grow_labels
@@ -131,10 +131,7 @@ def _sums(labels, count, background, wall, energy, direction):  # type: ignore[n
 
 def of_image(parameters: WatershedParameters, maps: DenseMaps, class_names: Sequence[str]) -> WatershedParameters:
     """The parameters for the cell type that most of the image's cell pixels have."""
-    types = maps.get("cell_type")
-    if types is None or not parameters.by_class:
-        return parameters
-    return parameters.of_type(class_names[class_of_image(types, 1 - maps["semantic"][0])])
+    return parameters_of_image(parameters, maps.get("cell_type"), 1 - maps["semantic"][0], class_names)
 
 
 def calibrate(

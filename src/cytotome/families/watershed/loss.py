@@ -11,6 +11,7 @@ from torch.nn import functional
 from cytotome.contract import Batch
 from cytotome.families.watershed.config import WatershedConfig
 from cytotome.families.watershed.targets import BACKGROUND, CELL, WALL
+from cytotome.losses.cell_type import cell_type_loss
 from cytotome.losses.foreground import soft_dice_loss
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _semantic_losses(outputs: dict[str, Tensor], batch: Batch, config: Watershed
         losses["dice_cell"], losses["dice_wall"] = (soft_dice_loss(one, true, valid) for one, true in planes)
         total = total + config.dice * (losses["dice_cell"] + losses["dice_wall"])
     if "cell_type" in outputs:
-        losses["cell_type"] = _type_loss(outputs["cell_type"].float(), batch["cell_type"], valid)
+        losses["cell_type"] = cell_type_loss(outputs["cell_type"].float(), batch["cell_type"], valid)
         total = total + config.type_weight * losses["cell_type"]
     return {**losses, "total": total}
 
@@ -120,12 +121,3 @@ def level_accuracy(logits: Tensor, batch: Batch) -> Tensor:
     inside = (batch["energy"] > 0) & (batch["valid"] > 0)
     right = logits.detach().argmax(dim=1, keepdim=True) == batch["energy"]
     return (right & inside).sum() / inside.sum().clamp(min=1)
-
-
-def _type_loss(logits: Tensor, classes: Tensor, valid: Tensor) -> Tensor:
-    """Cross entropy at the resolution of ``logits``; a coarse pixel has the greatest class index beneath it."""
-    size = (int(logits.shape[2]), int(logits.shape[3]))
-    known = torch.where(valid > 0, classes.float(), -1.0)
-    coarse = functional.adaptive_max_pool2d(known, size)[:, 0].long()
-    summed = functional.cross_entropy(logits, coarse, ignore_index=-1, reduction="sum")
-    return summed / (coarse >= 0).sum().clamp(min=1)
