@@ -1,9 +1,12 @@
-"""Overfits two real crops by a family, to show that it can learn what it is asked.
+"""Overfits some real crops by a family, to show that it can learn what it is asked.
 
     python benchmarks/overfit.py DATA --family embedding [--set config.sampler=box] [--steps 300] [--size 128]
+        [--types cort astro shsy5y] [--crops 2] [--fit] [--name NAME]
 
-DATA is a dataset such as `sartorius/`. Of each of two cell types (--types), the crop with most cells is taken. The
-network sees both in each batch, without augmentation, and is scored on them by the challenge's mAP.
+DATA is a dataset such as `sartorius/`. Of each cell type (--types), the crops with most cells of the first images are
+taken. The network sees as many crops in each batch, without augmentation, and is scored on them by the challenge's mAP,
+with --fit after its decode parameters were fitted on the same crops. With --name the result is kept in
+benchmarks/results/overfit.json.
 """
 
 from __future__ import annotations
@@ -23,22 +26,25 @@ from rich.console import Console
 from cytotome.data.augment import Augmentation
 from cytotome.datasets import open_dataset
 from cytotome.inference.model import load_model
+from cytotome.io.files import atomic_path
 from cytotome.metrics.challenge import image_score
 from cytotome.ops.labels import from_layers, to_layers
 from cytotome.training.train import train
+from cytotome.training.tune import tune
 from cytotome.types import Dataset, Image, Instances, Sample, SampleInfo
 
 TYPES = ("cort", "shsy5y")
+RESULTS = Path(__file__).parent / "results" / "overfit.json"
 LEAST_AREA = 30
 """Pieces of cells at the edges of a crop that have fewer pixels are left out."""
 
 
 class CropDataset(Dataset):
-    """The fullest crop of one image of each type."""
+    """The fullest crop of the first images of each type."""
 
-    def __init__(self, dataset: Dataset, types: Sequence[str], size: int) -> None:
+    def __init__(self, dataset: Dataset, types: Sequence[str], size: int, crops: int) -> None:
         self.name, self.class_names = "crops", dataset.class_names
-        self.samples = [fullest_crop(first_of_type(dataset, kind), size) for kind in types]
+        self.samples = [fullest_crop(one, size) for kind in types for one in first_of_type(dataset, kind, crops)]
         self.infos = tuple(sample.info for sample in self.samples)
 
     def read(self, index: int) -> Sample:
@@ -46,11 +52,10 @@ class CropDataset(Dataset):
         return self.samples[index]
 
 
-def first_of_type(dataset: Dataset, kind: str) -> Sample:
-    """The first image of a cell type with masks of full quality."""
-    index = next(i for i, info in enumerate(dataset.infos) if info.cell_type == kind and info.mask_quality == "full")
-    sample: Sample = dataset[index]
-    return sample
+def first_of_type(dataset: Dataset, kind: str, count: int) -> list[Sample]:
+    """The first images of a cell type with masks of full quality."""
+    good = [i for i, info in enumerate(dataset.infos) if info.cell_type == kind and info.mask_quality == "full"]
+    return [dataset[index] for index in good[:count]]
 
 
 def fullest_crop(sample: Sample, size: int) -> Sample:
@@ -70,15 +75,17 @@ def _window(layers: Any, corner: Sequence[int], size: int) -> Any:
     return layers[:, corner[0] : corner[0] + size, corner[1] : corner[1] + size]
 
 
-def overfit(family: str, dataset: Dataset, size: int, steps: int, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Trains on the crops of a dataset and scores on them."""
+def overfit(
+    family: str, dataset: Dataset, size: int, steps: int, overrides: Sequence[str] = (), *, fit: bool = False
+) -> dict[str, Any]:
+    """Trains on the crops of a dataset and scores on them, with parameters that are fitted on them where ``fit``."""
     scale = 1.5
     side = int(size * scale)
     recipe: dict[str, Any] = {
         "name": "overfit",
         "family": family,
         "config": {"input_scale": scale},
-        "sampling": {"crop": [side, side], "batch": 2, "workers": 0, "cell_bias": 0.0},
+        "sampling": {"crop": [side, side], "batch": len(dataset), "workers": 0, "cell_bias": 0.0},
         "augmentation": Augmentation.none().model_dump(),
         "schedule": {"steps": steps, "learning_rate": 3e-3, "ema": 0.9, "weight_decay": 0.0},
     }
@@ -87,10 +94,14 @@ def overfit(family: str, dataset: Dataset, size: int, steps: int, overrides: Seq
         with (Path(folder) / "said.txt").open("w") as said:
             path = train(recipe, dataset, output=folder, overrides=overrides, console=Console(file=said))
         model = load_model(path)
-    scores = {}
-    for sample in dataset:
-        cells = model.segment(sample.image)
-        scores[sample.info.cell_type] = round(image_score(cells, sample.instances), 3)
+    outputs = [(model.outputs(sample.image), sample) for sample in dataset]
+    parameters = model.parameters
+    if fit:
+        parameters = tune(model.family, model.file.config, outputs, parameters)
+    scores: dict[str, list[float]] = {}
+    for one, sample in outputs:
+        cells = model.family.decode(one, parameters, model.file.config.class_names)
+        scores.setdefault(sample.info.cell_type, []).append(round(image_score(cells, sample.instances), 3))
     return {"map": scores, "steps": steps, "seconds": round(time.perf_counter() - start, 1)}
 
 
@@ -99,16 +110,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("--family", required=True)
-    parser.add_argument("--types", nargs=2, default=TYPES)
+    parser.add_argument("--types", nargs="+", default=TYPES)
+    parser.add_argument("--crops", type=int, default=1)
+    parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--name")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    crops = CropDataset(open_dataset(options.data), options.types, options.size)
-    result = overfit(options.family, crops, options.size, options.steps, options.overrides)
-    print(json.dumps({"family": options.family, "set": options.overrides, **result}))
+    crops = CropDataset(open_dataset(options.data), options.types, options.size, options.crops)
+    found = overfit(options.family, crops, options.size, options.steps, options.overrides, fit=options.fit)
+    result = {"family": options.family, "set": options.overrides, "size": options.size, **found}
+    print(json.dumps(result))
+    if options.name:
+        kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        with atomic_path(RESULTS) as temporary:
+            temporary.write_text(json.dumps(kept | {options.name: result}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

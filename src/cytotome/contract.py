@@ -41,6 +41,8 @@ class FamilyConfig(BaseModel):
         class_names: cell types that the network tells apart; one class or more.
         channels: channels of the network's input.
         input_scale: factor by which an image is enlarged before the network sees it.
+        offset: pixels, down and right, by which cells lie beside their masks in the data whose masks are to be met:
+            what is found is given as far up and left of where it is seen (a recipe's ``sampling.sources.NAME.offset``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +50,7 @@ class FamilyConfig(BaseModel):
     class_names: tuple[str, ...] = ("cell",)
     channels: int = 1
     input_scale: float = 1.0
+    offset: tuple[float, float] = (0.0, 0.0)
 
 
 class DecodeParameters(BaseModel):

@@ -126,6 +126,18 @@ def test_image_and_masks_move_together() -> None:
             assert (error > 0.6 * (0.2 + 0.3 * identity)).mean() < 0.02
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_cells_that_lie_beside_their_masks_are_brought_together(seed: int) -> None:
+    shape = (60, 80)
+    seen = disk(shape, 35, 37, 12).astype(np.float32)
+    picture = make_picture(seen[None], from_masks([disk(shape, 30, 40, 12)]), offset=(5.0, -3.0))
+    rng = np.random.default_rng(seed)
+    matrix = draw_matrix(rng, Augmentation(rotate=1, scale=(1, 1)), picture, (48, 48), 1.0, 1.0)
+    part = warp(picture, matrix, (48, 48))
+    inside = part.layers[0] > 0
+    assert np.abs(part.pixels[:, :, 0] - inside).mean() < 0.03
+
+
 def test_outside_the_image_nothing_is_valid() -> None:
     picture = picture_of(overlapping())
     part = warp(picture, np.array([[1.0, 0, 10], [0, 1, 5]]), (100, 120))

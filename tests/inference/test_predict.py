@@ -59,6 +59,16 @@ def test_it_equals_the_plain_resize_where_nothing_is_padded() -> None:
     torch.testing.assert_close(to_image_size({"a": maps}, canvas)["a"], expected)
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_an_offset_image_is_seen_from_further_down_and_right(scale: float) -> None:
+    rows, columns = np.meshgrid(np.arange(64.0), np.arange(96.0), indexing="ij")
+    planes = np.stack([rows, columns]).astype(np.float32)
+    plain, seen = to_canvas(planes, scale, 32).pixels, to_canvas(planes, scale, 32, (0.4, 0.15)).pixels
+    inner = (slice(None), slice(4, -4), slice(4, -4))
+    np.testing.assert_allclose((seen - plain)[inner][0], 0.4, atol=0.04)  # OpenCV places samples to 1/32 of a pixel
+    np.testing.assert_allclose((seen - plain)[inner][1], 0.15, atol=0.04)
+
+
 def test_maps_at_the_image_scale_are_cropped_exactly() -> None:
     canvas = to_canvas(np.zeros((1, 30, 50), np.float32), 1.0, 32)
     maps = torch.randn(1, 2, 32, 64)

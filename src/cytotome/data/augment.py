@@ -87,12 +87,14 @@ class Picture:
             :func:`cytotome.ops.labels.to_layers` makes them.
         like: the instances whose attributes hold; their masks are those of ``layers``.
         valid: ``(H, W)`` uint8, 0 where a pixel adds nothing to a loss; None where all count.
+        offset: pixels, down and right, by which cells lie beside their masks; a warp brings them together.
     """
 
     pixels: FloatArray
     layers: AnyArray
     like: Instances
     valid: AnyArray | None = None
+    offset: tuple[float, float] = (0.0, 0.0)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -110,13 +112,19 @@ class Picture:
         return from_layers(self.layers.astype(np.int32), self.like)
 
 
-def make_picture(planes: FloatArray, instances: Instances | None, ignore: BoolArray | None = None) -> Picture:
+def make_picture(
+    planes: FloatArray,
+    instances: Instances | None,
+    ignore: BoolArray | None = None,
+    offset: tuple[float, float] = (0.0, 0.0),
+) -> Picture:
     """A picture of a normalised image.
 
     Args:
         planes: ``(C, H, W)`` float32, as :func:`cytotome.data.normalise.normalise` gives it.
         instances: may overlap; None for an image without labels, of which no pixel is valid.
         ignore: ``(H, W)`` bool, pixels that add nothing to a loss.
+        offset: of the cells from their masks, see :class:`Picture`.
     """
     shape = (planes.shape[1], planes.shape[2])
     valid: AnyArray | None = None if ignore is None else (~ignore).astype(np.uint8)
@@ -124,7 +132,7 @@ def make_picture(planes: FloatArray, instances: Instances | None, ignore: BoolAr
         instances, valid = empty_instances(shape), np.zeros(shape, np.uint8)
     kind = np.uint16 if len(instances) <= MAX_LAYER_VALUE else np.float32
     pixels = np.ascontiguousarray(planes.transpose(1, 2, 0))
-    return Picture(pixels, to_layers(instances).astype(kind), instances, valid)
+    return Picture(pixels, to_layers(instances).astype(kind), instances, valid, offset)
 
 
 def draw_matrix(
@@ -180,8 +188,10 @@ def warp(picture: Picture, matrix: Matrix, crop: tuple[int, int]) -> Picture:
     Outside the picture, pixels are those of its mirror image, there is no instance, and ``valid`` is 0.
     """
     size = (crop[1], crop[0])
+    of_pixels = matrix.copy()
+    of_pixels[:, 2] -= matrix[:, :2] @ np.array(picture.offset[::-1])
     pixels: AnyArray = cv2.warpAffine(
-        picture.pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        picture.pixels, of_pixels, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
     layers = np.empty((len(picture.layers), *crop), picture.layers.dtype)
     kept = 0

@@ -49,11 +49,13 @@ class Source:
         dataset: read on demand; images of mask quality ``none`` belong to the unlabelled stream.
         weight: share of crops, relative to the other sources.
         scale: enlarges its images, where their cells are of another size than those the model is made for.
+        offset: pixels, down and right, by which its cells lie beside their masks.
     """
 
     dataset: Dataset
     weight: float = 1.0
     scale: float = 1.0
+    offset: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +136,13 @@ class Crops(TorchDataset[Crop]):
         return self._cache.get(place, lambda: self._read(place))
 
     def _read(self, place: tuple[int, int]) -> Picture:
-        sample = self.sources[place[0]].dataset[place[1]]
+        source = self.sources[place[0]]
+        sample = source.dataset[place[1]]
         planes = normalise(sample.image, self.normalisation, self.config.channels)
         instances = sample.instances
         if instances is not None:
             instances = with_classes(instances, self.config.class_names)
-        return make_picture(planes, instances, sample.ignore)
+        return make_picture(planes, instances, sample.ignore, source.offset)
 
     def _crop(self, rng: np.random.Generator, place: tuple[int, int]) -> Picture:
         picture = self.picture(place)

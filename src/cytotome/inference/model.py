@@ -241,14 +241,17 @@ class Model:
         tile = -(-tile // self._stride) * self._stride
 
         def segment(planes: FloatArray) -> Instances:
-            return self._segment([to_canvas(planes, scale, self._stride)], parameters, tta, tile)[0]
+            return self._segment([self._placed(planes, scale)], parameters, tta, tile)[0]
 
         return segment_in_tiles(canvas.planes, segment, int(tile / scale))
 
     def _canvas(self, image: Image) -> Canvas:
         planes = normalise(image, self.file.normalisation, self.file.config.channels)
-        canvas = to_canvas(planes, self.family.scale(self._net, planes, self.file.config), self._stride)
+        canvas = self._placed(planes, self.family.scale(self._net, planes, self.file.config))
         return replace(canvas, planes=planes) if self._embeds else canvas
+
+    def _placed(self, planes: FloatArray, scale: float) -> Canvas:
+        return to_canvas(planes, scale, self._stride, self.file.config.offset)
 
     def _maps(self, canvases: Sequence[Canvas], tta: bool | Tta, tile: int) -> list[dict[str, Any]]:
         """Dense maps of each of some canvases of one size."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cytotome.ops.labels import from_layers, to_layers
 from cytotome.ops.soft_masks import moved, paste
-from cytotome.types import FloatArray, Instances
+from cytotome.types import AnyArray, FloatArray, Instances
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,24 +32,37 @@ class Canvas:
     planes: FloatArray | None = None
 
 
-def to_canvas(planes: FloatArray, scale: float, stride: int) -> Canvas:
+def to_canvas(planes: FloatArray, scale: float, stride: int, offset: tuple[float, float] = (0.0, 0.0)) -> Canvas:
     """Resizes ``(C, H, W)`` float32 planes linearly and pads them by reflection at the bottom and right.
 
     Args:
         planes: normalised image.
         scale: resize factor.
         stride: the sides become multiples of it.
+        offset: the image is taken this far further down and right, in its pixels; its edge is repeated.
     """
     size = (planes.shape[1], planes.shape[2])
     height, width = (max(1, round(side * scale)) for side in size)
     down, right = -height % stride, -width % stride
-    if (height, width) == size and not down and not right:
+    if (height, width) == size and not down and not right and not any(offset):
         return Canvas(planes, size, size)
     pixels = np.empty((len(planes), height + down, width + right), np.float32)
     for plane, target in zip(planes, pixels, strict=True):
-        resized = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+        resized = _resized(plane, (height, width), offset)
         cv2.copyMakeBorder(resized, 0, down, 0, right, cv2.BORDER_REFLECT_101, dst=target)
     return Canvas(pixels, (height, width), size)
+
+
+def _resized(plane: FloatArray, size: tuple[int, int], offset: tuple[float, float]) -> AnyArray:
+    """A plane resized linearly, as it is seen from a place ``offset`` down and right."""
+    if not any(offset):
+        return cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)
+    matrix = np.zeros((2, 3))
+    for row, axis in enumerate((1, 0)):
+        step = plane.shape[axis] / size[axis]
+        matrix[row, row], matrix[row, 2] = step, step / 2 - 0.5 + offset[axis]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(plane, matrix, size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def to_image_size(maps: Mapping[str, Tensor], canvas: Canvas) -> dict[str, Tensor]:

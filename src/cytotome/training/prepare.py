@@ -81,7 +81,7 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
         calibration += [(dataset, i) for i in kept]
         groups = {_group(dataset.infos[i]) for i in kept}
         training = [i for i in training if _group(dataset.infos[i]) not in groups]
-        sources.append(Source(dataset.subset(training), settings.weight, settings.scale))
+        sources.append(Source(dataset.subset(training), settings.weight, settings.scale, settings.offset))
     if fold is not None and not validation and not _any_full(datasets):
         raise TrainingError(f"fold {fold}: no dataset has masks of full quality to validate on; give no fold")
     names = tuple(dict.fromkeys(name for source in sources for name in source.dataset.class_names))

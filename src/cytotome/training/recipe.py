@@ -29,12 +29,15 @@ class SourceSettings(Section):
     Attributes:
         weight: share of crops, relative to the other datasets.
         scale: enlarges its images, where their cells are of another size than those the model is made for.
+        offset: pixels, down and right, by which its cells lie beside their masks, as
+            ``benchmarks/alignment.py`` measures.
         classes: new names of its classes, such as ``SHSY5Y: shsy5y``.
         validated: whether a fold of it is held out and validated on; else all of it is trained on.
     """
 
     weight: Annotated[float, Field(ge=0)] = 1.0
     scale: Positive = 1.0
+    offset: tuple[float, float] = (0.0, 0.0)
     classes: dict[str, str] = {}
     validated: bool = True
 

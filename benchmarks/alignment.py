@@ -1,0 +1,77 @@
+"""How far cells lie beside their masks, as a model sees them: whether the annotation of a dataset is shifted.
+
+    python benchmarks/alignment.py DATA [DATA ...] --model neurons [--model-fold 0]
+
+A network that is trained with mirrored and turned crops cannot learn a shift of the masks in one direction; what it
+finds lies on average where the cells are seen. For each pair of a found and a true cell of an IoU above 0.5, the
+difference of their centres is taken; the median over the cells of each image, then over the images of each type, is
+printed, in pixels down and right. The ``offset`` of the recipes comes from here: of a model without offset, on images
+that it was trained on (--model-fold leaves out that fold's).
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+from scipy import ndimage
+
+from cytotome.datasets import open_dataset, splits
+from cytotome.inference.model import Model, load_model
+from cytotome.metrics.matching import find_overlaps
+from cytotome.ops.labels import from_label_map, to_label_map
+from cytotome.types import Dataset, Instances, Sample
+
+
+def centres(cells: Instances) -> Any:
+    """``(N, 2)`` y, x of the mean pixel of each instance of a label map without overlaps."""
+    labels = to_label_map(cells)
+    return np.array(ndimage.center_of_mass(labels > 0, labels, cells.ids)).reshape(-1, 2)
+
+
+def offset_of(model: Model, sample: Sample) -> Any:
+    """Median of the found cells' centres less the true ones', down and right; None where nothing was found."""
+    assert sample.instances is not None
+    found, truth = (from_label_map(to_label_map(one)) for one in (model.segment(sample.image), sample.instances))
+    overlaps = find_overlaps(found, truth)
+    good = overlaps.iou > 0.5
+    if not good.any():
+        return None
+    return np.median(centres(found)[overlaps.prediction[good]] - centres(truth)[overlaps.truth[good]], axis=0)
+
+
+def offsets(model: Model, dataset: Dataset, fold: int | None) -> dict[str, Any]:
+    """Offsets of the images of each cell type; where there is a fold, of those that are trained on."""
+    chosen = range(len(dataset)) if fold is None else splits(dataset, fold)[0]
+    kinds: dict[str, list[Any]] = {}
+    for index in track(chosen, f"{dataset.name}", transient=True):
+        sample = dataset[index]
+        if sample.instances is not None and len(sample.instances):
+            found = offset_of(model, sample)
+            if found is not None:
+                kinds.setdefault(sample.info.cell_type, []).append(found)
+    return kinds
+
+
+def main() -> None:
+    """Prints a row for each cell type."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--model-fold", type=int)
+    options = parser.parse_args()
+    model = load_model(options.model)
+    for name in options.data:
+        dataset = open_dataset(name)
+        for kind, values in sorted(offsets(model, dataset, options.model_fold).items()):
+            (down, right), positive = np.median(values, axis=0), np.mean(np.array(values) > 0, axis=0)
+            print(
+                f"{dataset.name} {kind}: {down:+.2f} down, {right:+.2f} right over {len(values)} images; "
+                f"positive in {positive[0]:.0%} and {positive[1]:.0%}"
+            )
+
+
+if __name__ == "__main__":
+    main()
