@@ -38,7 +38,16 @@ def test_sources_take_their_settings_by_name(recipe: dict[str, Any], disks: Any)
     assert (first.weight, first.scale, len(first.dataset)) == (1, 1, 4)
     assert (second.weight, second.scale, len(second.dataset)) == (2, 0.5, 6)
     assert ids(prepared.validation) == {"disks0", "disks3"}
-    assert prepared.class_names == ("disk", "spot")
+    assert prepared.class_names == ("disk",)  # what the model is made for; `more` is there to learn from alone
+
+
+def test_cells_are_given_the_offset_of_the_data_that_the_model_is_made_for(recipe: dict[str, Any], disks: Any) -> None:
+    settings = "sampling.sources={disks: {offset: [0.4, 0.1]}, more: {offset: [1, 1], validated: false}}"
+    checked = load_recipe(recipe, [settings])
+    prepared = prepare(checked, [disks(name="more"), disks()], 0)
+    assert prepared.offset == (0.4, 0.1)
+    assert checked.family_config(prepared.class_names, prepared.offset).offset == (0.4, 0.1)
+    assert load_recipe(recipe, ["config.offset=[0, 0]"]).family_config(("a",), (0.4, 0.1)).offset == (0.0, 0.0)
 
 
 def test_the_identity_tells_data_apart(recipe: dict[str, Any], disks: Any) -> None:

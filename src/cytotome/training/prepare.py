@@ -27,7 +27,9 @@ class Prepared:
         sources: what is trained on, labelled and unlabelled.
         validation: each image to validate on; none without a fold.
         calibration: likewise, images that are held out of training to fit the decode parameters on.
-        class_names: of all datasets, in order of appearance.
+        class_names: of the datasets that the model is made for, in order of appearance: those that are validated on
+            by their settings, or all where there is none.
+        offset: of the first of these datasets.
         missing: names of datasets that the recipe has settings for and that were not given.
     """
 
@@ -35,6 +37,7 @@ class Prepared:
     validation: tuple[Place, ...]
     calibration: tuple[Place, ...]
     class_names: tuple[str, ...]
+    offset: tuple[float, float] = (0.0, 0.0)
     missing: tuple[str, ...] = ()
 
     @property
@@ -42,7 +45,8 @@ class Prepared:
         """A hash of the samples trained on and of their weights; equal for equal data."""
         digest = hashlib.sha256()
         for source in self.sources:
-            digest.update(f"{source.dataset.name} {source.weight} {source.scale}\n".encode())
+            offset = source.offset if any(source.offset) else ""
+            digest.update(f"{source.dataset.name} {source.weight} {source.scale}{offset}\n".encode())
             for info in source.dataset.infos:
                 digest.update(f"{info.id} {info.cell_type} {info.mask_quality}\n".encode())
         return digest.hexdigest()
@@ -66,6 +70,7 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
     if not datasets:
         raise TrainingError("no dataset to train on; give one by --data")
     sources: list[Source] = []
+    made_for: list[bool] = []
     validation: list[Place] = []
     calibration: list[Place] = []
     for dataset in datasets:
@@ -82,12 +87,15 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
         groups = {_group(dataset.infos[i]) for i in kept}
         training = [i for i in training if _group(dataset.infos[i]) not in groups]
         sources.append(Source(dataset.subset(training), settings.weight, settings.scale, settings.offset))
+        made_for.append(settings.validated)
     if fold is not None and not validation and not _any_full(datasets):
         raise TrainingError(f"fold {fold}: no dataset has masks of full quality to validate on; give no fold")
-    names = tuple(dict.fromkeys(name for source in sources for name in source.dataset.class_names))
+    target = [source for source, validated in zip(sources, made_for, strict=True) if validated] or sources
+    names = tuple(dict.fromkeys(name for source in target for name in source.dataset.class_names))
     check_labelled(sources)
+    offset = target[0].offset if target else (0.0, 0.0)
     missing = tuple(name for name in recipe.sampling.sources if name not in {dataset.name for dataset in datasets})
-    return Prepared(tuple(sources), tuple(validation), tuple(calibration), names, missing)
+    return Prepared(tuple(sources), tuple(validation), tuple(calibration), names, offset, missing)
 
 
 def check_labelled(sources: Sequence[Source]) -> None:

@@ -71,7 +71,7 @@ class Recipe(Section):
         name: of the model file.
         family: method.
         summary: one line for the model's card.
-        config: fields of the family's config; class names are those of the data where they are not given.
+        config: fields of the family's config; class names and offset are those of the data where they are not given.
         decode: fields of the family's decode parameters.
         normalisation: grey levels to network input.
         sampling: what a batch is made of.
@@ -112,9 +112,9 @@ class Recipe(Section):
         """The family, imported."""
         return get_family(self.family)
 
-    def family_config(self, class_names: Sequence[str] = ()) -> FamilyConfig:
-        """The family's config; ``class_names`` of the data hold where the recipe gives none."""
-        config = dict(self.config)
+    def family_config(self, class_names: Sequence[str] = (), offset: tuple[float, float] = (0.0, 0.0)) -> FamilyConfig:
+        """The family's config; ``class_names`` and ``offset`` of the data hold where the recipe gives none."""
+        config = {"offset": offset, **self.config}
         if class_names and "class_names" not in config:
             config["class_names"] = tuple(class_names)
         return self.get_family().config(**config)

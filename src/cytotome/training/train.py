@@ -97,7 +97,7 @@ class Run:
     def __init__(self, recipe: Recipe, prepared: Prepared, output: Path, device: str, console: Console) -> None:
         self.recipe, self.prepared, self.output, self.console = recipe, prepared, output, console
         self.family: Family = recipe.get_family()
-        self.config: FamilyConfig = recipe.family_config(prepared.class_names)
+        self.config: FamilyConfig = recipe.family_config(prepared.class_names, prepared.offset)
         self.device = choose_device(device)
         self.precision = choose_precision(recipe.schedule.precision, self.device)
         self.checkpoint = output / "last.ckpt"
