@@ -31,6 +31,13 @@ def test_calibration_images_are_never_trained_on(recipe: dict[str, Any], disks: 
     assert len(trained) == 12 - 4 - 2
 
 
+def test_calibration_images_may_be_trained_on(recipe: dict[str, Any], disks: Any) -> None:
+    overrides = ["calibration_images=20", "calibration_held_out=false"]
+    prepared = prepare(load_recipe(recipe, overrides), disks(12, 0), 0)
+    assert ids(prepared.calibration) == {info.id for info in prepared.sources[0].dataset.infos}
+    assert len(prepared.calibration) == 12 - 4
+
+
 def test_sources_take_their_settings_by_name(recipe: dict[str, Any], disks: Any) -> None:
     settings = "sampling.sources={more: {weight: 2, scale: 0.5, validated: false, classes: {disk: spot}}}"
     prepared = prepare(load_recipe(recipe, [settings]), [disks(), disks(name="more")], 0)

@@ -11,16 +11,17 @@ from cytotome.contract import DecodeParameters
 from cytotome.inference.model import Model
 from cytotome.metrics.challenge import image_score
 from cytotome.training.prepare import Place, Prepared
+from cytotome.training.tune import tune
 from cytotome.types import Dataset, Sample
 
 
 def calibrated(model: Model, places: Sequence[Place]) -> DecodeParameters:
-    """The decode parameters that the family fits on outputs for these images; the model's own where it fits none."""
-    if model.family.calibrate is None or not places:
+    """The decode parameters tuned on these images; the model's own where there is none."""
+    if not places:
         return model.parameters
     samples: list[Sample] = [dataset[position] for dataset, position in places]
     pairs = [(model.outputs(sample.image), sample) for sample in samples]
-    return model.family.calibrate(pairs, model.parameters, model.file.config)
+    return tune(model.family, model.file.config, pairs, model.parameters)
 
 
 def mean_score(model: Model, places: Sequence[Place]) -> float:

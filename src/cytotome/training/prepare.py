@@ -26,7 +26,7 @@ class Prepared:
     Attributes:
         sources: what is trained on, labelled and unlabelled.
         validation: each image to validate on; none without a fold.
-        calibration: likewise, images that are held out of training to fit the decode parameters on.
+        calibration: likewise, images to fit the decode parameters on; trained on or not, as the recipe says.
         class_names: of the datasets that the model is made for, in order of appearance: those that are validated on
             by their settings, or all where there is none.
         offset: of the first of these datasets.
@@ -82,10 +82,12 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
         validation += [(dataset, i) for i in held]
         if settings.weight == 0:
             continue
-        kept = _calibration_part(dataset, training, recipe.calibration_images) if not calibration else []
-        calibration += [(dataset, i) for i in kept]
-        groups = {_group(dataset.infos[i]) for i in kept}
-        training = [i for i in training if _group(dataset.infos[i]) not in groups]
+        if settings.validated and not calibration:
+            fitted_on = _calibration_part(dataset, training, recipe.calibration_images, recipe.calibration_held_out)
+            calibration += [(dataset, i) for i in fitted_on]
+            if recipe.calibration_held_out:
+                groups = {_group(dataset.infos[i]) for i in fitted_on}
+                training = [i for i in training if _group(dataset.infos[i]) not in groups]
         sources.append(Source(dataset.subset(training), settings.weight, settings.scale, settings.offset))
         made_for.append(settings.validated)
     if fold is not None and not validation and not _any_full(datasets):
@@ -120,15 +122,18 @@ def check_labelled(sources: Sequence[Source]) -> None:
     raise TrainingError(f"{names}: the masks of all {len(labelled)} labelled images are empty; check the labels")
 
 
-def _calibration_part(dataset: Dataset, training: Sequence[int], count: int) -> list[int]:
-    """Up to ``count`` training images with full masks, the cell types in turn, in the order of a hash; half at most."""
+def _calibration_part(dataset: Dataset, training: Sequence[int], count: int, held_out: bool) -> list[int]:
+    """Up to ``count`` training images with full masks, the cell types in turn, in the order of a hash.
+
+    Half of them at most where they are held out of training.
+    """
     full = [i for i in training if dataset.infos[i].mask_quality == "full"]
     by_type: dict[str, list[int]] = {}
     for i in sorted(full, key=lambda i: hashlib.sha256(dataset.infos[i].id.encode()).digest()):
         by_type.setdefault(dataset.infos[i].cell_type, []).append(i)
     turns = [(turn, kind) for kind, members in by_type.items() for turn in range(len(members))]
     ordered = [by_type[kind][turn] for turn, kind in sorted(turns)]
-    return ordered[: min(count, len(full) // 2)]
+    return ordered[: min(count, len(full) // 2) if held_out else count]
 
 
 def _any_full(datasets: Sequence[Dataset]) -> bool:

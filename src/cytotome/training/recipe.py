@@ -80,7 +80,9 @@ class Recipe(Section):
         weights: model file, by path or by name, whose weights training starts from where their shapes agree.
         pretrain: a first run on other data, whose weights are then started from.
         teacher: learn from unlabelled images by a mean teacher.
-        calibration_images: training images that are held out of training to fit the decode parameters on.
+        calibration_images: images of the training folds that the decode parameters are fitted on at the end.
+        calibration_held_out: these images are not trained on; else all are. Networks of short runs, which do as well on
+            new images as on their own, are better off with all.
         seed: of weights, crops and everything else that is drawn.
     """
 
@@ -97,6 +99,7 @@ class Recipe(Section):
     pretrain: Pretraining | None = None
     teacher: TeacherSettings | None = None
     calibration_images: Count = 0
+    calibration_held_out: bool = True
     seed: Count = 0
 
     @model_validator(mode="after")
