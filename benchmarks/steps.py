@@ -1,11 +1,11 @@
 """What each step brings: single models, + test-time augmentation, + tuning, + fusion of two and of all.
 
-    python benchmarks/steps.py DATA METHOD... [--cache DIR] [--trials 20]
+    python benchmarks/steps.py DATA METHOD... [--cache DIR] [--trials 20] [--training]
 
 A method is MODEL:FOLD, or MODEL:0,MODEL:1 for models of several folds. Every score is on images that neither the
 networks nor the settings have seen: settings are tuned on the other folds (or, where all images are of one fold, on the
-other fifths of them). Each step shows its gain over the step before it with the 95 % bootstrap interval over images.
-Writes ``results/steps.json``.
+other fifths of them), with --training on the images that the models of one fold were trained on. Each step shows its
+gain over the step before it with the 95 % bootstrap interval over images. Writes ``results/steps.json``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import numpy as np
 
 from cytotome.app.held_out import Predictions, held_out_images, parse_method
 from cytotome.app.tuning import member_instances
-from cytotome.datasets import open_dataset
+from cytotome.datasets import open_dataset, splits
 from cytotome.ensemble.file import EnsembleFile, Member
 from cytotome.io.files import atomic_path
 from cytotome.metrics.bootstrap import bootstrap_mean
 from cytotome.metrics.challenge import image_score
-from cytotome.training.tuning import TunableEnsemble, TunableModel, tune_nested
+from cytotome.training.tuning import Tunable, TunableEnsemble, TunableModel, tune_nested, tune_on
 
 RESULT = Path(__file__).parent / "results" / "steps.json"
 
@@ -50,6 +50,12 @@ class Table:
         return scores
 
 
+def scores(method: Tunable[Any], images: Sequence[int], result: Any = None) -> Any:
+    """The challenge's mAP of some images."""
+    truths = {i: truth for i in images if (truth := method.samples[i].instances) is not None}
+    return np.array([image_score(method.segment(i, result), truth) for i, truth in truths.items()])
+
+
 def main() -> None:
     """Measures all steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -57,38 +63,55 @@ def main() -> None:
     parser.add_argument("methods", nargs="+")
     parser.add_argument("--cache", type=Path, default=Path(".cytotome-cache"))
     parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--training", action="store_true")
     options = parser.parse_args()
     dataset = open_dataset(options.data)
     methods = [parse_method(text) for text in options.methods]
     fold_of = held_out_images(methods, dataset)
-    samples, folds = [dataset[place] for place in fold_of], list(fold_of.values())
-    parts = folds if len(set(folds)) > 1 else [number % 5 for number in range(len(folds))]
-    table = Table([sample.info.cell_type for sample in samples])
-    made = []
-    tuned_scores = []
+    places = list(fold_of)
+    folds = list(fold_of.values())
+    held = range(len(places))
+    if options.training:
+        (fold,) = set(folds)
+        places += [place for place in splits(dataset, fold)[0] if dataset.infos[place].mask_quality == "full"]
+        folds += [fold] * (len(places) - len(folds))
+    samples = [dataset[place] for place in places]
+    parts = folds if len(set(folds)) > 1 else [number % 5 for number in held]
+
+    def tuned(method: Tunable[Any]) -> Any:
+        """Scores with settings that come from other images."""
+        if not options.training:
+            return tune_nested(method, parts, trials=options.trials).nested
+        return scores(method, held, tune_on(method, range(len(held), len(places)), trials=options.trials)[0])
+
+    table = Table([samples[i].info.cell_type for i in held])
+    made, singles = [], []
     for number, method in enumerate(methods):
-        name = f"{method.name} {number + 1}"
+        name = f"{number + 1} {method.name}"
         plain = Predictions(method, options.cache)
         augmented = Predictions(method, options.cache, tta=True)
         model = plain.model_of(folds[0])
         parameters = (model.family, model.file.config, model.parameters)
-        single = TunableModel(*parameters, plain.outputs(samples, folds), samples)
+        own = scores(TunableModel(*parameters, plain.outputs(samples[: len(held)], folds[: len(held)]), samples), held)
         outputs = augmented.outputs(samples, folds)
         with_tta = TunableModel(*parameters, outputs, samples)
-        tuned = tune_nested(with_tta, parts, trials=options.trials)
-        own = np.array([image_score(single.segment(i, None), sample.instances) for i, sample in enumerate(samples)])
         table.add(name, own)
-        table.add(f"{name} + tta", tuned.own, own)
-        tuned_scores.append(table.add(f"{name} + tta + tuning", tuned.nested, tuned.own))
+        views = table.add(f"{name} + tta", scores(with_tta, held), own)
+        singles.append(table.add(f"{name} + tta + tuning", tuned(with_tta), views))
         made.append((augmented, outputs))
-    best = tuned_scores[int(np.argmax([scores.mean() for scores in tuned_scores]))]
+    best = singles[int(np.argmax([values.mean() for values in singles]))]
     groups = [*combinations(range(len(methods)), 2)] + ([tuple(range(len(methods)))] if len(methods) > 2 else [])
     for chosen in groups:
         file = EnsembleFile(members=tuple(Member(model=methods[k].name) for k in chosen))
         found = member_instances([made[k] for k in chosen], folds)
-        fused = tune_nested(TunableEnsemble(file, found, samples), parts, trials=options.trials)
-        table.add(f"fusion of {', '.join(str(k + 1) for k in chosen)}, against the best single", fused.nested, best)
-    entry = {"methods": [method.name for method in methods], "images": len(samples), "rows": table.rows}
+        name = f"fusion of {', '.join(str(k + 1) for k in chosen)}, against the best single"
+        table.add(name, tuned(TunableEnsemble(file, found, samples)), best)
+    entry = {
+        "methods": [method.name for method in methods],
+        "images": len(held),
+        "tuned on": "training images" if options.training else "other folds",
+        "rows": table.rows,
+    }
     with atomic_path(RESULT) as temporary:
         temporary.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
 
