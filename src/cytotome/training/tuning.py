@@ -20,7 +20,7 @@ from cytotome.metrics.challenge import image_score
 from cytotome.training.search import Knobs, OptunaSearch, Table, Values, greedy
 from cytotome.types import Instances, Sample
 
-ENOUGH = 4
+ENOUGH = 3
 """Images of one cell type from which on the type gets settings of its own."""
 
 Search = Literal["optuna", "greedy"]
