@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from cytotome.app.held_out import Predictions, held_out_images, parse_method
+from cytotome.app.held_out import Predictions, held_out_images, parse_method, training_images
 from cytotome.app.tuning import member_instances
-from cytotome.datasets import open_dataset, splits
+from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import EnsembleFile, Member
 from cytotome.io.files import atomic_path
 from cytotome.metrics.bootstrap import bootstrap_mean
 from cytotome.metrics.challenge import image_score
-from cytotome.training.tuning import Tunable, TunableEnsemble, TunableModel, tune_nested, tune_on
+from cytotome.training.tuning import Tunable, TunableEnsemble, TunableModel, tune_apart, tune_nested
 
 RESULT = Path(__file__).parent / "results" / "steps.json"
 
@@ -68,21 +68,18 @@ def main() -> None:
     dataset = open_dataset(options.data)
     methods = [parse_method(text) for text in options.methods]
     fold_of = held_out_images(methods, dataset)
-    places = list(fold_of)
-    folds = list(fold_of.values())
-    held = range(len(places))
+    held = range(len(fold_of))
     if options.training:
-        (fold,) = set(folds)
-        places += [place for place in splits(dataset, fold)[0] if dataset.infos[place].mask_quality == "full"]
-        folds += [fold] * (len(places) - len(folds))
+        fold_of |= training_images(methods, dataset)
+    places, folds = list(fold_of), list(fold_of.values())
     samples = [dataset[place] for place in places]
     parts = folds if len(set(folds)) > 1 else [number % 5 for number in held]
 
     def tuned(method: Tunable[Any]) -> Any:
         """Scores with settings that come from other images."""
-        if not options.training:
-            return tune_nested(method, parts, trials=options.trials).nested
-        return scores(method, held, tune_on(method, range(len(held), len(places)), trials=options.trials)[0])
+        if options.training:
+            return tune_apart(method, range(len(held), len(samples)), held, trials=options.trials).nested
+        return tune_nested(method, parts, trials=options.trials).nested
 
     table = Table([samples[i].info.cell_type for i in held])
     made, singles = [], []

@@ -76,6 +76,20 @@ def held_out_images(methods: Sequence[Method], dataset: Dataset, *, only: int | 
     return dict(sorted(fold_of.items()))
 
 
+def training_images(methods: Sequence[Method], dataset: Dataset) -> dict[int, int]:
+    """Fold by the position of each image of full mask quality that all models were trained on.
+
+    Raises:
+        ConfigError: where the models are not all of one fold.
+    """
+    folds = {model.fold for method in methods for model in method.models}
+    if len(folds) != 1 or None in folds:
+        raise ConfigError("--training: give each model as MODEL:FOLD, all of the same fold")
+    fold = next(iter(folds))
+    assert fold is not None
+    return {i: fold for i in splits(dataset, fold)[0] if dataset.infos[i].mask_quality == "full"}
+
+
 def _folds(dataset: Dataset) -> list[int]:
     known = sorted({info.fold for info in dataset.infos if info.fold is not None and info.fold >= 0})
     return known or [fold for fold in range(5) if _has_fold(dataset, fold)]

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from cytotome.app.console import progress, say, warn
-from cytotome.app.held_out import Method, Predictions, held_out_images, parse_method
+from cytotome.app.held_out import Method, Predictions, held_out_images, parse_method, training_images
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import SUFFIXES, EnsembleFile, Member, save_ensemble
 from cytotome.errors import ConfigError
 from cytotome.models.card import Card
 from cytotome.models.file import read_model, save_model
 from cytotome.models.registry import bundled_models, find_model
-from cytotome.training.tuning import SEARCHES, Search, TunableEnsemble, TunableModel, Tuned, tune_nested
+from cytotome.training.tuning import SEARCHES, Search, TunableEnsemble, TunableModel, Tuned, tune_apart, tune_nested
 from cytotome.types import Sample
 
 CACHE = ".cytotome-cache"
@@ -34,6 +34,7 @@ class TuneOptions:
     trials: int = 30
     seed: int = 0
     tta: bool = False
+    training: bool = False
     cache: Path | None = None
     device: str = "auto"
     quiet: bool = False
@@ -55,6 +56,9 @@ def run_tune(models: Sequence[str], data: str, options: TuneOptions) -> Tuned:
     _check_output(methods, options.output)
     dataset = open_dataset(data, layout=options.layout)
     fold_of = held_out_images(methods, dataset, only=options.fold)
+    held_out = range(len(fold_of))
+    if options.training:
+        fold_of |= training_images(methods, dataset)
     samples: list[Sample] = [dataset[position] for position in fold_of]
     folds = list(fold_of.values())
     cache = options.cache or options.output.parent / CACHE
@@ -70,8 +74,12 @@ def run_tune(models: Sequence[str], data: str, options: TuneOptions) -> Tuned:
             member_instances(predictions, folds),
             samples,
         )
-    groups = [sample.info.group or sample.info.id for sample in samples] if len(set(folds)) < 2 else folds
-    tuned = tune_nested(method, _numbered(groups), search=search, trials=options.trials, seed=options.seed)
+    settings: dict[str, Any] = {"search": search, "trials": options.trials, "seed": options.seed}
+    if options.training:
+        tuned = tune_apart(method, range(len(held_out), len(samples)), held_out, **settings)
+    else:
+        groups = [sample.info.group or sample.info.id for sample in samples] if len(set(folds)) < 2 else folds
+        tuned = tune_nested(method, _numbered(groups), **settings)
     write_result(methods, tuned, dataset.name, options)
     say(tuned.text(), quiet=options.quiet)
     if tuned.gain().within_noise and options.quiet:
@@ -116,7 +124,8 @@ def _check_output(methods: Sequence[Method], output: Path) -> None:
 
 def write_result(methods: Sequence[Method], tuned: Tuned, dataset: str, options: TuneOptions) -> None:
     """Writes the model, the models of the folds, or the ensemble."""
-    scores = {f"mAP on {dataset}, nested folds": round(float(tuned.nested.mean()), 4)}
+    how = "held-out images" if options.training else "nested folds"
+    scores = {f"mAP on {dataset}, {how}": round(float(tuned.nested.mean()), 4)}
     if len(methods) == 1:
         for model in methods[0].models:
             source = find_model(model.path)

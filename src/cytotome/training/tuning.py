@@ -184,7 +184,7 @@ class Tuned:
             name = "all" if kind is None else kind or "unknown"
             gain = str(self.gain(kind)) if chosen.sum() >= ENOUGH else "too few images for an interval"
             lines.append(f"{name:<12}{chosen.sum():>7}{before:>9.3f}{after:>9.3f}   {gain}")
-        lines.append(f"{self.tried} settings tried on all images; the scores above are of images of other folds")
+        lines.append(f"{self.tried} settings tried; the scores above are of images that the settings were not chosen on")
         if self.gain().within_noise:
             lines.append("warning: the gain is within noise; more images, or the settings as they were, are safer")
         return "\n".join(lines)
@@ -221,6 +221,31 @@ def tune_nested(
                 nested[i] = image_score(method.segment(i, result), _truth(method.samples[i]))
     result, tried = tune_on(method, everything, search, trials, seed)
     return Tuned(result, own, nested, tuple(sample.info.cell_type for sample in method.samples), tried)
+
+
+def tune_apart(
+    method: Tunable[Any],
+    chosen_on: Sequence[int],
+    scored_on: Sequence[int],
+    *,
+    search: Search = "optuna",
+    trials: int = 30,
+    seed: int = 0,
+) -> Tuned:
+    """Tunes on some images and scores on others, such as on those that a network was trained on and on its fold.
+
+    Args:
+        method: with cached predictions.
+        chosen_on: images that the settings are chosen on.
+        scored_on: images of which ``own`` and ``nested`` of the result are the scores.
+        search, trials, seed: as in :func:`tune_nested`.
+    """
+    result, tried = tune_on(method, chosen_on, search, trials, seed)
+    own, tuned = (
+        np.array([image_score(method.segment(i, one), _truth(method.samples[i])) for i in scored_on])
+        for one in (None, result)
+    )
+    return Tuned(result, own, tuned, tuple(method.samples[i].info.cell_type for i in scored_on), tried)
 
 
 def tune_on(

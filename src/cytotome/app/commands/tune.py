@@ -25,6 +25,10 @@ def tune(
     tta: Annotated[
         bool, typer.Option("--tta", help="Tune on predictions averaged over flips and quarter turns.")
     ] = False,
+    training: Annotated[
+        bool,
+        typer.Option("--training", help="Tune on the images that MODEL:FOLD was trained on; score on the fold's."),
+    ] = False,
     cache: Annotated[
         Path | None, typer.Option("--cache", help="Folder of the networks' outputs; beside the result by default.")
     ] = None,
@@ -39,6 +43,11 @@ def tune(
     what it gave, over all images and for each cell type. The scores that
     are shown are of images that the settings were not chosen on, with the
     interval of the gain, and a warning where the gain may be chance.
+
+    With --training the settings are tuned on the images that the models
+    were trained on. That is fair to networks that do hardly better on these
+    than on new ones, as after short training, and leaves all images of the
+    fold for the score.
 
     One model gives a model file, several an ensemble file that cytotome
     segment --model takes.
@@ -59,6 +68,7 @@ def tune(
         trials=trials,
         seed=seed,
         tta=tta,
+        training=training,
         cache=cache,
         device=device,
         quiet=quiet,
