@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py DATA --name "flow" --training "45 min, one thread" \
         --model runs/neurons-0/neurons.safetensors:0 --model runs/neurons-1/neurons.safetensors:1 \
-        [--tta] [--precision float32] [--no-fit] [--save FILE]
+        [--tta] [--precision float32] [--no-fit] [--save FILE] [--decode decoder=watershed]
     python benchmarks/accuracy.py DATA --name "Cellpose 3" --training "45 min, one thread" --labels runs/cellpose-0:0
     python benchmarks/accuracy.py
 
@@ -71,20 +71,26 @@ def means(scores: Scores) -> dict[str, float]:
 
 
 def score_models(
-    models: list[tuple[Model, int]], dataset: Dataset, *, tta: bool, fit: bool, save: Path | None
+    models: list[tuple[Model, int]],
+    dataset: Dataset,
+    *,
+    tta: bool,
+    fit: bool,
+    save: Path | None,
+    changed: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Scores of models with their own parameters, with those fitted on training images, and their family's ceiling."""
     family, config = models[0][0].family, models[0][0].file.config
     plain: Scores = {}
     fitted_scores: Scores = {}
     for number, (model, fold) in enumerate(models):
-        fitted = None
+        fitted, own = None, model.override(**changed)
         if fit:
-            fitted = tune(family, config, predicted(model, dataset, splits(dataset, fold)[0], tta), model.parameters)
+            fitted = tune(family, config, predicted(model, dataset, splits(dataset, fold)[0], tta), own)
             if save and number == 0:
                 save.write_text(fitted.model_dump_json(indent=1) + "\n", encoding="utf-8")
         for maps, sample in predicted(model, dataset, splits(dataset, fold)[1], tta):
-            for table, parameters in ((plain, model.parameters), (fitted_scores, fitted)):
+            for table, parameters in ((plain, own), (fitted_scores, fitted)):
                 if parameters is None:
                     continue
                 found = family.decode(maps, parameters, config.class_names)
@@ -141,6 +147,7 @@ def main() -> None:
     parser.add_argument("--tta", action="store_true")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--no-fit", action="store_true", help="own decode parameters only, and no ceiling")
+    parser.add_argument("--decode", action="append", default=[], metavar="KEY=VALUE", help="change a parameter")
     parser.add_argument("--save", type=Path)
     options = parser.parse_args()
     if options.data:
@@ -149,7 +156,9 @@ def main() -> None:
         dataset = open_dataset(options.data)
         if options.model:
             models = [(load_model(path, precision=options.precision), fold) for path, fold in split(options.model)]
-            scores = score_models(models, dataset, tta=options.tta, fit=not options.no_fit, save=options.save)
+            changed = dict(item.split("=", 1) for item in options.decode)
+            fit = not options.no_fit
+            scores = score_models(models, dataset, tta=options.tta, fit=fit, save=options.save, changed=changed)
         else:
             scores = score_labels([(Path(path), fold) for path, fold in split(options.labels)], dataset)
         folds = [fold for _, fold in split(options.model or options.labels)]

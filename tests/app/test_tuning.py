@@ -83,4 +83,5 @@ def test_outputs_and_options_that_do_not_fit_are_named(folder: Path, tmp_path: P
     assert "give -o a name without ending" in run("a:0,b:1", *data, "-o", tmp_path / "x.safetensors")[1]
     output = ("-o", tmp_path / "x.safetensors")
     assert "search: must be one of optuna, greedy" in run("a", *data, *output, "--search", "grid")[1]
+    assert "cell-type: must be one of majority, classifier" in run("a", *data, *output, "--cell-type", "guess")[1]
     assert "trials: must be 1 or more" in run("a", *data, *output, "--trials", 0)[1]

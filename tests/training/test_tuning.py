@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cytotome.ensemble.cell_type import TypeClassifier
 from cytotome.ensemble.file import EnsembleFile, Member
 from cytotome.errors import ConfigError
 from cytotome.metrics.bootstrap import bootstrap_mean
@@ -169,6 +170,19 @@ def test_an_ensemble_is_calibrated_and_tuned() -> None:
     scores = [image_score(ensemble.segment(i, result), method.samples[i].instances) for i in range(8)]  # type: ignore[arg-type]
     before = [image_score(ensemble.segment(i, None), method.samples[i].instances) for i in range(8)]  # type: ignore[arg-type]
     assert np.mean(scores) > np.mean(before) + 0.2
+
+
+def test_a_classifier_of_cell_types_is_fitted_on_request() -> None:
+    method = detector(a=0.5)
+    kinds = [f"kind {i % 2}" for i in range(8)]
+    samples = [
+        replace(one, info=replace(one.info, cell_type=kind)) for one, kind in zip(method.samples, kinds, strict=True)
+    ]
+    views = [[method.candidates(i, {"width": 20}) if i % 2 else method.candidates(i, {"width": 5})] for i in range(8)]
+    ensemble = TunableEnsemble(EnsembleFile(members=(Member(model="one"),)), views, samples, classify=True)
+    result, _ = tune_on(ensemble, range(8), "greedy")
+    assert isinstance(result.cell_type, TypeClassifier)
+    assert result.cell_type.class_names == ("kind 0", "kind 1")
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:

@@ -19,6 +19,7 @@ from cytotome.training.tuning import SEARCHES, Search, TunableEnsemble, TunableM
 from cytotome.types import Sample
 
 CACHE = ".cytotome-cache"
+CELL_TYPES = ("majority", "classifier")
 LOW_SCORE = 0.02
 """Members of an ensemble give instances from this score on; the ensemble's own limit comes after fusion."""
 
@@ -35,6 +36,7 @@ class TuneOptions:
     seed: int = 0
     tta: bool = False
     training: bool = False
+    cell_type: str = "majority"
     cache: Path | None = None
     device: str = "auto"
     quiet: bool = False
@@ -42,6 +44,8 @@ class TuneOptions:
     def __post_init__(self) -> None:
         if self.search not in SEARCHES:
             raise ConfigError(f"search: must be one of {', '.join(SEARCHES)}, got {self.search!r}")
+        if self.cell_type not in CELL_TYPES:
+            raise ConfigError(f"cell-type: must be one of {', '.join(CELL_TYPES)}, got {self.cell_type!r}")
         if self.trials < 1:
             raise ConfigError(f"trials: must be 1 or more, got {self.trials}")
 
@@ -73,6 +77,7 @@ def run_tune(models: Sequence[str], data: str, options: TuneOptions) -> Tuned:
             EnsembleFile(members=tuple(Member(model=one.name) for one in methods)),
             member_instances(predictions, folds),
             samples,
+            classify=options.cell_type == "classifier",
         )
     settings: dict[str, Any] = {"search": search, "trials": options.trials, "seed": options.seed}
     if options.training:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from cytotome.contract import DecodeParameters, Family, FamilyConfig
 from cytotome.ensemble.calibration import fit_curve
+from cytotome.ensemble.cell_type import fit_type_classifier
 from cytotome.ensemble.ensemble import fuse_members
 from cytotome.ensemble.file import EnsembleFile
 from cytotome.ensemble.instances import InstanceFusion
@@ -114,11 +115,13 @@ class TunableEnsemble:
         file: the ensemble.
         found: of each image, the instances of each group of members, low scores too.
         samples: the images with their truth.
+        classify: fit a classifier of the images' cell types, in the place of the majority of what is found.
     """
 
     file: EnsembleFile
     found: Sequence[Sequence[Instances]]
     samples: Sequence[Sample]
+    classify: bool = False
     knobs: Knobs = field(init=False)
     start: Values = field(init=False)
 
@@ -134,14 +137,19 @@ class TunableEnsemble:
         return fuse_members(self.found[image], file)
 
     def fitted(self, images: Sequence[int]) -> TunableEnsemble:
-        """With every group's scores turned into the precision they have on these images."""
+        """With every group's scores turned into the precision they have on these images, and with a classifier."""
         members = list(self.file.members)
         for number, group in enumerate(self.file.groups()):
             pairs = [(self.found[image][number], _truth(self.samples[image])) for image in images]
             curve = fit_curve(pairs) if any(len(found) for found, _ in pairs) else None  # a model that finds nothing
             for position in group:
                 members[position] = members[position].model_copy(update={"curve": curve})
-        return replace(self, file=self.file.model_copy(update={"members": tuple(members)}))
+        file = self.file.model_copy(update={"members": tuple(members)})
+        if self.classify:
+            fused = [fuse_members(self.found[image], file) for image in images]
+            classifier = fit_type_classifier(fused, [self.samples[image].info.cell_type for image in images])
+            file = file.model_copy(update={"cell_type": classifier})
+        return replace(self, file=file)
 
     def result(self, everywhere: Values, by_type: Mapping[str, Values]) -> EnsembleFile:
         """The ensemble with its fusion replaced."""
@@ -184,7 +192,9 @@ class Tuned:
             name = "all" if kind is None else kind or "unknown"
             gain = str(self.gain(kind)) if chosen.sum() >= ENOUGH else "too few images for an interval"
             lines.append(f"{name:<12}{chosen.sum():>7}{before:>9.3f}{after:>9.3f}   {gain}")
-        lines.append(f"{self.tried} settings tried; the scores above are of images that the settings were not chosen on")
+        lines.append(
+            f"{self.tried} settings tried; the scores above are of images that the settings were not chosen on"
+        )
         if self.gain().within_noise:
             lines.append("warning: the gain is within noise; more images, or the settings as they were, are safer")
         return "\n".join(lines)

@@ -29,6 +29,10 @@ def tune(
         bool,
         typer.Option("--training", help="Tune on the images that MODEL:FOLD was trained on; score on the fold's."),
     ] = False,
+    cell_type: Annotated[
+        str,
+        typer.Option("--cell-type", help="Of an image, for an ensemble: majority of what is found, or classifier."),
+    ] = "majority",
     cache: Annotated[
         Path | None, typer.Option("--cache", help="Folder of the networks' outputs; beside the result by default.")
     ] = None,
@@ -69,6 +73,7 @@ def tune(
         seed=seed,
         tta=tta,
         training=training,
+        cell_type=cell_type,
         cache=cache,
         device=device,
         quiet=quiet,
