@@ -1,12 +1,13 @@
 """The R-CNN family beside torchvision's Mask R-CNN: equality, pasting of masks, a dense image.
 
-    python benchmarks/rcnn.py [equality] [paste] [dense]
+    python benchmarks/rcnn.py [equality] [paste] [dense] [recipes]
 
 ``equality`` gives both the same random weights and compares boxes, scores and mask probabilities. ``paste`` times 700
 masks on 520 x 704 pixels, ours on the whole-numbered boxes that torchvision makes, so that both mean the same pixels;
 memory is the growth of
 the process's peak. ``dense`` lets a network of random weights keep its 790 best
-detections of one image of 520 x 704 pixels, and times all of ``Model.segment``.
+detections of one image of 520 x 704 pixels, and times all of ``Model.segment``. ``recipes`` builds the
+network of each recipe of the family whole, lets it learn one synthetic crop for one step, and predict it.
 """
 
 from __future__ import annotations
@@ -160,7 +161,35 @@ def dense() -> None:
         )
 
 
-PARTS = {"equality": equality, "paste": paste, "dense": dense}
+def recipes() -> None:
+    from cytotome.data.sampling import Crops, CropSettings, Source, collate
+    from cytotome.datasets import open_dataset
+    from cytotome.families import get_family
+    from cytotome.training.recipe import load_recipe, recipe_names
+
+    family = get_family("rcnn")
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        if recipe.family != "rcnn":
+            continue
+        config = recipe.family_config()
+        net = family.build(config).train()
+        settings = CropSettings((256, 256), 2)
+        crops = Crops([Source(open_dataset("synthetic:3"))], family.targets, config, settings=settings)
+        losses = family.stages(config)[0].phases[0].loss(net, collate([crops[0], crops[1]]))
+        losses["total"].backward()
+        norm = torch.nn.utils.clip_grad_norm_(net.parameters(), 1e9)
+        with torch.inference_mode():
+            found = family.predict(net.eval(), crops[0]["image"][None])[0]
+        millions = sum(one.numel() for one in net.parameters()) / 1e6
+        print(
+            f"{name}: {millions:.1f} million weights, loss {float(losses['total']):.2f}, gradient {float(norm):.2f}, "
+            f"{len(found)} candidates in a crop; peak of the process {peak_megabytes():.0f} MB",
+            flush=True,
+        )
+
+
+PARTS = {"equality": equality, "paste": paste, "dense": dense, "recipes": recipes}
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:
