@@ -79,6 +79,7 @@ def test_crops_depend_on_their_number_alone() -> None:
     assert not torch.equal(first[0], first[1])
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # torch's advice where there is one processor
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_go_on_where_they_stood_with_any_number_of_workers(workers: int) -> None:
     crops = crops_of(Source(Squares(["square", "round"])))
