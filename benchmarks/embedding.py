@@ -1,6 +1,6 @@
 """Decoders of the family `embedding`: representation ceilings under noise, and time and memory beside scikit-learn.
 
-    python benchmarks/embedding.py ceiling DATA [--json FILE]
+    python benchmarks/embedding.py ceiling DATA [--decoders connected resized] [--thresholds 0.5 0.7] [--json FILE]
     python benchmarks/embedding.py speed --peer PYTHON [--cells 500] [--json FILE]
 
 `ceiling` decodes oracle embeddings (a random unit vector an instance) of all full-quality images of DATA, such as
@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +59,15 @@ np.savez(sys.argv[2], labels=labels, seconds=spent,
 """
 
 
-def ceilings(dataset: Dataset) -> dict[str, Any]:
+def ceilings(dataset: Dataset, decoders: Sequence[str], thresholds: Sequence[float]) -> dict[str, Any]:
     """``decoder: noise: scores`` by cell type and over all, with the threshold that was best."""
     family = get_family("embedding")
     config = family.config(class_names=dataset.class_names)
     table: dict[str, Any] = {}
-    for decoder in ("connected", "resized"):
+    for decoder in decoders:
         for noise in NOISES:
             trials = {}
-            for threshold in THRESHOLDS:
+            for threshold in thresholds:
                 parameters = family.parameters(decoder=decoder, similarity=threshold)
                 trials[threshold] = scores_of(dataset, family, config, parameters, noise)
             best = max(trials, key=lambda threshold: trials[threshold]["all"])
@@ -161,6 +162,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("ceiling", "speed"))
     parser.add_argument("data", nargs="?")
+    parser.add_argument("--decoders", nargs="+", default=("connected", "resized"))
+    parser.add_argument("--thresholds", nargs="+", type=float, default=THRESHOLDS)
     parser.add_argument("--peer", default=sys.executable)
     parser.add_argument("--cells", type=int, default=500)
     parser.add_argument("--window", type=int, default=160)
@@ -170,7 +173,7 @@ def main() -> None:
     if options.what == "ceiling" and not options.data:
         parser.error("ceiling needs DATA")
     table = (
-        ceilings(open_dataset(options.data))
+        ceilings(open_dataset(options.data), options.decoders, options.thresholds)
         if options.what == "ceiling"
         else speed(options.cells, options.noise, options.window, options.peer)
     )
