@@ -50,13 +50,17 @@ def sample_contours(labels: Tensor, valid: Tensor, most: int, cells: int, kernel
     if len(present) == 0:
         return sample_uniform(labels, valid, most)
     chosen = present[torch.randperm(len(present))[:cells].to(present.device)]
-    band = torch.zeros_like(valid)
-    for cell in chosen:  # one at a time: memory does not grow with their number
-        mask = (labels == cell)[None, None].float()
-        grown = functional.max_pool2d(mask, kernel, 1, kernel // 2) > 0
-        shrunk = functional.max_pool2d(1 - mask, kernel, 1, kernel // 2) == 0
-        band |= (grown & ~shrunk)[0, 0]
-    return _at_most(band & valid, most)
+    # A pixel lies in the band of a chosen cell where the square around it holds that cell and anything else.
+    planes = labels.float()
+    seen = _greatest(torch.isin(labels, chosen).float(), kernel) > 0
+    mixed = _greatest(planes, kernel) != -_greatest(-planes, kernel)
+    return _at_most(seen & mixed & valid, most)
+
+
+def _greatest(plane: Tensor, kernel: int) -> Tensor:
+    """Greatest value of the square of ``kernel`` pixels around each pixel of ``(H, W)``."""
+    rows = functional.max_pool2d(plane[None, None], (kernel, 1), 1, (kernel // 2, 0))
+    return functional.max_pool2d(rows, (1, kernel), 1, (0, kernel // 2))[0, 0]
 
 
 def _cells(labels: Tensor, valid: Tensor) -> Tensor:
