@@ -8,8 +8,9 @@
 
 DATA is a dataset with folds, such as `sartorius/`. A model `PATH:FOLD` is scored on the full-quality images of its
 fold twice: with its own decode parameters, and with parameters that are fitted on the images that it was TRAINED on, so
-that no image takes part in choosing what it is scored with. --save writes the parameters that were fitted for the first
-model, for a bundled model. `FOLDER:FOLD` of --labels holds label maps of another program.
+that no image takes part in choosing what it is scored with. The score on these training images is kept beside them, out
+of the table, to tell how far a network is from being trained out. --save writes the parameters that were fitted for the
+first model, for a bundled model. `FOLDER:FOLD` of --labels holds label maps of another program.
 Results are kept in benchmarks/results/accuracy/; without arguments only the table is written anew.
 """
 
@@ -83,10 +84,15 @@ def score_models(
     family, config = models[0][0].family, models[0][0].file.config
     plain: Scores = {}
     fitted_scores: Scores = {}
+    seen: Scores = {}
     for number, (model, fold) in enumerate(models):
         fitted, own = None, model.override(**changed)
         if fit:
-            fitted = tune(family, config, predicted(model, dataset, splits(dataset, fold)[0], tta), own)
+            pairs = predicted(model, dataset, splits(dataset, fold)[0], tta)
+            fitted = tune(family, config, pairs, own)
+            for maps, sample in pairs:
+                found = family.decode(maps, own, config.class_names)
+                seen.setdefault(sample.info.cell_type, []).append(image_score(found, sample.instances))
             if save and number == 0:
                 save.write_text(fitted.model_dump_json(indent=1) + "\n", encoding="utf-8")
         for maps, sample in predicted(model, dataset, splits(dataset, fold)[1], tta):
@@ -95,7 +101,11 @@ def score_models(
                     continue
                 found = family.decode(maps, parameters, config.class_names)
                 table.setdefault(sample.info.cell_type, []).append(image_score(found, sample.instances))
-    kinds = {"own parameters": plain, "parameters fitted on training images": fitted_scores}
+    kinds = {
+        "own parameters": plain,
+        "parameters fitted on training images": fitted_scores,
+        "own parameters, on training images": seen,
+    }
     if fit:
         kinds["ceiling"] = ceiling(family.name, dataset, config.class_names)
     return {kind: means(scores) for kind, scores in kinds.items() if scores}
