@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 
 from cytotome.app.held_out import Predictions, held_out_images, parse_method, training_images
-from cytotome.app.tuning import member_instances
+from cytotome.app.tuning import LOW_SCORE
+from cytotome.contract import DecodeParameters
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import EnsembleFile, Member
 from cytotome.io.files import atomic_path
 from cytotome.metrics.bootstrap import bootstrap_mean
 from cytotome.metrics.challenge import image_score
-from cytotome.training.tuning import Tunable, TunableEnsemble, TunableModel, tune_apart, tune_nested
+from cytotome.training.tuning import Tunable, TunableEnsemble, TunableModel, Tuned, tune_apart, tune_nested
 
 RESULT = Path(__file__).parent / "results" / "steps.json"
 
@@ -56,6 +57,17 @@ def scores(method: Tunable[Any], images: Sequence[int], result: Any = None) -> A
     return np.array([image_score(method.segment(i, result), truth) for i, truth in truths.items()])
 
 
+def low_scores(parameters: DecodeParameters) -> DecodeParameters:
+    """The same decoder for a member of an ensemble, whose limit on scores comes after fusion."""
+    content = parameters.model_dump()
+    content["min_score"] = min(LOW_SCORE, parameters.min_score)
+    content["by_class"] = {
+        kind: {name: value for name, value in values.items() if name != "min_score"}
+        for kind, values in parameters.by_class.items()
+    }
+    return type(parameters).model_validate(content)
+
+
 def main() -> None:
     """Measures all steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,11 +87,11 @@ def main() -> None:
     samples = [dataset[place] for place in places]
     parts = folds if len(set(folds)) > 1 else [number % 5 for number in held]
 
-    def tuned(method: Tunable[Any]) -> Any:
+    def tuned(method: Tunable[Any]) -> Tuned:
         """Scores with settings that come from other images."""
         if options.training:
-            return tune_apart(method, range(len(held), len(samples)), held, trials=options.trials).nested
-        return tune_nested(method, parts, trials=options.trials).nested
+            return tune_apart(method, range(len(held), len(samples)), held, trials=options.trials)
+        return tune_nested(method, parts, trials=options.trials)
 
     table = Table([samples[i].info.cell_type for i in held])
     made, singles = [], []
@@ -94,15 +106,18 @@ def main() -> None:
         with_tta = TunableModel(*parameters, outputs, samples)
         table.add(name, own)
         views = table.add(f"{name} + tta", scores(with_tta, held), own)
-        singles.append(table.add(f"{name} + tta + tuning", tuned(with_tta), views))
-        made.append((augmented, outputs))
+        found = tuned(with_tta)
+        singles.append(table.add(f"{name} + tta + tuning", found.nested, views))
+        # Tuned on training images, a member goes into the fusion with its settings; nested folds have one for each.
+        settings = low_scores(found.result if options.training else model.parameters)
+        made.append([model.family.decode(one, settings, model.file.config.class_names) for one in outputs])
     best = singles[int(np.argmax([values.mean() for values in singles]))]
     groups = [*combinations(range(len(methods)), 2)] + ([tuple(range(len(methods)))] if len(methods) > 2 else [])
     for chosen in groups:
         file = EnsembleFile(members=tuple(Member(model=methods[k].name) for k in chosen))
-        found = member_instances([made[k] for k in chosen], folds)
+        members = [[made[k][i] for k in chosen] for i in range(len(samples))]
         name = f"fusion of {', '.join(str(k + 1) for k in chosen)}, against the best single"
-        table.add(name, tuned(TunableEnsemble(file, found, samples)), best)
+        table.add(name, tuned(TunableEnsemble(file, members, samples)).nested, best)
     entry = {
         "methods": [method.name for method in methods],
         "images": len(held),

@@ -22,11 +22,21 @@ from cytotome.errors import ConfigError, ImageError, ModelError
 from cytotome.inference.model import Model
 from cytotome.inference.tta import Tta
 from cytotome.io.images import read_image
-from cytotome.models.registry import bundled_models
+from cytotome.models.registry import bundled_ensembles, bundled_models
 from cytotome.ops.labels import resolve_overlaps
 from cytotome.types import AnyArray
 
 from .conftest import same
+
+
+@pytest.mark.parametrize("name", sorted(bundled_ensembles()))
+def test_bundled_ensembles_open_by_name(name: str) -> None:
+    ensemble = open_model(name, device="cpu")
+    assert isinstance(ensemble, Ensemble)
+    assert len(ensemble.models) > 1
+    assert ensemble.card.name == name
+    assert name in CliRunner().invoke(app, ["models", "list"]).output
+    assert "member" in CliRunner().invoke(app, ["models", "show", name]).output
 
 
 @pytest.fixture(scope="module")

@@ -10,19 +10,20 @@ from cytotome.ensemble.ensemble import Ensemble
 from cytotome.ensemble.file import EnsembleFile, Member, is_ensemble, read_ensemble
 from cytotome.errors import ModelError
 from cytotome.inference.model import Model, load_model
-from cytotome.models.registry import bundled_models, find_model
+from cytotome.models.registry import bundled_ensembles, bundled_models, find_model
 
 Segmenter: TypeAlias = Model | Ensemble
 """What finds cells in images: ``segment``, ``segment_many``, ``process_many``, ``hash``, ``card``."""
 
 
 def open_model(name_or_path: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Segmenter:
-    """A bundled model by its name, a model file, or an ensemble file (``.yaml``).
+    """A bundled model or ensemble by its name, a model file, or an ensemble file (``.yaml``).
 
     Raises:
         ModelError: where there is none, or a file is damaged.
         ConfigError: where the device or precision is not there.
     """
+    name_or_path = bundled_ensembles().get(str(name_or_path), name_or_path)
     if is_ensemble(name_or_path):
         return load_ensemble(name_or_path, device=device, precision=precision)
     return load_model(name_or_path, device=device, precision=precision)

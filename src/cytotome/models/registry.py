@@ -27,6 +27,11 @@ def bundled_models(folder: Path = BUNDLED) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}")) if not path.name.startswith(".")}
 
 
+def bundled_ensembles(folder: Path = BUNDLED) -> dict[str, Path]:
+    """Name to file of the ensembles that come with the package, in alphabetical order."""
+    return {path.stem: path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith(".")}
+
+
 def list_models(folder: Path = BUNDLED) -> tuple[ModelEntry, ...]:
     """The models of a folder with their heads, by default those that come with the package."""
     return tuple(ModelEntry(name, path, read_header(path)) for name, path in bundled_models(folder).items())
@@ -44,5 +49,5 @@ def find_model(name_or_path: str | os.PathLike[str], folder: Path = BUNDLED) -> 
     path = Path(name_or_path)
     if path.is_file():
         return path
-    names = ", ".join(bundled) or "none is bundled"
+    names = ", ".join([*bundled, *bundled_ensembles(folder)]) or "none is bundled"
     raise ModelError(f"{name_or_path}: no such model file, nor a bundled model ({names}); check the name or the path")

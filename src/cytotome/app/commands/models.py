@@ -12,18 +12,21 @@ app = typer.Typer(help="Models: those that come with the package, and the card o
 @app.command("list")
 def list_all() -> None:
     """List the models that come with the package, and the recipes and families to train others by."""
+    from cytotome.ensemble.file import read_ensemble
     from cytotome.families import family_names
-    from cytotome.models.registry import list_models
+    from cytotome.models.registry import bundled_ensembles, list_models
     from cytotome.training.recipe import recipe_names
 
     entries = list_models()
     for entry in entries:
         size = entry.path.stat().st_size / 1e6
-        typer.echo(f"{entry.name:<12}{entry.header.card.summary or entry.header.family} ({size:.1f} MB)")
+        typer.echo(f"{entry.name:<18}{entry.header.card.summary or entry.header.family} ({size:.1f} MB)")
+    for name, path in bundled_ensembles().items():
+        typer.echo(f"{name:<18}{read_ensemble(path).card.summary}")
     if not entries:
         typer.echo("no model is bundled with this installation; train one with cytotome train")
-    typer.echo(f"recipes:    {', '.join(recipe_names())}")
-    typer.echo(f"families:   {', '.join(family_names())}")
+    typer.echo(f"recipes:          {', '.join(recipe_names())}")
+    typer.echo(f"families:         {', '.join(family_names())}")
 
 
 @app.command("show")
@@ -32,8 +35,9 @@ def show(
 ) -> None:
     """Show the card of a model or ensemble: what it is for, the data it was trained on, licence, scores, parameters."""
     from cytotome.models.header import read_header
-    from cytotome.models.registry import find_model
+    from cytotome.models.registry import bundled_ensembles, find_model
 
+    model = str(bundled_ensembles().get(model, model))
     if model.lower().endswith((".yaml", ".yml")):
         typer.echo(_ensemble_text(model))
         return
