@@ -41,7 +41,15 @@ def table_rows(results: dict[str, Any]) -> list[list[str]]:
     ensemble = results.get("ensemble", {})
     if "score" in ensemble:
         scores = [f"{ensemble['types'].get(kind, float('nan')):.3f}" for kind in types]
-        rows.append(["ensemble, tuned on other folds", "all", f"{ensemble['score']:.3f}", *scores, *[""] * 5])
+        rows.append(
+            [
+                "ensemble, tuned on other folds",
+                " + ".join(ensemble["members"]),
+                f"{ensemble['score']:.3f}",
+                *scores,
+                *[""] * 5,
+            ]
+        )
     return rows
 
 

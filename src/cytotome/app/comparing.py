@@ -206,26 +206,34 @@ def _ensemble(
     fold_of: dict[int, int],
     options: CompareOptions,
 ) -> dict[str, Any]:
-    """The fusion of all methods, tuned on the other folds, beside the best single one."""
+    """The best fusion of the best two methods, three and so on, tuned on other folds, beside the best single one."""
     samples: list[Sample] = [dataset[position] for position in fold_of]
     folds = list(fold_of.values())
     made = [Predictions(method, options.output / "cache", tta=options.tta, device=options.device) for method in methods]
     found = member_instances([(one, one.outputs(samples, folds)) for one in made], folds)
-    file = EnsembleFile(members=tuple(Member(model=method.name) for method in methods))
     parts = folds if len(set(folds)) > 1 else [number % 5 for number in range(len(folds))]
     if len(set(parts)) < 2:
         return {"note": "one image is too few for an ensemble"}
-    tuned = tune_nested(TunableEnsemble(file, found, samples), parts, search="greedy")
-    best = max(entries, key=lambda entry: float(entry["score"]))
+    order = sorted(range(len(methods)), key=lambda number: -float(entries[number]["score"]))
+    tried = []
+    for count in range(2, len(methods) + 1):
+        chosen = order[:count]
+        file = EnsembleFile(members=tuple(Member(model=methods[number].name) for number in chosen))
+        members = [[of_image[number] for number in chosen] for of_image in found]
+        tried.append((tune_nested(TunableEnsemble(file, members, samples), parts, search="greedy"), chosen))
+    tuned, chosen = max(tried, key=lambda one: float(one[0].nested.mean()))
+    best = entries[order[0]]
     ids = [sample.info.id for sample in samples]
     gain = bootstrap_mean(tuned.nested - [best["images"][name]["score"] for name in ids])
     path = options.output / "ensemble.yaml"
     settings = TuneOptions(output=path, tta=options.tta)
     scores = {f"mAP on {dataset.name}, nested folds": round(float(tuned.nested.mean()), 4)}
-    save_ensemble(path, ensemble_of(methods, tuned.result, scores, settings))
+    save_ensemble(path, ensemble_of([methods[number] for number in chosen], tuned.result, scores, settings))
     return {
         "score": float(tuned.nested.mean()),
         "best_single": best["name"],
+        "members": [methods[number].name for number in chosen],
+        "tried": len(tried),
         "gain": [gain.mean, gain.low, gain.high],
         "within_noise": gain.within_noise,
         "types": {
@@ -250,7 +258,10 @@ def recommend(results: dict[str, Any]) -> str:
     if "gain" in ensemble:
         low, high = ensemble["gain"][1:]
         sure = "within noise" if ensemble["within_noise"] else "beyond noise" if low > 0 else "a loss"
-        text += f"; the ensemble of all: {ensemble['gain'][0]:+.3f} ({low:+.3f} to {high:+.3f}), {sure}"
+        text += (
+            f"; the best of {ensemble['tried']} ensembles, {' + '.join(ensemble['members'])}: "
+            f"{ensemble['gain'][0]:+.3f} ({low:+.3f} to {high:+.3f}), {sure}"
+        )
     return text
 
 
