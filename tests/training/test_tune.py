@@ -9,6 +9,7 @@ from cytotome.families.flow import FAMILY
 from cytotome.families.flow.config import FlowConfig
 from cytotome.training.search import smoothed
 from cytotome.training.tune import mean_score, tune
+from cytotome.training.tuning import ENOUGH
 from cytotome.types import Dataset, DenseMaps, Sample
 
 
@@ -30,7 +31,7 @@ def test_tuning_raises_the_score_and_few_images_get_no_parameters_of_their_own()
     pairs = _noisy_pairs(dataset, config)
     start = FAMILY.parameters(cell_threshold=0.3)
     before = mean_score(FAMILY, config, pairs, start)
-    few = tune(FAMILY, config, pairs[:3], start)
+    few = tune(FAMILY, config, pairs[: ENOUGH - 1], start)
     enough = tune(FAMILY, config, pairs, start)
     assert few.by_class == {}
     assert set(enough.by_class) == {"cort"}
