@@ -24,20 +24,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from page import put_table
 from rich.progress import track
 
 from cytotome.app.evaluating import read_predictions
 from cytotome.datasets import open_dataset, splits
 from cytotome.families import get_family
 from cytotome.inference.model import Model, load_model
-from cytotome.io.files import atomic_path
 from cytotome.metrics.challenge import image_score
 from cytotome.training.tune import Pair, tune
 from cytotome.types import Dataset, Sample
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy"
-PAGE = ROOT / "docs" / "accuracy.md"
 TYPES = ("cort", "astro", "shsy5y")
 Scores = dict[str, list[float]]
 """Scores of images, by cell type."""
@@ -135,10 +134,7 @@ def write_table() -> None:
                 if kind == "ceiling":
                     what = (entry["name"].split(",")[0] + ", ceiling", "none: decoded targets", "all", "")
                 lines.append("| " + " | ".join((*what, *figures)) + " |")
-    text = PAGE.read_text(encoding="utf-8")
-    table = "<!-- table -->\n" + "\n".join(dict.fromkeys(lines)) + "\n<!-- end -->"
-    with atomic_path(PAGE) as temporary:
-        temporary.write_text(re.sub(r"<!-- table -->.*<!-- end -->", table, text, flags=re.DOTALL), encoding="utf-8")
+    put_table("table", dict.fromkeys(lines))
 
 
 def split(items: list[str]) -> list[tuple[str, int]]:

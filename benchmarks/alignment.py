@@ -6,8 +6,8 @@ A network that is trained with mirrored and turned crops cannot learn a shift of
 finds lies on average where the cells are seen. For each pair of a found and a true cell of an IoU above 0.5, the
 difference of their centres is taken; the median over the cells of each image, then over the images of each type, is
 printed, in pixels down and right. Beside it stand the least and greatest of the images' median ratios of found to true
-area, which tell how much annotators' outlines differ. The ``offset`` of the recipes comes from here: of a model without
-offset, on images that it was trained on (--model-fold leaves out that fold's).
+area, which tell how much annotators' outlines differ. The ``offset`` of the recipes comes from here: of a model
+without offset (that of another is added), on images that it was trained on (--model-fold leaves out that fold's).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def offset_of(model: Model, sample: Sample) -> Any:
     if not good.any():
         return None
     places = overlaps.prediction[good], overlaps.truth[good]
-    shift = centres(found)[places[0]] - centres(truth)[places[1]]
+    shift = centres(found)[places[0]] - centres(truth)[places[1]] + model.file.config.offset  # which it took away
     ratio = found.areas[places[0]] / truth.areas[places[1]]
     return np.median(np.column_stack([shift, ratio]), axis=0)
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from page import put_table
 from rich.progress import track
 
 from cytotome.datasets import open_dataset, splits
@@ -23,9 +23,7 @@ from cytotome.io.files import atomic_path
 from cytotome.metrics.coco import coco_scores
 from cytotome.types import Dataset
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "coco.json"
-PAGE = ROOT / "docs" / "accuracy.md"
+RESULTS = Path(__file__).parent / "results" / "coco.json"
 LIMITS = (100, 300, 1000)
 
 
@@ -53,11 +51,7 @@ def write_table(kept: dict[str, Any]) -> None:
         for row in rows:
             figures = (f"{row[key]:.3f}" for key in ("ap", "ap50", "ap75", "ar"))
             lines.append(f"| {name} | {row['images']} | {row['max_detections']} | {' | '.join(figures)} |")
-    table = "<!-- coco -->\n" + "\n".join(lines) + "\n<!-- end coco -->"
-    text = PAGE.read_text(encoding="utf-8")
-    with atomic_path(PAGE) as temporary:
-        text = re.sub(r"<!-- coco -->.*<!-- end coco -->", table, text, flags=re.DOTALL)
-        temporary.write_text(text, encoding="utf-8")
+    put_table("coco", lines)
 
 
 def main() -> None:

@@ -21,7 +21,6 @@ import numpy as np
 
 from cytotome.app.held_out import Predictions, held_out_images, parse_method, training_images
 from cytotome.app.tuning import LOW_SCORE
-from cytotome.contract import DecodeParameters
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import EnsembleFile, Member
 from cytotome.io.files import atomic_path
@@ -51,21 +50,10 @@ class Table:
         return scores
 
 
-def scores(method: Tunable[Any], images: Sequence[int], result: Any = None) -> Any:
+def scores(method: Tunable[Any], images: Sequence[int]) -> Any:
     """The challenge's mAP of some images."""
     truths = {i: truth for i in images if (truth := method.samples[i].instances) is not None}
-    return np.array([image_score(method.segment(i, result), truth) for i, truth in truths.items()])
-
-
-def low_scores(parameters: DecodeParameters) -> DecodeParameters:
-    """The same decoder for a member of an ensemble, whose limit on scores comes after fusion."""
-    content = parameters.model_dump()
-    content["min_score"] = min(LOW_SCORE, parameters.min_score)
-    content["by_class"] = {
-        kind: {name: value for name, value in values.items() if name != "min_score"}
-        for kind, values in parameters.by_class.items()
-    }
-    return type(parameters).model_validate(content)
+    return np.array([image_score(method.segment(i, None), truth) for i, truth in truths.items()])
 
 
 def main() -> None:
@@ -105,11 +93,12 @@ def main() -> None:
         outputs = augmented.outputs(samples, folds)
         with_tta = TunableModel(*parameters, outputs, samples)
         table.add(name, own)
-        views = table.add(f"{name} + tta", scores(with_tta, held), own)
         found = tuned(with_tta)
+        views = table.add(f"{name} + tta", found.own, own)
         singles.append(table.add(f"{name} + tta + tuning", found.nested, views))
         # Tuned on training images, a member goes into the fusion with its settings; nested folds have one for each.
-        settings = low_scores(found.result if options.training else model.parameters)
+        settings = found.result if options.training else model.parameters
+        settings = settings.changed(min_score=min(LOW_SCORE, settings.min_score))
         made.append([model.family.decode(one, settings, model.file.config.class_names) for one in outputs])
     best = singles[int(np.argmax([values.mean() for values in singles]))]
     groups = [*combinations(range(len(methods)), 2)] + ([tuple(range(len(methods)))] if len(methods) > 2 else [])

@@ -71,6 +71,19 @@ class DecodeParameters(BaseModel):
 
     search: ClassVar[dict[str, tuple[float, ...]]] = {}
 
+    def changed(self, **values: Any) -> Self:
+        """With some fields replaced; these also come before overrides by cell type.
+
+        Raises:
+            pydantic.ValidationError: where one is unknown or out of range.
+        """
+        content = self.model_dump()
+        by_class = {
+            kind: {name: value for name, value in own.items() if name not in values}
+            for kind, own in content["by_class"].items()
+        }
+        return type(self).model_validate({**content, "by_class": by_class, **values})
+
     def of_type(self, cell_type: str) -> Self:
         """The parameters for images of one cell type: those that ``by_class`` gives it, else the general ones."""
         chosen = self.by_class.get(cell_type)

@@ -183,13 +183,8 @@ class Model:
         """
         if not parameters:
             return self.parameters
-        content = self.parameters.model_dump()
-        by_class = {
-            name: {key: value for key, value in values.items() if key not in parameters}
-            for name, values in content["by_class"].items()
-        }
         try:
-            return type(self.parameters).model_validate({**content, "by_class": by_class, **parameters})
+            return self.parameters.changed(**parameters)
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             names = ", ".join(type(self.parameters).model_fields)

@@ -6,7 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from cytotome.errors import ModelError
+from cytotome.models.card import Card
 from cytotome.models.header import Header, read_header
 
 SUFFIX = ".safetensors"
@@ -32,6 +35,11 @@ def bundled_ensembles(folder: Path = BUNDLED) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith(".")}
 
 
+def ensemble_card(path: Path) -> Card:
+    """The card of an ensemble that comes with the package, read without all that an ensemble needs to run."""
+    return Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))["card"])
+
+
 def list_models(folder: Path = BUNDLED) -> tuple[ModelEntry, ...]:
     """The models of a folder with their heads, by default those that come with the package."""
     return tuple(ModelEntry(name, path, read_header(path)) for name, path in bundled_models(folder).items())
@@ -49,5 +57,9 @@ def find_model(name_or_path: str | os.PathLike[str], folder: Path = BUNDLED) -> 
     path = Path(name_or_path)
     if path.is_file():
         return path
+    if str(name_or_path) in bundled_ensembles(folder):
+        raise ModelError(
+            f"{name_or_path}: is an ensemble of several models; one model is asked for here, name one of them"
+        )
     names = ", ".join([*bundled, *bundled_ensembles(folder)]) or "none is bundled"
     raise ModelError(f"{name_or_path}: no such model file, nor a bundled model ({names}); check the name or the path")

@@ -79,7 +79,8 @@ def fit_colours(embeddings: Sequence[FloatArray], cells: Sequence[FloatArray] | 
             chosen = chosen[:, inside]
         pixels.append(chosen[:, :: max(1, chosen.shape[1] // SAMPLED)])
     points = np.concatenate(pixels, axis=1).astype(np.float64).T
-    _, _, directions = np.linalg.svd(points - points.mean(axis=0), full_matrices=True)
+    centred = points - points.mean(axis=0)
+    directions = np.linalg.eigh(centred.T @ centred).eigenvectors.T[::-1]  # of the D x D scatter, however many pixels
     axes = np.zeros((3, points.shape[1]))
     axes[: min(3, len(directions))] = directions[:3]
     largest = np.abs(axes).argmax(axis=1)

@@ -70,7 +70,7 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
     if not datasets:
         raise TrainingError("no dataset to train on; give one by --data")
     sources: list[Source] = []
-    made_for: list[bool] = []
+    made_for: list[Source] = []
     validation: list[Place] = []
     calibration: list[Place] = []
     for dataset in datasets:
@@ -89,15 +89,15 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
                 groups = {_group(dataset.infos[i]) for i in fitted_on}
                 training = [i for i in training if _group(dataset.infos[i]) not in groups]
         sources.append(Source(dataset.subset(training), settings.weight, settings.scale, settings.offset))
-        made_for.append(settings.validated)
+        if settings.validated:
+            made_for.append(sources[-1])
     if fold is not None and not validation and not _any_full(datasets):
         raise TrainingError(f"fold {fold}: no dataset has masks of full quality to validate on; give no fold")
-    target = [source for source, validated in zip(sources, made_for, strict=True) if validated] or sources
-    names = tuple(dict.fromkeys(name for source in target for name in source.dataset.class_names))
     check_labelled(sources)
-    offset = target[0].offset if target else (0.0, 0.0)
+    made_for = made_for or sources
+    names = tuple(dict.fromkeys(name for source in made_for for name in source.dataset.class_names))
     missing = tuple(name for name in recipe.sampling.sources if name not in {dataset.name for dataset in datasets})
-    return Prepared(tuple(sources), tuple(validation), tuple(calibration), names, offset, missing)
+    return Prepared(tuple(sources), tuple(validation), tuple(calibration), names, made_for[0].offset, missing)
 
 
 def check_labelled(sources: Sequence[Source]) -> None:

@@ -12,9 +12,8 @@ app = typer.Typer(help="Models: those that come with the package, and the card o
 @app.command("list")
 def list_all() -> None:
     """List the models that come with the package, and the recipes and families to train others by."""
-    from cytotome.ensemble.file import read_ensemble
     from cytotome.families import family_names
-    from cytotome.models.registry import bundled_ensembles, list_models
+    from cytotome.models.registry import bundled_ensembles, ensemble_card, list_models
     from cytotome.training.recipe import recipe_names
 
     entries = list_models()
@@ -22,7 +21,7 @@ def list_all() -> None:
         size = entry.path.stat().st_size / 1e6
         typer.echo(f"{entry.name:<18}{entry.header.card.summary or entry.header.family} ({size:.1f} MB)")
     for name, path in bundled_ensembles().items():
-        typer.echo(f"{name:<18}{read_ensemble(path).card.summary}")
+        typer.echo(f"{name:<18}{ensemble_card(path).summary}")
     if not entries:
         typer.echo("no model is bundled with this installation; train one with cytotome train")
     typer.echo(f"recipes:          {', '.join(recipe_names())}")
