@@ -103,8 +103,7 @@ def train_method(method: str, dataset: Dataset, options: argparse.Namespace, see
         settings = PseudoLabelSettings(confidence=options.confidence)
         tally = write_pseudolabels([load_model(first)], withheld, labels, settings, overwrite=True)
         print(json.dumps(vars(tally), default=str))
-    pseudo = {"weight": options.pseudo_weight, "offset": load_recipe(content).config.get("offset", (0.0, 0.0))}
-    sources = {**content.get("sampling", {}).get("sources", {}), "pseudo": pseudo}
+    sources = {**content.get("sampling", {}).get("sources", {}), "pseudo": {"weight": options.pseudo_weight}}
     sampling = {**content.get("sampling", {}), "sources": sources}
     return run({**content, "sampling": sampling}, [withheld, labels], output, options, seed)
 

@@ -33,7 +33,9 @@ def duel(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 class Disks(Dataset):
     """Bright disks on noise, 48 x 56 pixels; the last ``unlabelled`` have no masks, ``empty`` none a cell."""
 
-    def __init__(self, count: int = 6, unlabelled: int = 2, empty: bool = False, name: str = "disks") -> None:
+    def __init__(
+        self, count: int = 6, unlabelled: int = 2, empty: bool = False, name: str = "disks", quality: str = "full"
+    ) -> None:
         self.name = name
         self.class_names = ("disk",)
         self.empty = empty
@@ -43,7 +45,7 @@ class Disks(Dataset):
                 "disk",
                 f"{name}{index}",
                 index % 3 if index < count - unlabelled else None,
-                "full" if index < count - unlabelled else "none",
+                quality if index < count - unlabelled else "none",
             )
             for index in range(count)
         )

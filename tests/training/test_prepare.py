@@ -53,6 +53,7 @@ def test_cells_are_given_the_offset_of_the_data_that_the_model_is_made_for(recip
     checked = load_recipe(recipe, [settings])
     prepared = prepare(checked, [disks(name="more"), disks()], 0)
     assert prepared.offset == (0.4, 0.1)
+    assert prepare(checked, [disks(name="pseudo", quality="approximate"), disks()], 0).offset == (0.4, 0.1)
     assert checked.family_config(prepared.class_names, prepared.offset).offset == (0.4, 0.1)
     assert load_recipe(recipe, ["config.offset=[0, 0]"]).family_config(("a",), (0.4, 0.1)).offset == (0.0, 0.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from cytotome.ops.labels import to_label_map
 from cytotome.ops.runs import from_masks
 from cytotome.training.prepare import prepare
 from cytotome.training.pseudolabel import write_pseudolabels
-from cytotome.training.pseudolabels import PseudoLabelSettings, agreed, best_overlaps, check_models
+from cytotome.training.pseudolabels import PseudoLabelSettings, agreed, best_overlaps, check_models, label_image
 from cytotome.training.recipe import load_recipe
 from cytotome.training.train import train
 from cytotome.types import Image, Instances, Sample, SampleInfo
@@ -116,6 +117,16 @@ def test_a_dataset_is_written_that_train_takes(
     )
     again = train(recipe, [disks(), tmp_path / "pseudo"], output=tmp_path / "again", console=quiet, device="cpu")
     assert load_model(again, device="cpu").file.card.data == ("disks", "pseudo")
+
+
+def test_labels_lie_where_cells_are_seen(model: Model, disks: Any) -> None:
+    """Also those of a model that gives cells at the place of the masks it was trained on, here three pixels beside."""
+    shifted = copy(model)
+    shifted.file = replace(model.file, config=model.file.config.model_copy(update={"offset": (3.0, 0.0)}))
+    image, settings = disks(6, 4)[2].image, PseudoLabelSettings(confidence=0.3)
+    labels = [label_image([one], image, settings).instances for one in (model, shifted)]
+    np.testing.assert_array_equal(labels[0].runs, labels[1].runs)
+    assert to_label_map(shifted.segment(image)).tolist() != to_label_map(model.segment(image)).tolist()
 
 
 def test_what_is_ignored_in_the_file_is_not_valid_in_a_crop(tmp_path: Path, disks: Any) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import replace
 from itertools import groupby
 from typing import Any, TypeAlias, TypeVar, overload
@@ -85,6 +86,12 @@ class Model:
     def parameters(self) -> DecodeParameters:
         """The calibrated parameters of the decoder."""
         return self.file.parameters
+
+    def without_offset(self) -> Model:
+        """The same model, sharing its network, that gives cells where they are seen, without the config's offset."""
+        model = copy(self)
+        model.file = replace(self.file, config=self.file.config.model_copy(update={"offset": (0.0, 0.0)}))
+        return model
 
     @overload
     def segment(self, images: ImageLike, *, tta: bool | Tta = ..., tile: int = ..., **parameters: Any) -> Instances: ...

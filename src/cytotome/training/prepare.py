@@ -29,7 +29,7 @@ class Prepared:
         calibration: likewise, images to fit the decode parameters on; trained on or not, as the recipe says.
         class_names: of the datasets that the model is made for, in order of appearance: those that are validated on
             by their settings, or all where there is none.
-        offset: of the first of these datasets.
+        offset: of the first of these datasets, those with masks of full quality before others.
         missing: names of datasets that the recipe has settings for and that were not given.
     """
 
@@ -96,8 +96,9 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
     check_labelled(sources)
     made_for = made_for or sources
     names = tuple(dict.fromkeys(name for source in made_for for name in source.dataset.class_names))
+    offset = max(made_for, key=lambda source: _any_full([source.dataset])).offset
     missing = tuple(name for name in recipe.sampling.sources if name not in {dataset.name for dataset in datasets})
-    return Prepared(tuple(sources), tuple(validation), tuple(calibration), names, made_for[0].offset, missing)
+    return Prepared(tuple(sources), tuple(validation), tuple(calibration), names, offset, missing)
 
 
 def check_labelled(sources: Sequence[Source]) -> None:

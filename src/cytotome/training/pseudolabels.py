@@ -85,12 +85,15 @@ def check_models(models: Sequence[Model], settings: PseudoLabelSettings) -> tupl
 def label_image(models: Sequence[Model], image: Image, settings: PseudoLabelSettings) -> PseudoLabels:
     """Labels of one image, by one model or by the agreement of several.
 
+    Cells are labelled where they are seen: the models' offsets are those of the masks that they were trained on.
+
     Args:
         models: the masks are those of the first.
         image: without labels.
         settings: when a found cell becomes a label.
     """
-    return agreed([model.segment(image, tta=settings.tta, min_score=settings.candidate) for model in models], settings)
+    seen = [model.without_offset() for model in models]
+    return agreed([model.segment(image, tta=settings.tta, min_score=settings.candidate) for model in seen], settings)
 
 
 def agreed(found: Sequence[Instances], settings: PseudoLabelSettings) -> PseudoLabels:
