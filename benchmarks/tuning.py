@@ -1,6 +1,6 @@
 """Time of the tuner: 1,000 settings of a model on cached predictions of all labelled images.
 
-    python benchmarks/tuning.py DATA [--model neurons] [--cache DIR] [--trials 36]
+    python benchmarks/tuning.py DATA [--model neurons] [--cache DIR] [--trials 60]
 
 The networks run once an image, which is not counted; the model has seen the images, so that the scores say nothing.
 Seconds on the processor are those of this process alone, where the machine does other work
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--model", default="neurons")
     parser.add_argument("--cache", type=Path, default=Path(".cytotome-cache"))
-    parser.add_argument("--trials", type=int, default=36, help="of the sampler; each is tried with about 40 limits")
+    parser.add_argument("--trials", type=int, default=60, help="of the sampler; each is tried with about 20 limits")
     options = parser.parse_args()
     dataset = open_dataset(options.data)
     places = [place for place, info in enumerate(dataset.infos) if info.mask_quality == "full"]
