@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/watershed-overfit"))
-    parser.add_argument("--steps", type=int, default=300, help="of each stage")
+    parser.add_argument("--steps", type=int, default=450, help="of each stage")
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
     arguments = parser.parse_args()
     if arguments.what == "overfit":
