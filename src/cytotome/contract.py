@@ -1,8 +1,8 @@
 """What a method must bring: the family contract, a frozen dataclass of functions.
 
 A family is one folder under :mod:`cytotome.families` whose ``__init__`` holds ``FAMILY``. No engine file names a
-family; everything an engine needs is asked from here. Nothing in this module imports torch: its types are named for
-the type checker alone, so that families can be listed at once.
+family; everything an engine needs is asked from here. ``net`` is always the network that the family's ``build`` made.
+Nothing in this module imports torch: its types are named for the type checker alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from cytotome.types import AnyArray, DenseMaps, Instances, OutputSpec, Sample
+from cytotome.types import AnyArray, Instances, OutputSpec, Sample
 
 if TYPE_CHECKING:
     import torch
@@ -104,13 +104,13 @@ class Phase:
     """
 
     name: str
-    parameters: Callable[[torch.nn.Module], Iterable[torch.nn.Parameter]]
-    loss: Callable[[torch.nn.Module, Batch], Losses]
+    parameters: Callable[[Any], Iterable[torch.nn.Parameter]]
+    loss: Callable[[Any, Batch], Losses]
     every: int = 1
     optimiser: OptimiserName | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
-    after_step: Callable[[torch.nn.Module], None] | None = None
+    after_step: Callable[[Any], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Family:
             workers. Where the family predicts dense maps, the targets of the same names are what a perfect network
             would output, so ``decode(oracle(targets))`` is the representation ceiling. A target named
             ``PER_INSTANCE + ...`` may have any number of rows.
-        oracle: from targets to the dense maps of a perfect network.
+        oracle: from targets to what a perfect network predicts, dense maps or instances.
         stages: how it is trained.
         predict: ``predict(net, images)`` with images ``(B, C, H, W)`` gives named ``(B, C, H, W)`` tensors, activated
             (probabilities, unit-free vectors), or a list of Instances with soft masks, before anything is dropped.
@@ -153,7 +153,8 @@ class Family:
             gives instances, it takes these in the place of maps.
         ceiling: least mAP of ``decode(oracle(targets(truth)))`` on the real images, over all; tests hold it.
         scale: input resize factor for one image.
-        calibrate: fits decode parameters on pairs of maps and truth; None where nothing is fitted.
+        calibrate: ``calibrate(pairs, parameters, class_names)`` fits decode parameters on pairs of maps and truth; None
+            where nothing is fitted.
     """
 
     name: str
@@ -163,12 +164,10 @@ class Family:
     outputs: Callable[[Any], tuple[OutputSpec, ...]]
     build: Callable[[Any], torch.nn.Module]
     targets: Callable[[Instances, Any], dict[str, AnyArray]]
-    oracle: Callable[[Mapping[str, AnyArray], Any], DenseMaps]
+    oracle: Callable[[Mapping[str, AnyArray], Any], Any]
     stages: Callable[[Any], tuple[Stage, ...]]
-    predict: Callable[[torch.nn.Module, torch.Tensor], Any]
+    predict: Callable[[Any, torch.Tensor], Any]
     decode: Callable[[Any, Any, Sequence[str]], Instances]
     ceiling: float
-    scale: Callable[[torch.nn.Module, AnyArray, Any], float] = field(
-        default=lambda net, image, config: float(config.input_scale)
-    )
-    calibrate: Callable[[Sequence[tuple[Any, Sample]], Any, Any], DecodeParameters] | None = None
+    scale: Callable[[Any, AnyArray, Any], float] = field(default=lambda net, image, config: float(config.input_scale))
+    calibrate: Callable[[Sequence[tuple[Any, Sample]], Any, Sequence[str]], Any] | None = None

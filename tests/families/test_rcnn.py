@@ -274,7 +274,7 @@ def test_calibration_learns_how_often_a_score_is_right() -> None:
         grids[~good, :6, :6] = 1.0
         found = detections(from_grids(grids, boxes), truth.shape, scores, np.zeros(len(truth), int), NAMES)
         pairs.append((found, Sample(sample.info, sample.image, truth)))
-    fitted = FAMILY.calibrate(pairs, RcnnParameters(), RcnnConfig(class_names=NAMES))  # type: ignore[misc]
+    fitted = FAMILY.calibrate(pairs, RcnnParameters(), NAMES)  # type: ignore[misc]
     assert fitted.score_weights[0] > 0
     loose = fitted.model_copy(update={"min_score": 0.0})
     decoded = [FAMILY.decode(found, loose, NAMES) for found, _ in pairs]

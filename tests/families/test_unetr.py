@@ -10,11 +10,12 @@ import torch
 from cytotome.data.normalise import Normalisation
 from cytotome.datasets import open_dataset
 from cytotome.families.unetr import FAMILY
-from cytotome.families.unetr.config import ForegroundParameters, UnetrConfig
 from cytotome.inference.model import build_model
 from cytotome.metrics.challenge import image_score
 from cytotome.models.card import Card
 from cytotome.models.file import ModelFile
+from cytotome.nets.unetr_config import UnetrConfig
+from cytotome.ops.foreground_parameters import ForegroundParameters
 from cytotome.training.recipe import load_recipe
 
 

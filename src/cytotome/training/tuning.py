@@ -90,7 +90,7 @@ class TunableModel:
         if self.family.calibrate is None:
             return self
         pairs = [(self.outputs[image], self.samples[image]) for image in images]
-        return replace(self, parameters=self.family.calibrate(pairs, self.parameters, self.config))
+        return replace(self, parameters=self.family.calibrate(pairs, self.parameters, self.config.class_names))
 
     def result(self, everywhere: Values, by_type: Mapping[str, Values]) -> DecodeParameters:
         """Decode parameters."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
 
-from cytotome.contract import Batch, Family, Phase, Stage
+from cytotome.contract import Family, Phase, Stage
+from cytotome.families.embedding.calibrate import calibrate
 from cytotome.families.embedding.config import EmbeddingConfig, EmbeddingParameters
-from cytotome.types import AnyArray, DenseMaps, Instances, OutputSpec, Sample
-
-if TYPE_CHECKING:
-    import torch
+from cytotome.families.embedding.decode import decode_embeddings
+from cytotome.families.embedding.loss import embedding_loss
+from cytotome.families.embedding.net import build_network, predict_maps
+from cytotome.families.embedding.targets import embedding_targets, oracle_maps
+from cytotome.types import OutputSpec
 
 
 def _outputs(config: EmbeddingConfig) -> tuple[OutputSpec, ...]:
@@ -21,51 +22,8 @@ def _outputs(config: EmbeddingConfig) -> tuple[OutputSpec, ...]:
     return maps
 
 
-def _build(config: EmbeddingConfig) -> torch.nn.Module:
-    from cytotome.families.embedding.net import build_network
-
-    return build_network(config)
-
-
-def _targets(instances: Instances, config: EmbeddingConfig) -> dict[str, AnyArray]:
-    from cytotome.families.embedding.targets import embedding_targets
-
-    return embedding_targets(instances, config)
-
-
-def _oracle(targets: Mapping[str, AnyArray], config: EmbeddingConfig) -> DenseMaps:
-    from cytotome.families.embedding.targets import oracle_maps
-
-    return oracle_maps(targets, config)
-
-
 def _stages(config: EmbeddingConfig) -> tuple[Stage, ...]:
-    def loss(net: torch.nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
-        from cytotome.families.embedding.loss import embedding_loss
-
-        return embedding_loss(net, batch, config)
-
-    return (Stage("embedding", (Phase("all", lambda net: net.parameters(), loss),)),)
-
-
-def _predict(net: torch.nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
-    from cytotome.families.embedding.net import predict_maps
-
-    return predict_maps(net, images)
-
-
-def _decode(maps: DenseMaps, parameters: EmbeddingParameters, class_names: Sequence[str]) -> Instances:
-    from cytotome.families.embedding.decode import decode_embeddings
-
-    return decode_embeddings(maps, parameters, class_names)
-
-
-def _calibrate(
-    pairs: Sequence[tuple[DenseMaps, Sample]], parameters: EmbeddingParameters, config: EmbeddingConfig
-) -> EmbeddingParameters:
-    from cytotome.families.embedding.calibrate import calibrate
-
-    return calibrate(pairs, parameters, config.class_names)
+    return (Stage("embedding", (Phase("all", lambda net: net.parameters(), partial(embedding_loss, config=config)),)),)
 
 
 FAMILY = Family(
@@ -74,12 +32,12 @@ FAMILY = Family(
     config=EmbeddingConfig,
     parameters=EmbeddingParameters,
     outputs=_outputs,
-    build=_build,
-    targets=_targets,
-    oracle=_oracle,
+    build=build_network,
+    targets=embedding_targets,
+    oracle=oracle_maps,
     stages=_stages,
-    predict=_predict,
-    decode=_decode,
+    predict=predict_maps,
+    decode=decode_embeddings,
     ceiling=0.92,
-    calibrate=_calibrate,
+    calibrate=calibrate,
 )

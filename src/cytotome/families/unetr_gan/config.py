@@ -7,9 +7,6 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cytotome.nets.unetr_config import UnetrConfig
-from cytotome.ops.foreground_parameters import ForegroundParameters
-
-__all__ = ["ForegroundParameters", "UnetrGanConfig"]
 
 
 class UnetrGanConfig(UnetrConfig):

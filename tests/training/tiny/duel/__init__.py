@@ -113,7 +113,7 @@ def _decode(maps: DenseMaps, parameters: DuelParameters, class_names: Sequence[s
 
 
 def _calibrate(
-    pairs: Sequence[tuple[DenseMaps, Sample]], parameters: DuelParameters, config: DuelConfig
+    pairs: Sequence[tuple[DenseMaps, Sample]], parameters: DuelParameters, class_names: Sequence[str]
 ) -> DuelParameters:
     """The mean probability half way between cells and background."""
     inside, outside = [], []
