@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from cytotome.types import AnyArray, Instances, OutputSpec, Sample
 
@@ -41,6 +41,9 @@ class FamilyConfig(BaseModel):
         class_names: cell types that the network tells apart; one class or more.
         channels: channels of the network's input.
         input_scale: factor by which an image is enlarged before the network sees it.
+        cell_size: side (root of the area) in pixels of the network's input to which the median cell of each image is
+            brought: a first pass at ``input_scale`` finds its size, a second one sees the image enlarged to suit,
+            within a factor of 5/3. None for ``input_scale`` whatever the size of the cells. At prediction alone.
         offset: pixels, down and right, by which cells lie beside their masks in the data whose masks are to be met:
             what is found is given as far up and left of where it is seen (a recipe's ``sampling.sources.NAME.offset``).
     """
@@ -50,6 +53,7 @@ class FamilyConfig(BaseModel):
     class_names: tuple[str, ...] = ("cell",)
     channels: int = 1
     input_scale: float = 1.0
+    cell_size: float | None = Field(default=None, gt=0)
     offset: tuple[float, float] = (0.0, 0.0)
 
 

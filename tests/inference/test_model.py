@@ -238,6 +238,24 @@ def test_a_network_that_predicts_instances_itself(make_model: MakeModel, gradien
     assert_finds(model.segment(image, tta=True), labels)
 
 
+@pytest.mark.parametrize(("cell_size", "widths"), [(None, [128]), (16, [128, 192]), (4, [128, 80]), (160, [128, 220])])
+def test_cells_are_brought_to_one_size(
+    make_model: MakeModel, gradient_family: Family, discs: Discs, cell_size: float | None, widths: list[int]
+) -> None:
+    """Discs of a side of 11 pixels: the second pass sees them enlarged to suit, within a factor of 5/3."""
+    image, labels = discs((96, 128), 4, 9)
+    seen: list[int] = []
+
+    def predict(net: nn.Module, images: torch.Tensor) -> Any:
+        seen.append(images.shape[-1])
+        return gradient_family.predict(net, images)
+
+    file = make_model(cell_size=cell_size).file
+    model = build_model(file, family=replace(gradient_family, predict=predict), device="cpu", precision="float32")
+    assert_finds(model.segment(image), labels)
+    assert seen == widths
+
+
 def test_a_saved_model_is_loaded_by_its_path(tmp_path: Path, discs: Discs) -> None:
     from cytotome.data.normalise import Normalisation
     from cytotome.families.flow import FAMILY

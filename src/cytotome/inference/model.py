@@ -40,6 +40,8 @@ Result = TypeVar("Result")
 
 STRIDE = 32
 """Sides of the network's input are multiples of it where the network names no ``stride`` of its own."""
+SIZE_RANGE = 5 / 3
+"""An image is enlarged at most so much more, or less, than the config says, for the size of its cells."""
 
 
 class Model:
@@ -249,11 +251,22 @@ class Model:
 
     def _canvas(self, image: Image) -> Canvas:
         planes = normalise(image, self.file.normalisation, self.file.config.channels)
-        canvas = self._placed(planes, self.family.scale(self._net, planes, self.file.config))
-        return replace(canvas, planes=planes) if self._embeds else canvas
+        scale = self.family.scale(self._net, planes, self.file.config)
+        return self._placed(planes, scale * self._size_factor(planes, scale))
+
+    def _size_factor(self, planes: FloatArray, scale: float) -> float:
+        """By how much more the image is to be enlarged to bring its median cell to the config's ``cell_size``."""
+        if self.file.config.cell_size is None:
+            return 1.0
+        cells = self._segment([self._placed(planes, scale)], self.parameters, tta=False, tile=TILE)[0]
+        if not len(cells):
+            return 1.0
+        factor = self.file.config.cell_size / (scale * float(np.median(np.sqrt(cells.areas))))
+        return round(min(max(factor, 1 / SIZE_RANGE), SIZE_RANGE), 1)  # so that images of like cells share batches
 
     def _placed(self, planes: FloatArray, scale: float) -> Canvas:
-        return to_canvas(planes, scale, self._stride, self.file.config.offset)
+        canvas = to_canvas(planes, scale, self._stride, self.file.config.offset)
+        return replace(canvas, planes=planes) if self._embeds else canvas
 
     def _maps(self, canvases: Sequence[Canvas], tta: bool | Tta, tile: int) -> list[dict[str, Any]]:
         """Dense maps of each of some canvases of one size."""
