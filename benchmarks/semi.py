@@ -27,7 +27,9 @@ from typing import Any
 import numpy as np
 
 from cytotome.datasets import open_dataset, splits
+from cytotome.errors import DataError
 from cytotome.inference.model import load_model
+from cytotome.io.files import atomic_path
 from cytotome.metrics.challenge import image_score
 from cytotome.training.pseudolabel import write_pseudolabels
 from cytotome.training.pseudolabels import PseudoLabelSettings
@@ -120,6 +122,17 @@ def score(path: Path, dataset: Dataset, fold: int) -> dict[str, float]:
     return {**{kind: float(np.mean(values)) for kind, values in sorted(scores.items())}, "all": float(np.mean(every))}
 
 
+def keep(method: str, scores: dict[str, list[float]], options: argparse.Namespace) -> None:
+    """Writes a method's scores beside those of the others with the same settings."""
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    settings = {name: getattr(options, name) for name in ("fold", "minutes", "seeds", "recipe", "set")}
+    entry = kept.get(options.recipe, {})
+    others = entry["scores"] if entry.get("settings") == settings else {}
+    kept[options.recipe] = {"settings": settings, "scores": {**others, method: scores}}
+    with atomic_path(RESULTS) as temporary:
+        temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,18 +149,18 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every recipe")
     options = parser.parse_args()
     dataset = open_dataset(options.data)
-    table: dict[str, Any] = {}
     for method in options.methods:
-        found = [score(train_method(method, dataset, options, seed), dataset, options.fold) for seed in options.seeds]
-        table[method] = {name: [one[name] for one in found] for name in found[0]}
-        parts = (f"{name} {np.mean(values):.3f} ± {np.std(values):.3f}" for name, values in table[method].items())
+        try:
+            found = [
+                score(train_method(method, dataset, options, seed), dataset, options.fold) for seed in options.seeds
+            ]
+        except DataError as error:  # such as of a model that is sure of no cell to label
+            print(f"{method:<8} {error}", flush=True)
+            continue
+        scores = {name: [one[name] for one in found] for name in found[0]}
+        parts = (f"{name} {np.mean(values):.3f} ± {np.std(values):.3f}" for name, values in scores.items())
         print(f"{method:<8} {'  '.join(parts)}", flush=True)
-    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-    settings = {name: getattr(options, name) for name in ("fold", "minutes", "seeds", "recipe", "set")}
-    entry = kept.get(options.recipe, {})
-    same = entry.get("settings") == settings
-    kept[options.recipe] = {"settings": settings, "scores": {**(entry["scores"] if same else {}), **table}}
-    RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        keep(method, scores, options)
 
 
 if __name__ == "__main__":
