@@ -1,7 +1,7 @@
 """Images a second of ``cytotome segment``, whole: from image files to label maps, overlays and tables on the disk.
 
     .venv/bin/python benchmarks/end_to_end.py [--model neurons] [--images 60] [--no-overlay] [--peers SAMPLES]
-        [--json FILE]
+        [--repeats 5] [--json FILE]
 
 520 x 704 phase-contrast images, each precision in a process of its own after one that compiles the kernels.
 ``seconds_an_image`` is that of the run without its start, ``with_start`` with imports and the loading of the model.
@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--no-overlay", action="store_true")
     parser.add_argument("--peers", type=Path, metavar="SAMPLES")
+    parser.add_argument("--repeats", type=int, default=5, help="of the peers' networks")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     model = model_of(options.model)
@@ -89,6 +90,7 @@ def main() -> None:
         if options.peers is not None:
             peers = folder / "peers.json"
             arguments = [REPOSITORY / "benchmarks" / "peers" / "run", "networks_speed", "--samples", options.peers]
+            arguments += ["--repeats", str(options.repeats)]
             subprocess.run([*arguments, "--json", peers], check=True, stdout=subprocess.DEVNULL)
             answer["peers"] = json.loads(peers.read_text())
     give(answer, options.json)
