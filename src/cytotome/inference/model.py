@@ -119,7 +119,7 @@ class Model:
         if isinstance(images, list | tuple):
             return list(self.segment_many(images, tta=tta, tile=tile, **parameters))
         chosen = self.override(**parameters)
-        return self._segment([self._canvas(to_image(images))], chosen, tta, tile)[0]  # type: ignore[arg-type]
+        return self._segment([self._canvas(to_image(images), tile)], chosen, tta, tile)[0]  # type: ignore[arg-type]
 
     def segment_many(
         self, images: Iterable[ImageLike], *, tta: bool | Tta = False, tile: int = TILE, **parameters: Any
@@ -173,11 +173,11 @@ class Model:
         """
         if not self._specs:
             raise ConfigError(f"the family {self.family.name} predicts instances without maps; use segment")
-        return self._maps([self._canvas(to_image(image))], tta, tile)[0]
+        return self._maps([self._canvas(to_image(image), tile)], tta, tile)[0]
 
     def outputs(self, image: ImageLike, *, tta: bool | Tta = False, tile: int = TILE) -> Any:
         """What the family's decoder takes of an image: dense maps, or the instances that it predicts, none dropped."""
-        canvases = [self._canvas(to_image(image))]
+        canvases = [self._canvas(to_image(image), tile)]
         return (self._maps if self._specs else self._predicted_instances)(canvases, tta, tile)[0]
 
     def decode(self, maps: Any, **parameters: Any) -> Instances:
@@ -209,7 +209,7 @@ class Model:
     ) -> list[Result | CytotomeError]:
         """Results in the order of the sources; neighbours of one size share a batch of the network."""
         results: list[Result | CytotomeError] = []
-        prepared = (self._prepare(source) for source in sources)
+        prepared = (self._prepare(source, tile) for source in sources)
         for _, group in groupby(prepared, key=_geometry):
             images, canvases = [], []
             for item in group:
@@ -222,10 +222,10 @@ class Model:
                 results += map(_caught(then), images, self._segment(canvases, parameters, tta, tile))
         return results
 
-    def _prepare(self, source: ImageLike) -> tuple[Image, Canvas] | CytotomeError:
+    def _prepare(self, source: ImageLike, tile: int) -> tuple[Image, Canvas] | CytotomeError:
         try:
             image = to_image(source)
-            return image, self._canvas(image)
+            return image, self._canvas(image, tile)
         except CytotomeError as error:
             return error
 
@@ -249,16 +249,16 @@ class Model:
 
         return segment_in_tiles(canvas.planes, segment, int(tile / scale))
 
-    def _canvas(self, image: Image) -> Canvas:
+    def _canvas(self, image: Image, tile: int) -> Canvas:
         planes = normalise(image, self.file.normalisation, self.file.config.channels)
         scale = self.family.scale(self._net, planes, self.file.config)
-        return self._placed(planes, scale * self._size_factor(planes, scale))
+        return self._placed(planes, scale * self._size_factor(planes, scale, tile))
 
-    def _size_factor(self, planes: FloatArray, scale: float) -> float:
+    def _size_factor(self, planes: FloatArray, scale: float, tile: int) -> float:
         """By how much more the image is to be enlarged to bring its median cell to the config's ``cell_size``."""
         if self.file.config.cell_size is None:
             return 1.0
-        cells = self._segment([self._placed(planes, scale)], self.parameters, tta=False, tile=TILE)[0]
+        cells = self._segment([self._placed(planes, scale)], self.parameters, tta=False, tile=tile)[0]
         if not len(cells):
             return 1.0
         factor = self.file.config.cell_size / (scale * float(np.median(np.sqrt(cells.areas))))
