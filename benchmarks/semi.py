@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from cytotome.app.pseudolabelling import parse_confidence
 from cytotome.datasets import open_dataset, splits
 from cytotome.errors import DataError
 from cytotome.inference.model import load_model
@@ -102,7 +103,8 @@ def train_method(method: str, dataset: Dataset, options: argparse.Namespace, see
     first = train_method("half", dataset, options, seed)
     labels = output / "pseudo"
     if not (labels / "pseudo.json").is_file():
-        settings = PseudoLabelSettings(confidence=options.confidence)
+        confidence, by_type = parse_confidence(options.confidence)
+        settings = PseudoLabelSettings(confidence, by_type, candidate=options.candidate)
         tally = write_pseudolabels([load_model(first)], withheld, labels, settings, overwrite=True)
         print(json.dumps(vars(tally), default=str))
     sources = {**content.get("sampling", {}).get("sources", {}), "pseudo": {"weight": options.pseudo_weight}}
@@ -143,7 +145,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--recipe", default="unetr", help="of all but gan")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    parser.add_argument("--confidence", type=float, default=0.6)
+    parser.add_argument("--confidence", nargs="+", default=["0.6"], metavar="[TYPE=]VALUE", help="of pseudo-labels")
+    parser.add_argument("--candidate", type=float, default=0.15, help="cells below are background to pseudo-labels")
     parser.add_argument("--pseudo-weight", type=float, default=0.5)
     parser.add_argument("--teacher-weight", type=float, default=1.0)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every recipe")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from cytotome.types import AnyArray, Instances, OutputSpec, Sample
@@ -34,6 +35,10 @@ Stream = Literal["labelled", "unlabelled"]
 OptimiserName = Literal["adamw", "adam", "rmsprop", "sgd"]
 
 
+SIZE_RANGE = 5 / 3
+"""By how much more an image is enlarged or reduced at most, to bring its cells to ``cell_size``."""
+
+
 class FamilyConfig(BaseModel):
     """What every family's config holds; a family adds its own fields.
 
@@ -43,7 +48,8 @@ class FamilyConfig(BaseModel):
         input_scale: factor by which an image is enlarged before the network sees it.
         cell_size: side (root of the area) in pixels of the network's input to which the median cell of each image is
             brought: a first pass at ``input_scale`` finds its size, a second one sees the image enlarged to suit,
-            within a factor of 5/3. None for ``input_scale`` whatever the size of the cells. At prediction alone.
+            within a factor of 5/3. None for ``input_scale`` whatever the size of the cells. In training, the share of
+            crops that a recipe's ``sampling.sized`` says.
         offset: pixels, down and right, by which cells lie beside their masks in the data whose masks are to be met:
             what is found is given as far up and left of where it is seen (a recipe's ``sampling.sources.NAME.offset``).
     """
@@ -55,6 +61,18 @@ class FamilyConfig(BaseModel):
     input_scale: float = 1.0
     cell_size: float | None = Field(default=None, gt=0)
     offset: tuple[float, float] = (0.0, 0.0)
+
+    def size_factor(self, areas: AnyArray, scale: float) -> float:
+        """By how much more an image is to be enlarged to bring its median cell to ``cell_size``; 1 without cells.
+
+        Args:
+            areas: ``(N,)`` of its cells in pixels of the image.
+            scale: by which the image is enlarged already.
+        """
+        if self.cell_size is None or not len(areas):
+            return 1.0
+        factor = self.cell_size / (scale * float(np.median(np.sqrt(areas))))
+        return min(max(factor, 1 / SIZE_RANGE), SIZE_RANGE)
 
 
 class DecodeParameters(BaseModel):

@@ -191,3 +191,20 @@ def test_targets_of_instances_stand_one_after_the_other_in_a_batch() -> None:
     assert batch["instances"].tolist() == [len(boxes) for boxes in single] == [1, 0, 1, 0]
     assert torch.equal(batch["instance.boxes"], torch.cat(single))
     assert batch["image"].shape == (4, 1, 32, 32)
+
+
+@pytest.mark.parametrize(("cell_size", "expected"), [(30, 1.5), (16, 0.8), (200, 5 / 3)])
+def test_cells_are_brought_to_the_size_that_the_network_is_made_for(cell_size: float, expected: float) -> None:
+    config = FamilyConfig(cell_size=cell_size)
+    same = {"cell_bias": 1.0, "sized_scale": (1.0, 1.0)}
+    augmentation = Augmentation.none().model_copy(update={"scale": (0.2, 0.2)})
+    crops = crops_of(
+        Source(Squares(["square"])),
+        config=config,
+        augmentation=augmentation,
+        settings=CropSettings((160, 160), 1, sized=1.0, **same),
+    )
+    area = int((crops[0]["labels"] > 0).sum())
+    assert area == pytest.approx((20 * expected) ** 2, rel=0.05)
+    never = crops_of(Source(Squares(["square"])), config=config, augmentation=augmentation, settings=SMALL)
+    assert int((never[0]["labels"] > 0).sum()) == pytest.approx((20 * 0.2) ** 2, rel=0.3)

@@ -105,3 +105,12 @@ def test_one_source_must_count(recipe: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="must give one dataset a weight above 0"):
         load_recipe(recipe, ["sampling.sources={disks: {weight: 0}}"])
     assert isinstance(load_recipe(recipe, ["sampling.sources={disks: {weight: 2}}"]), Recipe)
+
+
+def test_crops_of_one_cell_size_need_that_size() -> None:
+    content = {"name": "a", "family": "flow", "sampling": {"sized": 0.5}}
+    with pytest.raises(ConfigError, match=r"sampling\.sized: .*give config\.cell_size too"):
+        load_recipe(content)
+    assert load_recipe({**content, "config": {"cell_size": 30}}).sampling.sized == 0.5
+    with pytest.raises(ConfigError, match=r"sampling: sized_scale must be the smaller number first"):
+        load_recipe({**content, "config": {"cell_size": 30}, "sampling": {"sized_scale": [2.0, 1.0]}})

@@ -68,6 +68,8 @@ class CropSettings:
         seed: of all that is drawn.
         cell_bias: probability that a crop is laid over a cell.
         balance: 1 draws each cell type of a source equally often, 0 each image.
+        sized: probability that an image is first brought to the config's ``cell_size`` by its median cell.
+        sized_scale: least and greatest enlargement of such a crop, in the place of the augmentation's ``scale``.
         streams: kinds of samples in a batch, in turn.
         cache_megabytes: memory for images that were read, in each worker.
     """
@@ -77,6 +79,8 @@ class CropSettings:
     seed: int = 0
     cell_bias: float = 0.7
     balance: float = 1.0
+    sized: float = 0.0
+    sized_scale: tuple[float, float] = (0.8, 1.25)
     streams: tuple[Stream, ...] = ("labelled",)
     cache_megabytes: float = 1024.0
 
@@ -107,6 +111,7 @@ class Crops(TorchDataset[Crop]):
     strong: StrongChange | None = None
 
     def __post_init__(self) -> None:
+        self._sized = self.augmentation.model_copy(update={"scale": self.settings.sized_scale})
         self._cache = PictureCache(int(self.settings.cache_megabytes * 1e6))
         self._draws = {
             stream: _draw_table(self.sources, stream, self.settings.balance) for stream in self.settings.streams
@@ -146,8 +151,10 @@ class Crops(TorchDataset[Crop]):
 
     def _crop(self, rng: np.random.Generator, place: tuple[int, int]) -> Picture:
         picture = self.picture(place)
-        scale = self.config.input_scale * self.sources[place[0]].scale
-        matrix = draw_matrix(rng, self.augmentation, picture, self.settings.size, scale, self.settings.cell_bias)
+        scale, augmentation = self.config.input_scale * self.sources[place[0]].scale, self.augmentation
+        if self.settings.sized and rng.random() < self.settings.sized:
+            scale, augmentation = scale * self.config.size_factor(picture.like.areas, scale), self._sized
+        matrix = draw_matrix(rng, augmentation, picture, self.settings.size, scale, self.settings.cell_bias)
         return warp(picture, matrix, self.settings.size)
 
     def _paste(self, rng: np.random.Generator, place: tuple[int, int], picture: Picture) -> Picture:

@@ -40,8 +40,6 @@ Result = TypeVar("Result")
 
 STRIDE = 32
 """Sides of the network's input are multiples of it where the network names no ``stride`` of its own."""
-SIZE_RANGE = 5 / 3
-"""An image is enlarged at most so much more, or less, than the config says, for the size of its cells."""
 
 
 class Model:
@@ -259,10 +257,7 @@ class Model:
         if self.file.config.cell_size is None:
             return 1.0
         cells = self._segment([self._placed(planes, scale)], self.parameters, tta=False, tile=tile)[0]
-        if not len(cells):
-            return 1.0
-        factor = self.file.config.cell_size / (scale * float(np.median(np.sqrt(cells.areas))))
-        return round(min(max(factor, 1 / SIZE_RANGE), SIZE_RANGE), 1)  # so that images of like cells share batches
+        return round(self.file.config.size_factor(cells.areas, scale), 1)  # so that images of like cells share batches
 
     def _placed(self, planes: FloatArray, scale: float) -> Canvas:
         canvas = to_canvas(planes, scale, self._stride, self.file.config.offset)

@@ -50,6 +50,9 @@ class Sampling(Section):
         batch: crops of a batch.
         cell_bias: probability that a crop is laid over a cell.
         balance: 1 draws each cell type of a dataset equally often, 0 each image.
+        sized: probability that a crop's image is first brought to the config's ``cell_size`` by its median cell, as in
+            the second pass of prediction; then ``sized_scale`` stands in the place of the augmentation's ``scale``.
+        sized_scale: least and greatest further enlargement of such crops.
         sources: settings by name of the dataset; those not named have weight 1 and scale 1.
         workers: processes that make crops; 0 makes them between the steps.
         cache_megabytes: memory of each worker for images that were read.
@@ -59,9 +62,17 @@ class Sampling(Section):
     batch: AtLeastOne = 8
     cell_bias: Probability = 0.7
     balance: Probability = 1.0
+    sized: Probability = 0.0
+    sized_scale: tuple[Positive, Positive] = (0.8, 1.25)
     sources: dict[str, SourceSettings] = {}
     workers: Count = 1
     cache_megabytes: Positive = 1024.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Sampling:
+        if self.sized_scale[0] > self.sized_scale[1]:
+            raise ValueError(f"sized_scale must be the smaller number first, got {list(self.sized_scale)}")
+        return self
 
 
 class Recipe(Section):
@@ -197,6 +208,10 @@ def check_recipe(content: Mapping[str, Any], place: str = "recipe") -> Recipe:
 
 def _family_faults(family: Family, content: Mapping[str, Any]) -> list[str]:
     faults: list[str] = []
+    sampling, config = (content.get(name) for name in ("sampling", "config"))
+    sized = isinstance(sampling, Mapping) and sampling.get("sized")
+    if sized and not (isinstance(config, Mapping) and config.get("cell_size")):
+        faults.append("sampling.sized: needs a size to bring cells to; give config.cell_size too")
     for section, kind in (("config", family.config), ("decode", family.parameters)):
         values = content.get(section, {})
         if isinstance(values, Mapping):

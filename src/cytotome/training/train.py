@@ -182,6 +182,8 @@ class Run:
             seed=self.recipe.seed,
             cell_bias=sampling.cell_bias,
             balance=sampling.balance,
+            sized=sampling.sized,
+            sized_scale=sampling.sized_scale,
             streams=self.plan.stages[stage].streams,
             cache_megabytes=sampling.cache_megabytes,
         )
