@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails
 
 from cytotome.types import AnyArray, Instances, OutputSpec, Sample
 
@@ -54,11 +55,11 @@ class FamilyConfig(BaseModel):
             what is found is given as far up and left of where it is seen (a recipe's ``sampling.sources.NAME.offset``).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    class_names: tuple[str, ...] = ("cell",)
-    channels: int = 1
-    input_scale: float = 1.0
+    class_names: tuple[str, ...] = Field(default=("cell",), min_length=1)
+    channels: int = Field(default=1, ge=1)
+    input_scale: float = Field(default=1.0, gt=0)
     cell_size: float | None = Field(default=None, gt=0)
     offset: tuple[float, float] = (0.0, 0.0)
 
@@ -85,13 +86,34 @@ class DecodeParameters(BaseModel):
         search: values that a tuner tries, by the field's name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    min_score: float = 0.0
-    min_area: int = 15
+    min_score: float = Field(default=0.0, ge=0, le=1)
+    min_area: int = Field(default=15, ge=0)
     by_class: dict[str, dict[str, float]] = {}
 
     search: ClassVar[dict[str, tuple[float, ...]]] = {}
+
+    @field_validator("score_weights", check_fields=False)
+    @classmethod
+    def _check_score_weights(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
+        """One weight for each feature, as many as a family's default has."""
+        expected = len(cls.model_fields["score_weights"].default)
+        if len(weights) != expected:
+            raise ValueError(f"must be {expected} numbers, one for each feature, got {len(weights)}")
+        return weights
+
+    @model_validator(mode="after")
+    def _check_types(self) -> Self:
+        faults: list[InitErrorDetails] = []
+        for name in self.by_class:
+            try:
+                self.of_type(name)
+            except ValidationError as error:
+                faults += [_placed(fault, "by_class", name) for fault in error.errors()]
+        if faults:
+            raise ValidationError.from_exception_data(type(self).__name__, faults)
+        return self
 
     def changed(self, **values: Any) -> Self:
         """With some fields replaced; these also come before overrides by cell type.
@@ -109,7 +131,15 @@ class DecodeParameters(BaseModel):
     def of_type(self, cell_type: str) -> Self:
         """The parameters for images of one cell type: those that ``by_class`` gives it, else the general ones."""
         chosen = self.by_class.get(cell_type)
-        return self if chosen is None else type(self).model_validate({**self.model_dump(), **chosen})
+        general = self.model_dump(exclude={"by_class"})
+        return self if chosen is None else type(self).model_validate({**general, **chosen})
+
+
+def _placed(fault: ErrorDetails, *place: str) -> InitErrorDetails:
+    """The same fault, of a field within ``place``."""
+    return InitErrorDetails(
+        type=fault["type"], loc=(*place, *fault["loc"]), input=fault["input"], ctx=fault.get("ctx", {})
+    )
 
 
 @dataclass(frozen=True)

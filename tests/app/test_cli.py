@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -69,6 +70,8 @@ def test_segment_and_evaluate_by_command(plate: Path, tmp_path: Path, model_file
         (["models", "show", "nowhere"], "error: nowhere: no such model file"),
         (["data", "info", "nowhere"], "error: nowhere: no such file or folder"),
         (["train", "nowhere", "-d", "synthetic:2", "-o", "out"], "error: nowhere: neither a recipe file nor"),
+        (["train", "flow", "-d", ".", "-o", "out", "--layout", "plates"], "error: layout 'plates' is unknown"),
+        (["pseudolabel", "neurons", ".", "-o", "out", "--layout", "plates"], "error: layout 'plates' is unknown"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -79,6 +82,25 @@ def test_an_error_is_one_line_and_exit_code_2(arguments: list[str], message: str
     assert result.stderr.startswith(message)
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "flow", "-d", "synthetic:2", "-o", "file/run"],
+        ["submit", "synthetic", "--images", "images", "-o", "file/s.csv"],
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line(arguments: list[str], plate: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes((plate / "top.png").read_bytes())
+    result = subprocess.run(
+        [sys.executable, "-m", "cytotome", *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert result.returncode == 2
+    assert re.match(r"error: \S*file\S*: (Not a directory|File exists); check the path", result.stderr.splitlines()[-1])
+    assert "Traceback" not in result.stderr
 
 
 def test_show_prints_the_card_and_the_hash(model_file: Path) -> None:

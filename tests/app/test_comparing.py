@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ import numpy as np
 import pytest
 import yaml
 
+from cytotome.app import compare_entry
+from cytotome.app.compare_entry import Entry, score_in_child
 from cytotome.app.comparing import CompareOptions, State, parse_budget, recommend, run_compare
 from cytotome.app.held_out import Predictions, held_out_images, parse_method, read_outputs, write_outputs
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import read_ensemble
-from cytotome.errors import ConfigError
+from cytotome.errors import ConfigError, DataError
 from cytotome.ops.runs import from_masks
 from cytotome.ops.soft_masks import from_crops
-from cytotome.types import Instances
+from cytotome.types import Dataset, Instances
 
 RECIPE: dict[str, Any] = {
     "name": "tiny",
@@ -67,6 +70,54 @@ def test_without_time_there_is_nothing_to_compare(tmp_path: Path) -> None:
     options = CompareOptions(tmp_path, ("flow",), budget_seconds=0.1, quiet=True)
     with pytest.raises(ConfigError, match="no model was trained in the budget and none was given"):
         run_compare("synthetic:10", options)
+
+
+def test_a_method_that_fails_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def fails(name: str, data: object, **_: object) -> None:
+        assert isinstance(data, Dataset)
+        tried.append(name)
+        raise RuntimeError("CUDA out of memory.\nTried to allocate")
+
+    monkeypatch.setattr("cytotome.training.train.train", fails)
+    options = CompareOptions(tmp_path, ("flow", "unetr"), quiet=True)
+    why = r"flow, fold 0: RuntimeError: CUDA out of memory\. Tried to allocate; unetr, fold 0: RuntimeError: CUDA"
+    with pytest.raises(ConfigError, match=f"compare: no model could be trained: {why}"):
+        run_compare("synthetic:10", options)
+    assert tried == ["flow", "unetr"]
+
+
+def test_without_lightning_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    with pytest.raises(ConfigError, match="training needs Lightning, which is not installed; run pip install"):
+        run_compare("synthetic:10", CompareOptions(tmp_path / "out", ("flow",), quiet=True))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def scored(tmp_path: Path) -> Entry:
+    return Entry(parse_method("a"), "given", "synthetic:2", None, {0: 0}, tmp_path, False, "cpu")
+
+
+def test_any_fault_of_scoring_is_told(scored: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sender(list[tuple[str, object]]):
+        send = list.append
+        close = list.copy
+
+    def fails(_: Entry) -> None:
+        raise MemoryError("too\nlarge")
+
+    monkeypatch.setattr(compare_entry, "score_entry", fails)
+    sent = Sender()
+    compare_entry._child(scored, sent)
+    assert sent == [("MemoryError: too large", {})]
+
+
+def test_a_process_that_dies_tells_its_exit_code(scored: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare_entry, "_child", divmod)  # which fails before it answers
+    with pytest.raises(DataError, match=r"compare: a: the process ended without an answer \(exit code 1\)"):
+        score_in_child(scored)
 
 
 def test_the_budget_is_shared_and_remembered(tmp_path: Path) -> None:

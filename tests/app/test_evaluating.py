@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cytotome.app.evaluating import read_predictions, run_evaluate
-from cytotome.datasets import open_dataset
-from cytotome.errors import ConfigError, DataError
+from cytotome.datasets import open_dataset, splits
+from cytotome.errors import DataError
 from cytotome.io.coco import write_coco, write_coco_results
 from cytotome.io.labels import write_label_map
 from cytotome.io.submission import write_submission
@@ -138,9 +138,15 @@ def test_a_fold_alone_is_scored(real_data: Path, tmp_path: Path) -> None:
     assert float(overall.split()[5]) > 0.9
 
 
-def test_a_fold_that_is_not_there_is_an_error(tmp_path: Path, truth: Dataset) -> None:
-    with pytest.raises(ConfigError, match="fold: truth has no fold 3; it has none"):
-        run_evaluate(tmp_path, str(tmp_path / "truth"), json_file=None, rule="matching", layout=None, fold=3)
+def test_folds_are_those_of_training(tmp_path: Path, truth: Dataset, predicted: dict[str, Instances]) -> None:
+    out = write_labels(tmp_path / "out", predicted)
+    options = {"json_file": tmp_path / "scores.json", "rule": "matching", "layout": None}
+    run_evaluate(out, str(tmp_path / "truth"), fold=1, **options)  # type: ignore[arg-type]
+    held_out = [truth.infos[index].id for index in splits(truth, 1)[1]]
+    images = json.loads((tmp_path / "scores.json").read_text())["images"]
+    assert [image["id"] for image in images] == held_out
+    with pytest.raises(DataError, match=r"truth: fold 3 has no image with full masks; choose one of: 0, 1, 2"):
+        run_evaluate(out, str(tmp_path / "truth"), fold=3, **options)  # type: ignore[arg-type]
 
 
 def test_two_label_maps_of_one_image_are_an_error(

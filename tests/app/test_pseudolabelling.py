@@ -1,9 +1,13 @@
-"""Options of ``cytotome pseudolabel``."""
+"""``cytotome pseudolabel``: its options, and an image that cannot be used."""
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from cytotome.app.cli import app
 from cytotome.app.pseudolabelling import parse_confidence
 from cytotome.errors import ConfigError
 
@@ -16,3 +20,16 @@ def test_confidence_is_general_or_of_a_type() -> None:
 def test_all_faults_are_named() -> None:
     with pytest.raises(ConfigError, match=r"--confidence 'high', '=0.4': expected VALUE or TYPE=VALUE"):
         parse_confidence(["high", "0.5", "=0.4"])
+
+
+def test_an_image_that_cannot_be_used_is_listed_and_the_exit_code_is_2(
+    plate: Path, tmp_path: Path, model_file: Path
+) -> None:
+    (plate / "damaged.png").write_bytes((plate / "top.png").read_bytes()[:300])
+    command = ["pseudolabel", str(model_file), str(plate), "-o", str(tmp_path / "out")]
+    outcome = CliRunner().invoke(
+        app, [*command, "--device", "cpu", "--no-tta", "--confidence", "0", "--candidate", "0"]
+    )
+    assert outcome.exit_code == 2
+    assert outcome.stdout.startswith("1 of 2 images labelled; ")
+    assert outcome.stderr.startswith(f"1 of 2 images could not be labelled:\n  {plate / 'damaged.png'}: ")

@@ -137,6 +137,38 @@ def test_results_of_other_settings_are_not_mixed(plate: Path, tmp_path: Path, op
     assert run_file(out)["images"]["segmented"] == 4  # type: ignore[index]
 
 
+def test_files_of_no_run_are_not_replaced(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
+    for name in ("top_labels.tif", "cells.csv"):
+        out = tmp_path / name
+        out.mkdir()
+        (out / name).write_text("mine")
+        with pytest.raises(ConfigError, match=rf"{name}: is there, and of no run; give --overwrite"):
+            run_segment([str(plate)], out, options)
+        assert [path.name for path in out.iterdir()] == [name]
+        assert (out / name).read_text() == "mine"
+        assert run_segment([str(plate)], out, replace(options, overwrite=True)) == 0
+
+
+def test_another_image_of_the_same_name_is_not_replaced(
+    plate: Path, tmp_path: Path, options: SegmentOptions, contents: Contents
+) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    run_segment([str(plate / "A01")], out, options)
+    before = contents(out)
+    other.mkdir()
+    (other / "one.png").write_bytes((plate / "top.png").read_bytes())
+    with pytest.raises(
+        ConfigError, match=r"one_labels\.tif: is of .*A01/one\.png, not of .*other/one\.png; give --over"
+    ):
+        run_segment([str(other)], out, options)
+    assert contents(out) == before
+    run_segment([str(other)], out, replace(options, overwrite=True))
+    assert pd.read_csv(out / "images.csv")["image"].tolist() == ["one.png", "two.png"]
+    moved = plate.rename(tmp_path / "moved") / "A01"
+    assert run_segment([str(moved / "two.png")], out, options) == 0
+    assert run_file(out)["images"]["skipped"] == 1  # type: ignore[index]
+
+
 def test_an_unknown_decode_parameter_is_named_before_any_work(
     plate: Path, tmp_path: Path, options: SegmentOptions
 ) -> None:

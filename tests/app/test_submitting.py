@@ -77,6 +77,34 @@ def test_images_are_segmented_without_a_network_and_within_the_time(
     assert (folder / "s.csv").read_text() == "id,predicted\nimage0,\nimage1,\nimage2,\n"
 
 
+def test_images_that_cannot_be_used_get_an_empty_row(folder: Path) -> None:
+    options = ["--images", folder / "test", "-o", folder / "s.csv"]
+    cv2.imwrite(str(folder / "test" / "image0.png"), np.full(cv2.imread(str(folder / "test/image0.png"), 0).shape, 7))
+    (folder / "test" / "image1.png").write_bytes((folder / "test" / "image1.png").read_bytes()[:1000])
+    (folder / "test" / "image3.png").write_bytes(b"no image")
+    code, said = run(folder / "found", *options)
+    assert code == 2
+    assert "image3.png" in said
+    assert "2 of 4 images have an empty row, first image2" in said
+    dataset = open_dataset("synthetic:3")
+    shapes = {f"image{index}": dataset[index % 3].image.shape for index in range(4)}
+    found = check_submission(folder / "s.csv", shapes)
+    assert [len(found[name]) > 0 for name in sorted(found)] == [True, True, False, False]
+    if "neurons" not in bundled_models():
+        pytest.skip("no model is bundled")
+    for index in (0, 2):
+        path = folder / "test" / f"image{index}.png"
+        cv2.imwrite(str(path), cv2.imread(str(path), 0)[:128, :160])
+    code, said = run(folder / "test", "--model", "neurons", "--device", "cpu", "-o", folder / "s.csv")
+    assert code == 2
+    assert "3 of 4 images have an empty row, first image0" in said
+    assert [line.split(",")[0] for line in (folder / "s.csv").read_text().splitlines()[1:4]] == [
+        "image0",
+        "image1",
+        "image2",
+    ]
+
+
 def test_faults_of_submissions_are_found(tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
     shapes = {"a": (4, 5), "b": (4, 5)}

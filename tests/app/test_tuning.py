@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cytotome.app.cli import app
+from cytotome.app.tuning import tuning_parts
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.ensemble import Ensemble
 from cytotome.ensemble.load import open_model
@@ -17,6 +19,7 @@ from cytotome.inference.model import Model
 from cytotome.io.labels import write_label_map
 from cytotome.models.registry import bundled_models
 from cytotome.ops.labels import to_label_map
+from cytotome.types import Image, Sample, SampleInfo
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +88,18 @@ def test_outputs_and_options_that_do_not_fit_are_named(folder: Path, tmp_path: P
     assert "search: must be one of optuna, greedy" in run("a", *data, *output, "--search", "grid")[1]
     assert "cell-type: must be one of majority, classifier" in run("a", *data, *output, "--cell-type", "guess")[1]
     assert "trials: must be 1 or more" in run("a", *data, *output, "--trials", 0)[1]
+
+
+def test_without_optuna_no_network_runs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    said = run("neurons", "-d", folder, "-o", tmp_path / "x.safetensors", "--device", "cpu")[1]
+    assert 'the search by optuna needs Optuna, which is not installed; run pip install "cytotome[train]"' in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_group_is_never_on_both_sides() -> None:
+    groups = ["a", "a", "b", "b", "", "", "c"]
+    image = Image(np.zeros((2, 2), np.uint8))
+    samples = [Sample(SampleInfo(str(number), group=group), image) for number, group in enumerate(groups)]
+    assert tuning_parts(samples, [3] * 7) == [0, 0, 1, 1, 2, 3, 4]
+    assert tuning_parts(samples, [3, 3, 0, 0, 3, 0, 0]) == [0, 0, 1, 1, 0, 1, 1]

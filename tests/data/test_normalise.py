@@ -52,6 +52,25 @@ def test_an_image_of_one_value_is_refused() -> None:
         normalise(Image(np.full((5, 5), 7, np.uint8)), Normalisation())
 
 
+def test_a_channel_of_one_value_becomes_zeros_beside_others() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
+    pixels[..., 1] = 7
+    planes = normalise(Image(pixels), Normalisation(), 3)
+    assert not planes[1].any()
+    for channel in (0, 2):
+        np.testing.assert_array_equal(planes[channel], normalise(Image(pixels[..., channel]), Normalisation())[0])
+    with pytest.raises(ImageError, match="every pixel has the value 7"):
+        normalise(Image(np.full((5, 5, 3), 7, np.uint8)), Normalisation(), 3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_value_that_is_not_finite_is_found_wherever_it_is(value: float) -> None:
+    pixels = np.random.default_rng(0).random((2048, 16), np.float32)
+    pixels[1, 3] = value  # between the rows that percentiles are taken of
+    with pytest.raises(ImageError, match="not finite"):
+        normalise(Image(pixels), Normalisation())
+
+
 def test_values_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ImageError, match="not finite"):
         normalise(Image(np.full((5, 5), np.nan, np.float32)), Normalisation())

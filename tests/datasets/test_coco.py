@@ -79,6 +79,18 @@ def test_equal_file_names_fall_back_to_coco_ids(coco: Path) -> None:
     assert [info.id for info in CocoDataset(coco).infos] == ["1", "2", "3"]
 
 
+def test_categories_are_those_of_the_file_or_refused(coco: Path) -> None:
+    content = json.loads(gzip.decompress(coco.read_bytes()))
+    content["annotations"][0]["category_id"] = "7"
+    coco.write_bytes(gzip.compress(json.dumps(content).encode()))
+    dataset = CocoDataset(coco)
+    assert (dataset.infos[0].cell_type, dataset.instances(0).classes.tolist()) == ("large", [1])
+    content["annotations"][0]["category_id"] = "x"
+    coco.write_bytes(gzip.compress(json.dumps(content).encode()))
+    with pytest.raises(DataError, match="image 1: category_id must be a whole number, got 'x'"):
+        CocoDataset(coco)
+
+
 def test_real_annotations_without_images(real_data: Path) -> None:
     dataset = CocoDataset(real_data / "sartorius" / "annotations_without_images.json.gz")
     assert len(dataset) == 506

@@ -124,6 +124,19 @@ def test_nothing_stays_nothing() -> None:
 def test_wrong_steps_are_named_all_at_once() -> None:
     with pytest.raises(ConfigError, match=r"no step 'polish'.*step smooth takes sigma, not radius"):
         parse_steps(["polish", {"smooth": {"radius": 2}}])
+    values = [{"smooth": {"sigma": "abc"}}, {"smooth": {"sigma": -1}}, {"overlaps": {"policy": True}}]
+    with pytest.raises(ConfigError) as caught:
+        parse_steps(
+            [*values, {"overlaps": {"policy": "best"}}, {"straight_edges": {"length": float("nan"), "part": 2}}]
+        )
+    for fault in (
+        "step smooth: sigma must be a number, got 'abc'",
+        "step smooth: sigma must be above 0 and at most 20 pixels, got -1",
+        "step overlaps: policy must be a name, got True",
+        "step overlaps: policy must be one of area, score, drop, got 'best'",
+        "step straight_edges: length must be 3 or more",
+    ):
+        assert fault in str(caught.value)
     cells = replace(from_masks(blobs(6)))
     with pytest.raises(ConfigError, match="policy must be one of area, score, drop, got 'best'"):
         apply_steps(cells, [{"overlaps": {"policy": "best"}}])

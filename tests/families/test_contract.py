@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from rich.console import Console
 
 from cytotome.contract import Family
@@ -188,6 +190,21 @@ def test_config_and_model_file_come_back(family: Family, tmp_path: Path) -> None
         for name, values in models[0].predict_maps(pixels).items():
             assert values.shape[1:] == (61, 83)
             np.testing.assert_array_equal(values, models[1].predict_maps(pixels)[name])
+
+
+def test_decode_parameters_are_checked_whole(family: Family) -> None:
+    weights = len(family.parameters().model_dump()["score_weights"])
+    with pytest.raises(ValidationError, match=f"must be {weights} numbers, one for each feature, got 2"):
+        family.parameters(score_weights=(1, 2))
+    for name, value in (("min_score", 5.0), ("min_score", math.nan), ("min_area", -3), ("nonsense", 1.0)):
+        for values in ({name: value}, {"by_class": {"cort": {"min_area": 9}, "astro": {name: value}}}):
+            with pytest.raises(ValidationError) as caught:
+                family.parameters().changed(**values)
+            place = (name,) if name in values else ("by_class", "astro", name)
+            assert [fault["loc"] for fault in caught.value.errors()] == [place]
+    kept = family.parameters(by_class={"cort": {"min_area": 9.0, "min_score": 0.25}})
+    assert (kept.of_type("cort").min_area, kept.of_type("cort").min_score) == (9, 0.25)
+    assert kept.of_type("astro") == kept
 
 
 def test_crops_can_be_made_in_other_processes(family: Family) -> None:

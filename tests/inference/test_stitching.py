@@ -101,3 +101,6 @@ def test_a_piece_gives_way_to_the_whole_cell() -> None:
 def test_tiles_that_are_too_small_are_refused() -> None:
     with pytest.raises(ConfigError, match="tile: 32 pixels are too few"):
         with_stitched_tiles(look_up, tile=32, stride=32)
+    for tile in (0, -100):
+        with pytest.raises(ConfigError, match=r"tile: .* are too few"):
+            with_stitched_tiles(look_up, tile=tile, stride=32)

@@ -88,3 +88,6 @@ def test_embeddings_are_those_of_one_tile() -> None:
 def test_tiles_that_are_too_small() -> None:
     with pytest.raises(ConfigError, match=r"tile: 64 pixels are too few .* use 96 or more"):
         with_tiles(lambda images: {}, SPEC, tile=64, stride=32)
+    for tile in (0, -100):
+        with pytest.raises(ConfigError, match=r"tile: .* are too few .* use 96 or more"):
+            with_tiles(lambda images: {}, SPEC, tile=tile, stride=32)

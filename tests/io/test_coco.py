@@ -16,6 +16,9 @@ from cytotome.ops.runs import from_masks, mask_runs
 SQUARE = {"size": [4, 6], "counts": [4, 2, 2, 2, 14]}
 
 
+RESULT = {"image_id": 7, "category_id": 3, "segmentation": SQUARE, "score": 0.5}
+
+
 def content(**changes):
     annotation = {"id": 1, "image_id": 7, "category_id": 3, "segmentation": SQUARE, "iscrowd": 0}
     image = {"id": 7, "file_name": "a.png", "height": 4, "width": 6}
@@ -136,6 +139,10 @@ def test_results_alone_name_their_images_by_the_masks(tmp_path):
             json.dumps(content(images=[{"id": 1, "height": "a", "width": 3}])).encode(),
             "not laid out as COCO (ValueError",
         ),
+        (json.dumps([RESULT | {"segmentation": {"size": [0, 0], "counts": []}}]).encode(), "not COCO results"),
+        (json.dumps([RESULT | {"segmentation": {"size": 5, "counts": []}}]).encode(), "not COCO results"),
+        (json.dumps(content(categories=[{"id": 1.5, "name": "a"}])).encode(), "1.5 is not a whole number"),
+        (json.dumps(content(images=[{"id": 1, "height": 1e400, "width": 3}])).encode(), "inf is not a whole number"),
     ],
 )
 def test_files_that_are_not_coco_are_named(tmp_path, text, message):
@@ -155,6 +162,8 @@ def test_a_missing_file_is_named(tmp_path):
         ({"size": [4, 6], "counts": [3]}, "do not add up to 4x6"),
         ([[1, 2, 3]], "expected x, y pairs"),
         (None, "annotation 1 has no segmentation"),
+        ({"size": 5, "counts": [24]}, "needs counts and the size"),
+        ({"size": [0, 0], "counts": []}, "needs counts and the size"),
     ],
 )
 def test_damaged_annotations_are_named_with_file_and_image(tmp_path, segmentation, message):
@@ -162,6 +171,32 @@ def test_damaged_annotations_are_named_with_file_and_image(tmp_path, segmentatio
     file = read_coco(written(tmp_path / "a.json", content(annotations=[entry])))
     with pytest.raises(DataError, match=r"a\.json: image 7: .*" + message):
         file.instances(7)
+
+
+@pytest.mark.parametrize("laid_out", [lambda entry: [entry], lambda entry: content(annotations=[entry])])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"category_id": "abc"}, "category_id must be a whole number, got 'abc'; export it again"),
+        ({"category_id": [1]}, "category_id must be a whole number, got [1]"),
+        ({"category_id": None}, "category_id must be a whole number, got None"),
+        ({"category_id": 1.5}, "category_id must be a whole number, got 1.5"),
+        ({"score": "abc"}, "score must be a number from 0 to 1, got 'abc'; export it again"),
+        ({"score": None}, "score must be a number from 0 to 1, got None"),
+        ({"score": float("nan")}, "score must be a number from 0 to 1, got nan"),
+        ({"score": 5}, "score must be a number from 0 to 1, got 5"),
+    ],
+)
+def test_categories_and_scores_that_are_none_are_named(tmp_path, changes, message, laid_out):
+    with pytest.raises(DataError, match=re.escape(f"a.json: image 7: {message}")):
+        read_coco(written(tmp_path / "a.json", laid_out(RESULT | changes)))
+
+
+def test_numbers_may_be_written_as_text(tmp_path):
+    entry = RESULT | {"category_id": "9", "score": "0.25"}
+    instances = read_coco(written(tmp_path / "a.json", content(annotations=[entry]))).instances(7)
+    assert (instances.classes.tolist(), instances.scores.tolist()) == ([1], [0.25])
+    assert read_coco(written(tmp_path / "r.json", [entry])).category_ids == (9,)
 
 
 def test_an_unknown_image_is_named(tmp_path):

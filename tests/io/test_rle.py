@@ -116,6 +116,7 @@ def test_coco_text_is_that_of_a_peer_and_comes_back(stack):
         ({"size": [2, 3], "counts": "é"}, "mask 1 has counts that do not add up"),
         ({"size": [3, 2], "counts": [6]}, "mask 1 needs counts and the size [2, 3], got [3, 2]"),
         ({"size": [2, 3]}, "mask 1 needs counts and the size [2, 3]"),
+        ({"size": 5, "counts": [6]}, "mask 1 needs counts and the size [2, 3], got 5"),
     ],
 )
 def test_damaged_coco_runs_are_named(rle, message):
@@ -128,6 +129,8 @@ def test_no_coco_mask_needs_a_shape():
         from_coco_rle([])
     with pytest.raises(DataError, match="mask 0 has no size"):
         from_coco_rle([{"counts": [6]}])
+    with pytest.raises(DataError, match="mask 0 has no size"):
+        from_coco_rle([{"size": [0, 0], "counts": []}])
 
 
 def test_more_masks_than_16_bits_hold():

@@ -113,6 +113,14 @@ def test_grey_levels_of_colour_are_its_luminance() -> None:
     assert columns["intensity_mean"][0] == pytest.approx(0.587 * 100, abs=1)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_alpha_is_no_grey_level(channels: int) -> None:
+    pixels = np.full((4, 4, channels + 1), 60, np.uint8)
+    pixels[..., -1] = 255
+    columns = measure_cells(from_masks(np.ones((1, 4, 4), bool)), Image(pixels))
+    assert columns["intensity_mean"][0] == 60
+
+
 def test_an_image_of_another_size_is_refused() -> None:
     with pytest.raises(DataError, match=r"plate\.png: the image is of \(5, 5\) and the cells are of \(8, 8\)"):
         measure_cells(empty_instances((8, 8)), Image(np.zeros((5, 5), np.uint8), source="plate.png"))

@@ -57,6 +57,17 @@ def test_means_are_over_images_and_types_are_apart():
     assert evaluation.notes == ()
 
 
+def test_no_image_is_read_for_its_masks():
+    class Unseen(Handful):
+        def read(self, index):
+            raise AssertionError("a picture was read")
+
+        def instances(self, index):
+            return self.samples[index][1]
+
+    assert evaluate({"a": squares(2)}, Unseen(sample("a", "astro", squares(4)))).score == 0.5
+
+
 def test_each_score_is_that_of_its_own_metric(real_pairs):
     predictions = {name: pair[0] for name, pair in real_pairs.items()}
     truths = {name: pair[1] for name, pair in real_pairs.items()}

@@ -44,16 +44,3 @@ def test_without_decay_the_average_is_the_latest() -> None:
     average.update()
     for name, value in average.state_dict().items():
         assert torch.equal(value, net.state_dict()[name])
-
-
-def test_swapping_gives_the_average_and_takes_it_back() -> None:
-    net = small()
-    average = WeightAverage(net, 0.9)
-    disturb(net)
-    average.update()
-    live = {name: value.clone() for name, value in net.state_dict().items()}
-    mean = {name: value.clone() for name, value in average.state_dict().items()}
-    with average.swapped_in():
-        assert all(torch.equal(net.state_dict()[name], value) for name, value in mean.items())
-    assert all(torch.equal(net.state_dict()[name], value) for name, value in live.items())
-    assert all(torch.equal(average.state_dict()[name], value) for name, value in mean.items())

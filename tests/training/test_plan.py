@@ -22,7 +22,7 @@ STAGES = (_stage("first", 3.0), _stage("second"), _stage("third"))
 
 
 def _plan(**fields: Any) -> dict[str, float]:
-    plan = plan_stages(STAGES, Schedule(**fields))
+    plan = plan_stages(STAGES, Schedule(**fields), 4)
     return dict(zip((stage.name for stage in plan.stages), plan.lengths, strict=True))
 
 
@@ -32,7 +32,7 @@ def test_stages_share_what_those_with_steps_leave() -> None:
     assert _plan(steps=100, stages={"first": {"share": 0}}) == {"second": 50, "third": 50}
     own = {"first": {"steps": 5}, "second": {"steps": 6}, "third": {"share": 0}}
     assert _plan(steps=1, stages=own) == {"first": 5, "second": 6}
-    assert plan_stages(STAGES, Schedule(steps=1, stages=own)).steps == 11
+    assert plan_stages(STAGES, Schedule(steps=1, stages=own), 4).steps == 11
 
 
 def test_one_stage_alone_is_as_long_as_among_the_others() -> None:
@@ -51,7 +51,23 @@ def test_one_stage_alone_is_as_long_as_among_the_others() -> None:
 )
 def test_stages_that_cannot_be_are_told(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        plan_stages(STAGES, Schedule(**fields))
+        plan_stages(STAGES, Schedule(**fields), 4)
+
+
+def test_a_batch_holds_a_crop_of_each_stream(recipe: dict[str, Any]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"sampling\.batch: 1 leaves a stream of the stage duel \(labelled, unlabelled"
+    ):
+        load_recipe(recipe, ["sampling.batch=1"])
+    with pytest.raises(ConfigError, match=r"schedule\.stages\.duel\.batch: 1 leaves .* set it to 2 or more"):
+        load_recipe(recipe, ["schedule.stages.duel={batch: 1}"])
+    assert load_recipe(recipe, ["sampling.batch=1", "schedule.only=[warm]"]).sampling.batch == 1
+    own = load_recipe(recipe, ["sampling.batch=1", "schedule.stages.duel={batch: 2}"])
+    plan = plan_stages(own.get_family().stages(own.family_config()), own.schedule, own.sampling.batch)
+    assert plan.batches == (1, 2)
+    taught = {"name": "a", "family": "flow", "teacher": {"unlabelled": 3}, "sampling": {"batch": 3}}
+    with pytest.raises(ConfigError, match=r"sampling\.batch: 3 leaves a stream of the stage flow .* 4 or more"):
+        load_recipe(taught)
 
 
 def test_the_faults_of_stages_are_faults_of_the_recipe(recipe: dict[str, Any]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cytotome.errors import DataError, TrainingError
-from cytotome.training.prepare import prepare
+from cytotome.training.prepare import open_all, prepare
 from cytotome.training.recipe import load_recipe
 
 
@@ -69,6 +70,18 @@ def test_datasets_that_the_recipe_names_may_be_left_out(recipe: dict[str, Any], 
     prepared = prepare(checked, disks(), None)
     assert prepared.missing == ("plates",)
     assert [source.weight for source in prepared.sources] == [3.0]
+
+
+def test_paths_are_opened_in_the_layout_given(tmp_path: Path, disks: Any) -> None:
+    for name in ("images/a.png", "labels/a.png", "one.json", "two.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match="expected one COCO file"):
+        open_all(tmp_path)
+    given = disks()
+    opened = open_all([given, tmp_path], "folders")
+    assert opened[0] is given
+    assert [info.id for info in opened[1].infos] == ["a"]
 
 
 def test_nothing_labelled_is_told(recipe: dict[str, Any], disks: Any) -> None:

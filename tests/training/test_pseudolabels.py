@@ -16,12 +16,13 @@ import torch
 from cytotome.data.augment import Augmentation
 from cytotome.data.sampling import Crops, CropSettings, Source
 from cytotome.datasets import open_dataset
-from cytotome.errors import ConfigError, DataError, TrainingError
+from cytotome.errors import ConfigError, DataError, ImageError, TrainingError
 from cytotome.families import get_family
 from cytotome.inference.model import Model, build_model, load_model
 from cytotome.io.coco import write_coco
 from cytotome.ops.labels import to_label_map
 from cytotome.ops.runs import from_masks
+from cytotome.training import pseudolabel
 from cytotome.training.prepare import prepare
 from cytotome.training.pseudolabel import write_pseudolabels
 from cytotome.training.pseudolabels import PseudoLabelSettings, agreed, best_overlaps, check_models, label_image
@@ -138,7 +139,9 @@ def test_what_is_ignored_in_the_file_is_not_valid_in_a_crop(tmp_path: Path, disk
     assert sample.instances is not None
     facts = {"a": {"mask_quality": "approximate", "cell_type": "disk"}}
     files = {"a": "images/a.png"}
-    write_coco(tmp_path / "x.json", {"a": sample.instances}, file_names=files, ignore={"a": ignore}, facts=facts)
+    write_coco(
+        tmp_path / "x.json", {"a": sample.instances}, file_names=files, ignore={"a": from_masks([ignore])}, facts=facts
+    )
     dataset = open_dataset(tmp_path)
     assert (dataset[0].ignore == ignore).all()
     assert len(dataset[0].instances) == len(sample.instances)
@@ -160,6 +163,45 @@ def test_a_folder_that_is_in_use_is_kept(model: Model, disks: Any, tmp_path: Pat
     with pytest.raises(ConfigError, match="out: holds pseudo-labels; give --overwrite"):
         write_pseudolabels([model], disks(), tmp_path / "out", settings)
     assert write_pseudolabels([model], disks(6, 3), tmp_path / "out", settings, overwrite=True).images == 3
+
+
+def spoilt(data: Any, *indices: int) -> Any:
+    """The dataset with images that cannot be read."""
+    read = data.read
+
+    def failing(index: int) -> Sample:
+        if index in indices:
+            raise ImageError(f"{data.infos[index].id}.png: is damaged")
+        sample: Sample = read(index)
+        return sample
+
+    data.read = failing
+    return data
+
+
+def test_an_image_that_cannot_be_used_stops_no_other(model: Model, disks: Any, tmp_path: Path) -> None:
+    settings = PseudoLabelSettings(confidence=0.3)
+    tally = write_pseudolabels([model], spoilt(disks(6, 4), 3), tmp_path / "out", settings)
+    assert (tally.images, tally.failures) == (3, {"disks3": "disks3.png: is damaged"})
+    assert [info.id for info in open_dataset(tmp_path / "out").infos] == ["disks2", "disks4", "disks5"]
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (record["state"], record["tally"]["failures"]) == ("finished", tally.failures)
+
+
+def test_a_run_that_was_broken_off_is_begun_anew(model: Model, disks: Any, tmp_path: Path) -> None:
+    settings = PseudoLabelSettings(confidence=0.3)
+    with pytest.raises(DataError, match=r"disks: 2 images cannot be used, first disks4\.png: is damaged$"):
+        write_pseudolabels([model], spoilt(disks(), 4, 5), tmp_path / "out", settings)
+    assert write_pseudolabels([model], disks(), tmp_path / "out", settings).images == 2
+
+
+def test_no_pixel_is_kept_until_the_end(
+    model: Model, disks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []
+    monkeypatch.setattr(pseudolabel, "write_coco", lambda *_, **options: kept.extend(options["ignore"].values()))
+    write_pseudolabels([model], disks(), tmp_path / "out", PseudoLabelSettings(confidence=0.3))
+    assert [type(one) for one in kept] == [Instances, Instances]
 
 
 def test_what_cannot_be_labelled_is_told(model: Model, disks: Any, tmp_path: Path) -> None:

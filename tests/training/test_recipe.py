@@ -40,6 +40,33 @@ def test_every_fault_is_named_at_once(recipe: dict[str, Any]) -> None:
         assert place in text
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("config.widths=[8, 16]", r"config: blocks must have one number for each of the 2 widths, got 4"),
+        ("config.widths=[]", r"config\.widths: Tuple should have at least 1 item"),
+        ("config.input_scale=0", r"config\.input_scale: Input should be greater than 0, got 0"),
+        ("config.channels=0", r"config\.channels: Input should be greater than or equal to 1, got 0"),
+        ("config.class_names=[]", r"config\.class_names: Tuple should have at least 1 item"),
+        ("config={1: 2}", r"config\.1\S*: Input should be a valid string"),
+        ("decode={1: 2}", r"decode\.1\S*: Input should be a valid string"),
+        ("decode.min_score=.nan", r"decode\.min_score: Input should be a finite number"),
+        ("decode.by_class={cort: {nonsense: 1}}", r"decode\.by_class\.cort\.nonsense: there is no such field"),
+    ],
+)
+@pytest.mark.parametrize("family", ["embedding", "flow"])
+def test_values_that_no_network_or_decoder_takes_are_told(family: str, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_recipe({"name": "a", "family": family}, [override])
+
+
+def test_keys_that_are_no_names_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text("{name: a, family: flow, 1: 2}")
+    with pytest.raises(ConfigError, match=r"1: Keys should be strings"):
+        load_recipe(path)
+
+
 def test_a_missing_family_is_told_with_those_there_are(recipe: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"there is no 'dual', only .*duel"):
         load_recipe({**recipe, "family": "dual"})

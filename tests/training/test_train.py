@@ -248,6 +248,12 @@ def test_class_names_that_the_data_do_not_have_are_told(
         )
 
 
+def test_crops_that_the_network_cannot_take_are_told(disks: Any, quiet: Console, tmp_path: Path) -> None:
+    content = {"name": "a", "family": "flow", "config": {"widths": [8, 8], "blocks": [0, 1]}}
+    with pytest.raises(ConfigError, match=r"sampling\.crop must be multiples of 4 .* set sampling\.crop=\[32, 36\]"):
+        train(content, disks(), output=tmp_path, overrides=["sampling.crop=[32, 34]"], console=quiet, device="cpu")
+
+
 def test_a_device_that_is_not_there_is_told(recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="device"):
         train(recipe, disks(), output=tmp_path, console=quiet, device="abacus")

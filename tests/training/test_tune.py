@@ -6,9 +6,10 @@ import numpy as np
 
 from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.families.flow import FAMILY
-from cytotome.families.flow.config import FlowConfig
+from cytotome.families.flow.config import FlowConfig, FlowParameters
+from cytotome.metrics.challenge import mean_score
 from cytotome.training.search import smoothed
-from cytotome.training.tune import mean_score, tune
+from cytotome.training.tune import tune
 from cytotome.training.tuning import ENOUGH
 from cytotome.types import Dataset, DenseMaps, Sample
 
@@ -25,17 +26,22 @@ def _noisy_pairs(dataset: Dataset, config: FlowConfig) -> list[tuple[DenseMaps, 
     return pairs
 
 
+def _score(config: FlowConfig, pairs: list[tuple[DenseMaps, Sample]], parameters: FlowParameters) -> float:
+    found = [FAMILY.decode(maps, parameters, config.class_names) for maps, _ in pairs]
+    return mean_score(found, [sample.instances for _, sample in pairs if sample.instances is not None])
+
+
 def test_tuning_raises_the_score_and_few_images_get_no_parameters_of_their_own() -> None:
     dataset = SyntheticDataset(4, seed=3, cell_types=("cort",), shape=(128, 160))
     config = FlowConfig(class_names=("cort", "astro"))
     pairs = _noisy_pairs(dataset, config)
     start = FAMILY.parameters(cell_threshold=0.3)
-    before = mean_score(FAMILY, config, pairs, start)
+    before = _score(config, pairs, start)
     few = tune(FAMILY, config, pairs[: ENOUGH - 1], start)
     enough = tune(FAMILY, config, pairs, start)
     assert few.by_class == {}
     assert set(enough.by_class) == {"cort"}
-    assert mean_score(FAMILY, config, pairs, enough) > before + 0.02
+    assert _score(config, pairs, enough) > before + 0.02
 
 
 def test_a_plateau_beats_a_lucky_peak() -> None:

@@ -137,6 +137,19 @@ def test_cell_types_get_settings_of_their_own_and_the_gain_is_on_other_folds(sea
     assert "warning" not in tuned.text()
 
 
+def test_settings_by_type_are_left_out_where_the_decoder_takes_one_type_for_the_other() -> None:
+    class Confused(Detector):
+        def segment(self, image: int, result: Any) -> Instances:
+            everywhere, by_type = result
+            swapped = {"a": by_type["b"], "b": by_type["a"]} if by_type else {}
+            return super().segment(image, (everywhere, swapped))
+
+    sure = detector(["a", "b"] * 8, a=0.2, b=0.7)
+    everywhere, by_type = tune_on(Confused(sure.samples, sure.cuts), range(16), "greedy")[0]
+    assert by_type == {}
+    assert everywhere == tune_on(sure, range(16), "greedy")[0][0]
+
+
 def test_a_gain_within_noise_is_said() -> None:
     method = detector(noise=True)
     tuned = tune_nested(method, [k % 4 for k in range(8)], search="greedy")

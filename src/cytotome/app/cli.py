@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 from cytotome.app.commands import compare, data, evaluate, models, pseudolabel, segment, submit, targets, train, tune
+from cytotome.app.console import FAILED
 from cytotome.errors import CytotomeError
-
-FAILED = 2
 
 HELP = """Finds every cell in a microscope image.
 
@@ -70,4 +70,10 @@ def main() -> None:
         app()
     except CytotomeError as error:
         typer.echo(f"error: {error}", err=True)
+        sys.exit(FAILED)
+    except BrokenPipeError:  # of a reader such as `head` that has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"error: {place}{error.strerror or error}; check the path, its rights and the space left", err=True)
         sys.exit(FAILED)

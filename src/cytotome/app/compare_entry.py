@@ -69,9 +69,11 @@ def score_in_child(entry: Entry) -> dict[str, Any]:
     sender.close()
     try:
         fault, result = receiver.recv()
-    except EOFError:
-        fault, result = f"the process ended without an answer (exit code {process.exitcode})", {}
+    except (EOFError, OSError):
+        fault, result = "", None
     process.join()
+    if result is None:
+        fault = f"the process ended without an answer (exit code {process.exitcode})"
     if fault:
         raise DataError(f"compare: {entry.method.name}: {fault}")
     assert isinstance(result, dict)
@@ -81,10 +83,16 @@ def score_in_child(entry: Entry) -> dict[str, Any]:
 def _child(entry: Entry, sender: Any) -> None:
     try:
         sender.send(("", score_entry(entry)))
-    except CytotomeError as error:
-        sender.send((str(error), {}))
+    except Exception as error:
+        sender.send((one_line(error), {}))
     finally:
         sender.close()
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong; the kind of error comes first, unless it was raised on purpose."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, CytotomeError) else f"{type(error).__name__}: {text}"
 
 
 def score_entry(entry: Entry) -> dict[str, Any]:

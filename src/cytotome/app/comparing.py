@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cytotome.app.compare_entry import Entry, score_in_child
+from cytotome.app.compare_entry import Entry, one_line, score_in_child
 from cytotome.app.compare_page import write_page
 from cytotome.app.console import say
+from cytotome.app.extras import check_extra
 from cytotome.app.held_out import Method, Predictions, held_out_images, parse_method
-from cytotome.app.tuning import TuneOptions, ensemble_of, member_instances
+from cytotome.app.tuning import TuneOptions, ensemble_of, member_instances, tuning_parts
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import EnsembleFile, Member, save_ensemble
 from cytotome.errors import ConfigError, CytotomeError
@@ -22,7 +23,7 @@ from cytotome.io.files import atomic_path
 from cytotome.metrics.bootstrap import bootstrap_mean
 from cytotome.training.recipe import load_recipe, recipe_names
 from cytotome.training.tuning import TunableEnsemble, tune_nested
-from cytotome.types import Sample
+from cytotome.types import Dataset, Sample
 
 TRAINING_PART = 0.8
 """Of the budget; the rest is for scoring, the ensemble and the page."""
@@ -75,22 +76,24 @@ def run_compare(data: str, options: CompareOptions) -> dict[str, Any]:
     """Trains, scores and fuses; what is done already in the folder is not done again. Gives all results.
 
     Raises:
-        ConfigError: where there is nothing to compare.
+        ConfigError: where there is nothing to compare, or Lightning is not installed and needed.
     """
+    names = list(options.recipes) or ([] if options.models else default_recipes())
+    if names:
+        check_extra("Lightning", "training")
     dataset = open_dataset(data, layout=options.layout)
     state = State(options.output, options.budget_seconds)
-    names = list(options.recipes) or ([] if options.models else default_recipes())
     methods = [(parse_method(text), "given") for text in options.models]
     runs = [(name, fold) for name in names for fold in options.folds]
     for number, (name, fold) in enumerate(runs):
-        train_one(name, fold, data, options, state, len(runs) - number)
+        train_one(name, fold, dataset, options, state, len(runs) - number)
     for name in names:
         paths = [str(model_path(options.output, name, fold)) + f":{fold}" for fold in options.folds]
         if all(Path(path.rpartition(":")[0]).is_file() for path in paths):
             methods.append((Method(Path(name).stem, parse_method(",".join(paths)).models), "trained"))
     methods = _apart(methods)
     if not methods:
-        raise ConfigError("compare: no model was trained in the budget and none was given; give --budget or --model")
+        raise ConfigError(f"compare: {_why_none(state.content['failures'])}")
     fold_of = held_out_images([method for method, _ in methods], dataset)
     scored = [(method, _entry(method, kind, data, fold_of, options, state)) for method, kind in methods]
     methods_left = [method for method, entry in scored if entry]
@@ -134,12 +137,18 @@ class State:
         _write(self.path, self.content)
 
 
+def _why_none(failures: Mapping[str, str]) -> str:
+    if failures:
+        return f"no model could be trained: {'; '.join(f'{name}: {why}' for name, why in failures.items())}"
+    return "no model was trained in the budget and none was given; give --budget or --model"
+
+
 def model_path(output: Path, recipe: str, fold: int) -> Path:
     """Where the model of a recipe and a fold lies."""
     return output / "models" / f"{Path(recipe).stem}-{fold}" / f"{load_recipe(recipe).name}.safetensors"
 
 
-def train_one(name: str, fold: int, data: str, options: CompareOptions, state: State, runs: int) -> None:
+def train_one(name: str, fold: int, data: Dataset, options: CompareOptions, state: State, runs: int) -> None:
     """Trains one model in its part of the budget, unless it is there; a failure is kept and stops nothing."""
     from cytotome.training.train import train
 
@@ -159,9 +168,9 @@ def train_one(name: str, fold: int, data: str, options: CompareOptions, state: S
             overrides=options.settings,
             device=options.device,
         )
-    except CytotomeError as error:
-        state.fail(f"{name}, fold {fold}", str(error))
-        say(f"{name}, fold {fold}: {error}", quiet=options.quiet)
+    except Exception as error:
+        state.fail(f"{name}, fold {fold}", one_line(error))
+        say(f"{name}, fold {fold}: {one_line(error)}", quiet=options.quiet)
     finally:
         state.add(time.monotonic() - start)
 
@@ -202,7 +211,7 @@ def _entry(
 def _ensemble(
     methods: Sequence[Method],
     entries: Sequence[dict[str, Any]],
-    dataset: Any,
+    dataset: Dataset,
     fold_of: dict[int, int],
     options: CompareOptions,
 ) -> dict[str, Any]:
@@ -211,9 +220,9 @@ def _ensemble(
     folds = list(fold_of.values())
     made = [Predictions(method, options.output / "cache", tta=options.tta, device=options.device) for method in methods]
     found = member_instances([(one, one.outputs(samples, folds)) for one in made], folds)
-    parts = folds if len(set(folds)) > 1 else [number % 5 for number in range(len(folds))]
+    parts = tuning_parts(samples, folds)
     if len(set(parts)) < 2:
-        return {"note": "one image is too few for an ensemble"}
+        return {"note": "images of one group are too few for an ensemble"}
     order = sorted(range(len(methods)), key=lambda number: -float(entries[number]["score"]))
     tried = []
     for count in range(2, len(methods) + 1):

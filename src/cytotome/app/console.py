@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import typer
+
+FAILED = 2
+"""Exit code of a command that could not do all of its work."""
 
 
 def say(text: str, *, quiet: bool = False) -> None:
@@ -17,6 +20,14 @@ def say(text: str, *, quiet: bool = False) -> None:
 def warn(text: str) -> None:
     """A line that is said even to those who want quiet."""
     typer.echo(text, err=True)
+
+
+def warn_of_failures(failures: Mapping[str, str], total: int, done: str) -> None:
+    """A line for each image that could not be used, in the order of their names."""
+    if failures:
+        warn(f"{len(failures)} of {total} images could not be {done}:")
+    for message in dict(sorted(failures.items())).values():
+        warn(f"  {message}")
 
 
 @contextmanager

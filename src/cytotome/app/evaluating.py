@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from cytotome.app.results import CELLS_FILE
-from cytotome.datasets import open_dataset
+from cytotome.datasets import of_fold, open_dataset
 from cytotome.datasets.folders import LABEL_ENDINGS
 from cytotome.errors import ConfigError, DataError
 from cytotome.io.coco import CocoFile, ImageId, read_coco
@@ -43,7 +43,7 @@ def run_evaluate(
         raise ConfigError(f"rule: must be one of {', '.join(RULES)}, got {rule!r}")
     dataset = open_dataset(truth, layout=layout)
     if fold is not None:
-        dataset = _only_fold(dataset, fold)
+        dataset = dataset.subset(of_fold(dataset, fold))
     evaluation = evaluate(read_predictions(predictions, dataset), dataset, rule=cast("Rule", rule))
     if json_file is not None:
         try:
@@ -52,14 +52,6 @@ def run_evaluate(
         except OSError as error:
             raise DataError(f"{json_file}: cannot be written ({error.strerror}); choose another place") from error
     return evaluation.to_text()
-
-
-def _only_fold(dataset: Dataset, fold: int) -> Dataset:
-    chosen = [index for index, info in enumerate(dataset.infos) if info.fold == fold]
-    if not chosen:
-        folds = sorted({info.fold for info in dataset.infos if info.fold is not None and info.fold >= 0})
-        raise ConfigError(f"fold: {dataset.name} has no fold {fold}; it has {', '.join(map(str, folds)) or 'none'}")
-    return dataset.subset(chosen)
 
 
 def read_predictions(path: Path, dataset: Dataset) -> Mapping[str, Instances]:

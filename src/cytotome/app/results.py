@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -59,14 +60,40 @@ class Results:
 
     def is_done(self, source: Source) -> bool:
         """Whether all files of the image are there, made from the file as it is now."""
+        facts = self._facts(source)
+        return (
+            bool(facts)
+            and file_state(source.path) == facts.get("file")
+            and all(path.is_file() for path in self._files(source))
+        )
+
+    def belongs_to_another(self, source: Source) -> Path | None:
+        """The other image, by place and by content, of which the files under this image's name are; None if none."""
+        facts = self._facts(source)
+        other = facts.get("path", str(source.path.resolve()))
+        same = other == str(source.path.resolve()) or facts.get("file") == file_state(source.path)
+        return None if same else Path(other)
+
+    def in_the_way(self, sources: Iterable[Source]) -> Path | None:
+        """A file that a run would write and that is there already, None if none or where a run left its marks."""
+        if (self.folder / MARKS).is_dir():
+            return None
+        files = chain((self.folder / CELLS_FILE, self.folder / IMAGES_FILE), *map(self._files, sources))
+        return next((path for path in files if path.exists()), None)
+
+    def _facts(self, source: Source) -> dict[str, Any]:
+        """The first line of the image's mark, empty where there is none that can be read."""
         try:
             with open(self.mark(source), encoding="utf-8") as handle:
                 facts = json.loads(handle.readline())
         except (OSError, ValueError):
-            return False
+            return {}
+        return facts if isinstance(facts, dict) else {}
+
+    def _files(self, source: Source) -> list[Path]:
+        """The files of an image, without its mark."""
         files = [self.labels(source), *([self.overlay(source)] if self.overlays else [])]
-        files += [self.map_picture(source, name) for name in self.maps]
-        return file_state(source.path) == facts.get("file") and all(path.is_file() for path in files)
+        return files + [self.map_picture(source, name) for name in self.maps]
 
     def discard(self, source: Source) -> None:
         """Removes the files of an image, the mark first."""
@@ -74,9 +101,13 @@ class Results:
         for path in (self.mark(source), self.labels(source), self.overlay(source), *pictures):
             path.unlink(missing_ok=True)
 
-    def discard_marks(self) -> None:
-        """Makes every image undone."""
-        shutil.rmtree(self.folder / MARKS, ignore_errors=True)
+    def discard_marks(self, sources: Iterable[Source] | None = None) -> None:
+        """Makes these images undone, or every one."""
+        if sources is None:
+            shutil.rmtree(self.folder / MARKS, ignore_errors=True)
+        else:
+            for source in sources:
+                self.mark(source).unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Removes what a killed run left of unfinished files."""
@@ -98,7 +129,8 @@ class Results:
         write_label_map(self.labels(source), labels, image.microns_per_pixel)
         if self.overlays:
             write_overlay(self.overlay(source), image, cells)
-        facts = {"file": state, "row": image_row(source.name, image, count_cells(cells, labels))}
+        path = str(source.path.resolve())
+        facts = {"path": path, "file": state, "row": image_row(source.name, image, count_cells(cells, labels))}
         with atomic_path(self.mark(source)) as temporary, open(temporary, "w", encoding="utf-8", newline="") as handle:
             handle.write(json.dumps(facts) + "\n")
             handle.write(cell_rows(source.name, image, cells))

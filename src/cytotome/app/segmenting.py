@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cytotome.app.console import progress, say, warn
+from cytotome.app.console import progress, say, warn_of_failures
 from cytotome.app.discover import Source, discover, split_clashes
 from cytotome.app.mapping import MapPictures, map_specs
 from cytotome.app.results import FileState, Results, file_state
@@ -61,7 +61,7 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
     maps = [spec.name for spec in map_specs(model)] if options.maps else []
     results = Results(output, overlays=options.overlays, maps=maps)
     try:
-        check_same(results, settings, overwrite=options.overwrite)
+        check_same(results, settings, sources, overwrite=options.overwrite)
         results.sweep()
         undone = [source for source in sources if not results.is_done(source)]
         tally = Tally(len(sources) + len(clashes), len(sources) - len(undone), failures=clashes)
@@ -190,7 +190,4 @@ def _tell(tally: Tally, seconds: float, output: Path, quiet: bool) -> None:
     )
     for note in tally.notes():
         say(f"note: {note}", quiet=quiet)
-    if tally.failures:
-        warn(f"{len(tally.failures)} of {tally.found} images could not be segmented:")
-    for message in dict(sorted(tally.failures.items())).values():
-        warn(f"  {message}")
+    warn_of_failures(tally.failures, tally.found, "segmented")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cytotome.errors import ConfigError
 
 if TYPE_CHECKING:
+    from cytotome.app.discover import Source
     from cytotome.app.results import Results
     from cytotome.ensemble.load import Segmenter
 
@@ -91,18 +92,32 @@ def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, A
     }
 
 
-def check_same(results: Results, settings: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Makes sure that what is done in the folder was done under these settings; else nothing there counts as done.
+def check_same(results: Results, settings: Mapping[str, Any], sources: Sequence[Source], *, overwrite: bool) -> None:
+    """Makes sure that what the folder holds is of these settings and images; else nothing there counts as done.
+
+    With ``overwrite``, these images are undone; all are where the settings are others.
 
     Raises:
-        ConfigError: where it was done under others and is not to be overwritten.
+        ConfigError: where the folder holds files of other settings, of other images or of no run at all, and they are
+            not to be overwritten.
     """
     run = results.read_run()
-    if overwrite or run is None:
+    if run is None:
+        if not overwrite and (path := results.in_the_way(sources)):
+            raise ConfigError(f"{path}: is there, and of no run; give --overwrite to replace it, or another folder")
         results.discard_marks()
         return
     before, now = _flat(run.get("settings", {})), _flat(settings)
     changed = [name for name in now if name != "model" and before.get(name) != now[name]]
+    if overwrite:
+        results.discard_marks(None if changed else sources)
+        return
+    for source in sources:
+        if other := results.belongs_to_another(source):
+            raise ConfigError(
+                f"{results.labels(source)}: is of {other}, not of {source.path}; "
+                "give --overwrite to replace it, or another folder"
+            )
     if changed:
         differences = "; ".join(f"{name} was {before.get(name)}, now {now[name]}" for name in changed)
         raise ConfigError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from cytotome.app.console import say, warn
 from cytotome.app.discover import Source, discover
 from cytotome.app.evaluating import read_predictions
 from cytotome.ensemble.load import open_model
-from cytotome.errors import ConfigError, CytotomeError, DataError
+from cytotome.errors import ConfigError, CytotomeError, DataError, ImageError
+from cytotome.io.decode import read_raster
 from cytotome.io.images import read_image
 from cytotome.io.submission import write_submission
 from cytotome.io.submission_rule import check_submission
@@ -72,6 +73,14 @@ class TestImages(Dataset):
         """Nothing is known."""
         return None
 
+    def shapes(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Ids and ``(H, W)`` of the images whose files can be read, whatever they show; says which cannot."""
+        for info, path in zip(self.infos, self.paths, strict=True):
+            try:
+                yield info.id, read_raster(path).pixels.shape[:2]
+            except ImageError as error:
+                warn(str(error))
+
 
 def run_submit(predictions: str, options: SubmitOptions) -> int:
     """Writes a submission; gives the number of images without a prediction.
@@ -82,17 +91,19 @@ def run_submit(predictions: str, options: SubmitOptions) -> int:
     """
     start = time.monotonic()
     images = TestImages(discover([options.images or predictions], options.output.parent / options.output.name))
-    shapes = {info.id: images.read(index).image.shape for index, info in enumerate(images.infos)}
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    shapes = dict(images.shapes())
     if options.model is not None:
-        found, left = _segmented(images, options, start)
+        found, left = _segmented(images, shapes, options, start)
     else:
         known = read_predictions(Path(predictions), images)
-        if unknown := sorted(set(known) - set(shapes)):
+        if unknown := sorted(set(known) - {info.id for info in images.infos}):
             raise DataError(f"{predictions}: {unknown[0]!r} is none of the images in {options.images}; check --images")
-        found = {name: known[name] for name in shapes if name in known}
-        left = [name for name in shapes if name not in known]
+        found = {info.id: known[info.id] for info in images.infos if info.id in known}
+        left = [info.id for info in images.infos if info.id not in known]
     _check_shapes(found, shapes)
-    whole = {name: found.get(name, empty_instances(shape)) for name, shape in shapes.items()}
+    shapes = {name: cells.shape for name, cells in found.items()} | shapes
+    whole = {info.id: found.get(info.id, empty_instances(shapes.setdefault(info.id, (1, 1)))) for info in images.infos}
     legal = {name: resolve_overlaps(cells, options.policy) for name, cells in whole.items()}
     write_submission(options.output, legal, policy=None)
     back = check_submission(options.output, shapes)
@@ -105,7 +116,9 @@ def run_submit(predictions: str, options: SubmitOptions) -> int:
     return len(left)
 
 
-def _segmented(images: TestImages, options: SubmitOptions, start: float) -> tuple[dict[str, Instances], list[str]]:
+def _segmented(
+    images: TestImages, readable: Container[str], options: SubmitOptions, start: float
+) -> tuple[dict[str, Instances], list[str]]:
     """Instances of the images that time allows, in order, and the ids of the others."""
     assert options.model is not None
     model = open_model(options.model, device=options.device)
@@ -114,7 +127,7 @@ def _segmented(images: TestImages, options: SubmitOptions, start: float) -> tupl
     left, slowest = [], 0.0
     for index, info in enumerate(images.infos):
         begin = time.monotonic()
-        if begin + SAFETY * slowest >= limit:
+        if info.id not in readable or begin + SAFETY * slowest >= limit:
             left.append(info.id)
             continue
         try:
@@ -128,7 +141,7 @@ def _segmented(images: TestImages, options: SubmitOptions, start: float) -> tupl
 
 def _check_shapes(found: Mapping[str, Instances], shapes: Mapping[str, tuple[int, int]]) -> None:
     for name, cells in found.items():
-        if cells.shape != shapes[name]:
+        if cells.shape != shapes.get(name, cells.shape):
             raise DataError(
                 f"submit: the prediction of {name} is {cells.shape}, its image {shapes[name]}; predict again"
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cytotome.app.console import progress, say, warn
+from cytotome.app.extras import check_extra
 from cytotome.app.held_out import Method, Predictions, held_out_images, parse_method, training_images
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import SUFFIXES, EnsembleFile, Member, save_ensemble
@@ -54,8 +55,10 @@ def run_tune(models: Sequence[str], data: str, options: TuneOptions) -> Tuned:
     """Tunes one model, or an ensemble of several, and writes the result.
 
     Raises:
-        ConfigError: where the models do not go together with the images or the output.
+        ConfigError: where the models do not go together with the images or the output, or Optuna is not installed.
     """
+    if options.search == "optuna":
+        check_extra("Optuna", "the search by optuna")
     methods = [parse_method(text) for text in models]
     _check_output(methods, options.output)
     dataset = open_dataset(data, layout=options.layout)
@@ -83,8 +86,7 @@ def run_tune(models: Sequence[str], data: str, options: TuneOptions) -> Tuned:
     if options.training:
         tuned = tune_apart(method, range(len(held_out), len(samples)), held_out, **settings)
     else:
-        groups = [sample.info.group or sample.info.id for sample in samples] if len(set(folds)) < 2 else folds
-        tuned = tune_nested(method, _numbered(groups), **settings)
+        tuned = tune_nested(method, tuning_parts(samples, folds), **settings)
     write_result(methods, tuned, dataset.name, options)
     say(tuned.text(), quiet=options.quiet)
     if tuned.gain().within_noise and options.quiet:
@@ -92,8 +94,14 @@ def run_tune(models: Sequence[str], data: str, options: TuneOptions) -> Tuned:
     return tuned
 
 
-def _numbered(groups: Sequence[object]) -> list[int]:
-    """Groups dealt out to at most five folds."""
+def tuning_parts(samples: Sequence[Sample], folds: Sequence[int]) -> list[int]:
+    """Of each image, which of at most five parts it belongs to: tuned on together, or scored on.
+
+    The parts are the folds; where there is one fold alone, its groups are dealt out.
+    """
+    groups: Sequence[object] = folds
+    if len(set(folds)) < 2:
+        groups = [sample.info.group or sample.info.id for sample in samples]
     order = {group: number % 5 for number, group in enumerate(dict.fromkeys(groups))}
     return [order[group] for group in groups]
 

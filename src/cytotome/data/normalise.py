@@ -86,8 +86,10 @@ def image_channels(channels: int, guidance: Guidance) -> int:
 def normalise(image: Image, normalisation: Normalisation, channels: int = 1) -> FloatArray:
     """``(channels, H, W)`` float32 network input of an image; channels of edges are the last of them.
 
+    A channel of one value, beside others that have more, becomes zeros.
+
     Raises:
-        ImageError: where the image holds values that are not finite, or one value only.
+        ImageError: where the image holds values that are not finite, or every channel has one value only.
         ConfigError: where the guidance leaves no channel for the image itself.
     """
     guidance = normalisation.guidance
@@ -95,16 +97,17 @@ def normalise(image: Image, normalisation: Normalisation, channels: int = 1) -> 
         plain = normalisation.model_copy(update={"guidance": None})
         return guide(normalise(image, plain, image_channels(channels, guidance)), guidance)
     pixels = to_channels(image.pixels, channels)
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise ImageError(f"{image.source}: holds values that are not finite; export it again")
     sampled = pixels[:: max(1, pixels.shape[0] // 1024), :: max(1, pixels.shape[1] // 1024)]
     planes = np.empty((channels, *image.shape), np.float32)
     for channel in range(channels):
         low, high = np.percentile(sampled[:, :, channel], [normalisation.low, normalisation.high])
-        if not np.isfinite(low + high):
-            raise ImageError(f"{image.source}: holds values that are not finite; export it again")
         if high <= low:
             low, high = float(pixels[:, :, channel].min()), float(pixels[:, :, channel].max())
-        if high <= low:
-            raise ImageError(f"{image.source}: every pixel has the value {low:g}; there is nothing to segment")
         np.subtract(pixels[:, :, channel], np.float32(low), out=planes[channel], dtype=np.float32)
-        planes[channel] /= np.float32(high - low)
+        if high > low:
+            planes[channel] /= np.float32(high - low)
+    if not planes.any():
+        raise ImageError(f"{image.source}: every pixel has the value {low:g}; there is nothing to segment")
     return np.clip(planes, -normalisation.clip, 1 + normalisation.clip, out=planes)

@@ -9,7 +9,7 @@ from typing import cast, get_args
 
 from cytotome.datasets.files import check_shape, check_unique, image_files
 from cytotome.errors import DataError
-from cytotome.io.coco import CocoFile, CocoImage, read_coco
+from cytotome.io.coco import UNKNOWN_CATEGORY, CocoFile, CocoImage, read_coco
 from cytotome.io.images import read_image
 from cytotome.types import Dataset, Instances, MaskQuality, Sample, SampleInfo
 
@@ -46,9 +46,13 @@ class CocoDataset(Dataset):
     def _info(self, key: str, entry: CocoImage) -> SampleInfo:
         """The image's cell type is as given, or its class, where all of its cells have the same one."""
         annotations = self.file.annotations.get(entry.id, ())
-        found = {annotation.get("category_id") for annotation in annotations if not annotation.get("iscrowd", 0)}
+        found = {
+            annotation.get("category_id", UNKNOWN_CATEGORY)
+            for annotation in annotations
+            if not annotation.get("iscrowd", 0)
+        }
         names = dict(zip(self.file.category_ids, self.file.class_names, strict=True))
-        kind = entry.cell_type or (names.get(int(found.pop() or 0), "") if len(found) == 1 else "")
+        kind = entry.cell_type or (names.get(found.pop(), "") if len(found) == 1 else "")
         quality = entry.mask_quality or "full"
         if quality not in QUALITIES:
             raise DataError(

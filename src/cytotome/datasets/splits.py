@@ -28,17 +28,27 @@ def splits(dataset: Dataset, fold: int | None) -> tuple[list[int], list[int]]:
     """
     if fold is None:
         return list(range(len(dataset))), []
+    validation = of_fold(dataset, fold)
+    held = {dataset.infos[i].group or dataset.infos[i].id for i in validation}
+    training = [i for i, info in enumerate(dataset.infos) if (info.group or info.id) not in held]
+    if not any(dataset.infos[i].mask_quality != "none" for i in training):
+        raise DataError(f"{dataset.name}: fold {fold} leaves no labelled image to train on; add images or give no fold")
+    return training, validation
+
+
+def of_fold(dataset: Dataset, fold: int) -> list[int]:
+    """Positions of the validation samples of :func:`splits`, whether or not others are left to train on.
+
+    Raises:
+        DataError: where the fold has none.
+    """
     folds = _folds(dataset.infos)
     validation = [i for i, info in enumerate(dataset.infos) if folds[i] == fold and info.mask_quality == "full"]
     if not validation:
         full = {folds[i] for i, info in enumerate(dataset.infos) if info.mask_quality == "full"} - {-1}
         known = ", ".join(map(str, sorted(full))) or "none"
         raise DataError(f"{dataset.name}: fold {fold} has no image with full masks; choose one of: {known}")
-    held = {dataset.infos[i].group or dataset.infos[i].id for i in validation}
-    training = [i for i, info in enumerate(dataset.infos) if (info.group or info.id) not in held]
-    if not any(dataset.infos[i].mask_quality != "none" for i in training):
-        raise DataError(f"{dataset.name}: fold {fold} leaves no labelled image to train on; add images or give no fold")
-    return training, validation
+    return validation
 
 
 def _folds(infos: tuple[SampleInfo, ...]) -> list[int]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from cytotome.errors import ConfigError
 from cytotome.ops.labels import OVERLAP_POLICIES, OverlapPolicy, resolve_overlaps
-from cytotome.ops.runs import from_masks, mask_crop
+from cytotome.ops.runs import empty_instances, from_masks, mask_crop
 from cytotome.types import AnyArray, BoolArray, Instances
 
 StepSetting: TypeAlias = "str | Mapping[str, Mapping[str, Any] | None]"
@@ -57,7 +57,7 @@ def straight_edges(instances: Instances, length: int = 24, part: float = 0.4, to
     Raises:
         ConfigError: where an argument is not positive.
     """
-    if length < 3 or not 0 < part <= 1 or not tolerance > 0:
+    if not length >= 3 or not 0 < part <= 1 or not tolerance > 0:
         raise ConfigError(
             f"step straight_edges: length must be 3 or more, part in (0, 1], tolerance above 0; "
             f"got {length}, {part}, {tolerance}"
@@ -88,7 +88,7 @@ def apply_steps(instances: Instances, steps: Sequence[StepSetting]) -> Instances
     """The instances after all steps, in order.
 
     Raises:
-        ConfigError: for a step or an argument that does not exist.
+        ConfigError: as of :func:`parse_steps`.
     """
     for name, arguments in parse_steps(steps):
         instances = STEPS[name](instances, **arguments)
@@ -99,7 +99,7 @@ def parse_steps(steps: Sequence[StepSetting]) -> list[tuple[str, dict[str, Any]]
     """Names and arguments of steps.
 
     Raises:
-        ConfigError: for steps or arguments that do not exist, all at once.
+        ConfigError: for steps or arguments that do not exist, and for values out of range, all at once.
     """
     parsed: list[tuple[str, dict[str, Any]]] = []
     faults = []
@@ -109,13 +109,29 @@ def parse_steps(steps: Sequence[StepSetting]) -> list[tuple[str, dict[str, Any]]
             if name not in STEPS:
                 faults.append(f"there is no step {name!r}; choose from {', '.join(STEPS)}")
                 continue
-            known = list(signature(STEPS[name]).parameters)[1:]
-            if wrong := [key for key in arguments or {} if key not in known]:
-                faults.append(f"step {name} takes {', '.join(known) or 'nothing'}, not {', '.join(wrong)}")
+            faults += _argument_faults(name, arguments or {})
             parsed.append((name, dict(arguments or {})))
     if faults:
         raise ConfigError(f"steps: {'; '.join(faults)}")
     return parsed
+
+
+def _argument_faults(name: str, arguments: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the arguments of a step: their names, their types, or what the step says of nothing."""
+    known = {key: one.default for key, one in list(signature(STEPS[name]).parameters.items())[1:]}
+    if wrong := [key for key in arguments if key not in known]:
+        return [f"step {name} takes {', '.join(known) or 'nothing'}, not {', '.join(wrong)}"]
+    faults = [
+        f"step {name}: {key} must be a {'name' if isinstance(known[key], str) else 'number'}, got {value!r}"
+        for key, value in arguments.items()
+        if isinstance(value, bool) or not isinstance(value, str if isinstance(known[key], str) else int | float)
+    ]
+    if not faults:
+        try:
+            STEPS[name](empty_instances((1, 1)), **arguments)
+        except ConfigError as error:
+            faults.append(str(error))
+    return faults
 
 
 def _each(instances: Instances, change: Callable[[BoolArray], BoolArray], margin: int = 0) -> Instances:

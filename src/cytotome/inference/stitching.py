@@ -49,7 +49,7 @@ def with_stitched_tiles(predict: InstancePredictor, *, tile: int, stride: int) -
     """
     tile = -(-tile // stride) * stride
     overlap = -(-(tile // 4) // stride) * stride
-    if tile < 2 * overlap:
+    if tile < max(1, 2 * overlap):
         raise ConfigError(f"tile: {tile} pixels are too few for this network; use {2 * stride} or more")
 
     def predict_tiles(images: Tensor) -> list[Instances]:

@@ -34,7 +34,7 @@ def with_tiles(predict: Predictor, specs: Sequence[OutputSpec], *, tile: int, st
     """
     tile = -(-tile // stride) * stride
     overlap = -(-(tile // 8) // stride) * stride
-    if tile < 3 * overlap:
+    if tile < max(1, 3 * overlap):
         raise ConfigError(f"tile: {tile} pixels are too few for this network; use {3 * stride} or more")
     kinds = {spec.name: spec.kind for spec in specs}
 

@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ from cytotome.errors import DataError
 from cytotome.io.files import atomic_path
 from cytotome.io.polygons import polygon_rles
 from cytotome.io.raster import MAX_PIXELS
-from cytotome.io.rle import CocoRle, from_coco_rle, to_coco_rle
-from cytotome.ops.labels import from_label_map
+from cytotome.io.rle import CocoRle, from_coco_rle, to_coco_rle, whole_number
 from cytotome.types import BoolArray, Instances
 
 ImageId = int | str
@@ -52,7 +51,7 @@ class CocoFile:
         class_names: names of the categories, by rising category id.
         category_ids: the id of each class.
         source: path, used in messages.
-        annotations: of each image, as in the file.
+        annotations: of each image, as in the file; categories are whole numbers, scores in [0, 1].
     """
 
     images: tuple[CocoImage, ...]
@@ -139,7 +138,7 @@ def read_coco(path: str | os.PathLike[str], *, like: CocoFile | None = None) -> 
     if isinstance(content, list):
         return _results(content, source, like)
     try:
-        categories = sorted(content.get("categories", []), key=lambda entry: int(entry["id"]))
+        categories = sorted(content.get("categories", []), key=lambda entry: whole_number(entry["id"]))
         images = tuple(
             CocoImage(
                 entry["id"],
@@ -151,13 +150,15 @@ def read_coco(path: str | os.PathLike[str], *, like: CocoFile | None = None) -> 
             for entry in content["images"]
         )
         entries = content.get("annotations", [])
-        named = [entry for entry in categories if int(entry["id"]) != UNKNOWN_CATEGORY or entry["name"] != "unknown"]
+        named = [
+            entry for entry in categories if whole_number(entry["id"]) != UNKNOWN_CATEGORY or entry["name"] != "unknown"
+        ]
         return CocoFile(
             images=images,
             class_names=tuple(str(entry["name"]) for entry in named),
-            category_ids=tuple(int(entry["id"]) for entry in named),
+            category_ids=tuple(whole_number(entry["id"]) for entry in named),
             source=source,
-            annotations=_by_image(list(entries.values()) if isinstance(entries, dict) else entries),
+            annotations=_by_image(list(entries.values()) if isinstance(entries, dict) else entries, source),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(
@@ -166,7 +167,7 @@ def read_coco(path: str | os.PathLike[str], *, like: CocoFile | None = None) -> 
 
 
 def _shape(size: Sequence[Any]) -> tuple[int, int]:
-    height, width = (int(length) for length in size)
+    height, width = (whole_number(length) for length in size)
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
         raise ValueError(f"an image of {height}x{width} pixels")
     return height, width
@@ -183,21 +184,51 @@ def _load_json(path: Path) -> Any:
         raise DataError(f"{path}: not valid JSON ({error}); export it again") from None
 
 
-def _by_image(entries: Sequence[Mapping[str, Any]]) -> dict[ImageId, list[Mapping[str, Any]]]:
+def _by_image(entries: Sequence[dict[str, Any]], source: str) -> dict[ImageId, list[Mapping[str, Any]]]:
     grouped: dict[ImageId, list[Mapping[str, Any]]] = {}
     for entry in entries:
+        _convert(entry, source)
         grouped.setdefault(entry["image_id"], []).append(entry)
     return grouped
 
 
-def _results(entries: Sequence[Mapping[str, Any]], source: str, like: CocoFile | None) -> CocoFile:
+def _convert(entry: dict[str, Any], source: str) -> None:
+    """Makes an annotation's category a whole number and its score a number in [0, 1], each where it is there.
+
+    Raises:
+        DataError: where it is anything else.
+    """
+    for name, (convert, wanted) in _FIELDS.items():
+        try:
+            if name in entry:
+                entry[name] = convert(entry[name])
+        except (TypeError, ValueError, OverflowError):
+            raise DataError(
+                f"{source}: image {entry['image_id']!r}: {name} must be {wanted}, got {entry[name]!r}; export it again"
+            ) from None
+
+
+def _share(value: Any) -> float:
+    number = float(value)
+    if not 0 <= number <= 1:
+        raise ValueError(f"{number} is not in [0, 1]")
+    return number
+
+
+_FIELDS: dict[str, tuple[Callable[[Any], float], str]] = {
+    "category_id": (whole_number, "a whole number"),
+    "score": (_share, "a number from 0 to 1"),
+}
+
+
+def _results(entries: Sequence[dict[str, Any]], source: str, like: CocoFile | None) -> CocoFile:
     try:
-        grouped = _by_image(entries)
+        grouped = _by_image(entries, source)
         if like is not None:
             return CocoFile(like.images, like.class_names, like.category_ids, source, grouped)
         shapes = {key: _shape(found[0]["segmentation"]["size"]) for key, found in grouped.items()}
-        categories = sorted({int(entry["category_id"]) for entry in entries} - {UNKNOWN_CATEGORY})
-    except (KeyError, TypeError, IndexError) as error:
+        categories = sorted({entry["category_id"] for entry in entries} - {UNKNOWN_CATEGORY})
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(
             f"{source}: not COCO results ({type(error).__name__}: {error}); give the ground truth too"
         ) from None
@@ -210,7 +241,7 @@ def write_coco(
     images: Mapping[ImageId, Instances],
     *,
     file_names: Mapping[ImageId, str] | None = None,
-    ignore: Mapping[ImageId, BoolArray] | None = None,
+    ignore: Mapping[ImageId, Instances] | None = None,
     facts: Mapping[ImageId, Mapping[str, str]] | None = None,
 ) -> None:
     """Writes ground truth: images, annotations in compressed run lengths, categories; ``.gz`` by the name.
@@ -218,14 +249,14 @@ def write_coco(
     Args:
         images: the instances of each image id; all with the same class names.
         file_names: of the images; ``<id>.png`` where None.
-        ignore: ``(H, W)`` bool of some images, written as one region marked ``iscrowd``.
+        ignore: regions of some images, written as annotations marked ``iscrowd``.
         facts: more fields of some images' entries, such as ``cell_type`` and ``mask_quality``.
     """
     names = _class_names(images)
     annotations: list[dict[str, Any]] = []
     for image_id, instances in images.items():
         annotations += _annotations(image_id, instances, range(1, len(names) + 1), len(annotations))
-        if ignore is not None and image_id in ignore and ignore[image_id].any():
+        if ignore is not None and image_id in ignore:
             annotations += _crowd(image_id, ignore[image_id], len(annotations))
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
     if any(entry["category_id"] == UNKNOWN_CATEGORY for entry in annotations):
@@ -299,10 +330,9 @@ def _annotations(image_id: ImageId, instances: Instances, numbers: Sequence[int]
     ]
 
 
-def _crowd(image_id: ImageId, mask: BoolArray, before: int) -> list[dict[str, Any]]:
-    """One annotation that marks pixels as a crowd, in the form that every COCO tool leaves out of scoring."""
-    region = from_label_map(mask.astype(np.int32))
-    return [{**entry, "iscrowd": 1} for entry in _annotations(image_id, region, (), before)]
+def _crowd(image_id: ImageId, regions: Instances, before: int) -> list[dict[str, Any]]:
+    """Annotations that mark regions as crowds, in the form that every COCO tool leaves out of scoring."""
+    return [{**entry, "iscrowd": 1} for entry in _annotations(image_id, regions, (), before)]
 
 
 def _write_json(path: str | os.PathLike[str], content: object) -> None:

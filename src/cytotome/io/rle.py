@@ -175,7 +175,9 @@ def from_coco_rle(
     if shape is None:
         if not rles:
             raise DataError("COCO run lengths: give shape=(H, W) where there is no mask")
-        shape = _first_size(rles[0])
+        shape = _size(rles[0])
+        if shape is None:
+            raise DataError("COCO run lengths: mask 0 has no size [height, width]; the annotation is damaged")
     counts, ends = _all_counts(rles, shape)
     totals = np.diff(np.concatenate([[0], np.cumsum(counts)])[np.concatenate([[0], ends])])
     wrong = totals != shape[0] * shape[1]
@@ -189,25 +191,39 @@ def from_coco_rle(
     return transpose(_from_flat(starts, lengths, owners, (shape[1], shape[0]), len(rles), **attributes))
 
 
-def _first_size(rle: Mapping[str, Any]) -> tuple[int, int]:
+def _size(rle: Mapping[str, Any]) -> tuple[int, int] | None:
+    """``(H, W)``, None where the mask has no such size."""
     try:
-        height, width = (int(length) for length in rle["size"])
+        height, width = (whole_number(length) for length in rle["size"])
     except (KeyError, TypeError, ValueError):
-        raise DataError("COCO run lengths: mask 0 has no size [height, width]; the annotation is damaged") from None
-    return height, width
+        return None
+    return (height, width) if min(height, width) > 0 else None
+
+
+def whole_number(value: Any) -> int:
+    """The int that a number or a text of digits of a JSON file stands for.
+
+    Raises:
+        TypeError: where it is neither.
+        ValueError: where it is not whole.
+    """
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"{value} is not a whole number")
+    return int(value)
 
 
 def _all_counts(
     rles: Sequence[Mapping[str, Any]], shape: tuple[int, int]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """``(counts, ends)`` of all masks, one after the other."""
+    expected = list(shape)
     pieces: list[AnyArray] = [np.zeros(0, np.int64)]
     texts: list[bytes] = []
     for index, rle in enumerate(rles):
-        size, counts = rle.get("size"), rle.get("counts")
-        if size is None or counts is None or tuple(size) != shape:
+        counts = rle.get("counts")
+        if counts is None or (rle.get("size") != expected and _size(rle) != shape):
             raise DataError(
-                f"COCO run lengths: mask {index} needs counts and the size {list(shape)}, got {size}; "
+                f"COCO run lengths: mask {index} needs counts and the size {list(shape)}, got {rle.get('size')}; "
                 "check that image and annotations belong together"
             )
         if isinstance(counts, (str, bytes)):

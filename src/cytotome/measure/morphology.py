@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numba import njit
 
+from cytotome.data.normalise import to_channels
 from cytotome.errors import DataError
 from cytotome.measure.hull import convex_hull, hull_area, hull_diameter
 from cytotome.types import AnyArray, FloatArray, Image, Instances
@@ -43,7 +43,8 @@ def measure_cells(instances: Instances, image: Image | None = None) -> dict[str,
 
     Args:
         instances: N cells, which may overlap.
-        image: adds ``intensity_*`` of its grey levels: luminance of RGB, the mean of any other channels.
+        image: adds ``intensity_*`` of its grey levels: luminance of RGB, the mean of five channels or more; an alpha
+            channel is dropped.
 
     Raises:
         DataError: where the image is of another size.
@@ -63,15 +64,10 @@ def measure_cells(instances: Instances, image: Image | None = None) -> dict[str,
 
 
 def grey_levels(image: Image) -> AnyArray:
-    """``(H, W)`` of the image's own type: luminance of RGB(A), else the mean of the channels (float32)."""
+    """``(H, W)`` of the image's own type: grey or luminance without alpha; of 5 channels or more the mean (float32)."""
     pixels = image.pixels
-    if pixels.ndim == 2:
-        return pixels
-    if pixels.shape[2] == 1:
-        return np.ascontiguousarray(pixels[:, :, 0])
-    if pixels.shape[2] in (3, 4):
-        luminance: AnyArray = cv2.cvtColor(np.ascontiguousarray(pixels[:, :, :3]), cv2.COLOR_RGB2GRAY)
-        return luminance
+    if pixels.ndim == 2 or pixels.shape[2] <= 4:
+        return np.ascontiguousarray(to_channels(pixels, 1)[:, :, 0])
     mean: FloatArray = pixels.mean(axis=2, dtype=np.float32)
     return mean
 

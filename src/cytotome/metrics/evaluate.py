@@ -268,7 +268,7 @@ def _read(
         return
     for index, info in enumerate(truths.infos):
         if info.mask_quality == "full":
-            instances = truths[index].instances
+            instances = truths.instances(index)
             if instances is None:
                 raise DataError(f"{info.id}: said to have masks but has none; check the dataset {truths.name}")
             yield info, instances

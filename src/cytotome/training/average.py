@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
 
@@ -51,19 +48,3 @@ class WeightAverage:
         self.updates = updates
         for name, average in zip(self._names, self._average, strict=True):
             average.copy_(weights[name])
-
-    @contextmanager
-    def swapped_in(self) -> Iterator[None]:
-        """Within, the network holds the averaged weights."""
-        self._swap()
-        try:
-            yield
-        finally:
-            self._swap()
-
-    @torch.no_grad()
-    def _swap(self) -> None:
-        for live, average in zip(self._live, self._average, strict=True):
-            kept = live.clone()
-            live.copy_(average)
-            average.copy_(kept)

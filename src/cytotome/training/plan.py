@@ -17,12 +17,12 @@ class Plan:
     Attributes:
         stages: in order; those with no step are left out.
         lengths: steps of each, all positive; whole numbers where all stages have steps of their own.
-        batches: crops of a batch of each, None for that of ``sampling``.
+        batches: crops of a batch of each.
     """
 
     stages: tuple[Stage, ...]
     lengths: tuple[float, ...]
-    batches: tuple[int | None, ...]
+    batches: tuple[int, ...]
 
     @property
     def steps(self) -> int:
@@ -30,15 +30,17 @@ class Plan:
         return max(1, round(sum(self.lengths)))
 
 
-def plan_stages(stages: Sequence[Stage], schedule: Schedule) -> Plan:
+def plan_stages(stages: Sequence[Stage], schedule: Schedule, batch: int) -> Plan:
     """The stages that ``schedule.only`` names, each as long as in a run of all stages.
 
-    Stages with ``steps`` take these; the others share what is left of ``schedule.steps``.
+    Stages with ``steps`` take these; the others share what is left of ``schedule.steps``. Those without a batch of
+    their own take ``batch`` crops.
 
     Raises:
-        ConfigError: names every fault at once: stages that there are not, or no step for one that shares the rest.
+        ConfigError: names every fault at once: stages that there are not, no step for one that shares the rest, or a
+            batch too small for the streams of its stage.
     """
-    faults = stage_faults(stages, schedule)
+    faults = stage_faults(stages, schedule, batch)
     if faults:
         raise ConfigError("; ".join(faults))
     settings = [schedule.stages.get(stage.name, StageSettings()) for stage in stages]
@@ -47,15 +49,15 @@ def plan_stages(stages: Sequence[Stage], schedule: Schedule) -> Plan:
     per_share = rest / (sum(shares) or 1.0)
     lengths = [one.steps or per_share * share for one, share in zip(settings, shares, strict=True)]
     chosen = [
-        (stage, float(length), one.batch)
+        (stage, float(length), one.batch or batch)
         for stage, length, one in zip(stages, lengths, settings, strict=True)
         if length > 0 and (not schedule.only or stage.name in schedule.only)
     ]
     return Plan(*(tuple(column) for column in zip(*chosen, strict=True)))
 
 
-def stage_faults(stages: Sequence[Stage], schedule: Schedule) -> list[str]:
-    """What is wrong with the stages of a schedule, one line each."""
+def stage_faults(stages: Sequence[Stage], schedule: Schedule, batch: int) -> list[str]:
+    """What is wrong with the stages of a schedule, one line each; ``batch`` as in :func:`plan_stages`."""
     names = [stage.name for stage in stages]
     listed = ", ".join(names)
     faults = [
@@ -75,13 +77,18 @@ def stage_faults(stages: Sequence[Stage], schedule: Schedule) -> list[str]:
             "stages; raise it or give every stage its own steps"
         )
     trained = [
-        stage.name
+        (stage, one.batch)
         for stage, one in zip(stages, settings, strict=True)
         if (one.steps or _share(stage, one)) and (not schedule.only or stage.name in schedule.only)
     ]
     if not trained and not faults:
         faults.append("schedule.stages: no stage has a share or steps; give one of them a share above 0")
-    return faults
+    return faults + [
+        f"{f'schedule.stages.{stage.name}' if own else 'sampling'}.batch: {own or batch} leaves a stream of the stage "
+        f"{stage.name} ({', '.join(stage.streams)}) without a crop; set it to {len(stage.streams)} or more"
+        for stage, own in trained
+        if (own or batch) < len(stage.streams)
+    ]
 
 
 def _share(stage: Stage, settings: StageSettings) -> float:

@@ -52,6 +52,20 @@ class Prepared:
         return digest.hexdigest()
 
 
+def open_all(data: Data | Sequence[Data], layout: str | None = None) -> list[Dataset]:
+    """The datasets, opened where they are given as paths.
+
+    Args:
+        data: a dataset, its path, or several of them.
+        layout: of all paths; told from the files where None.
+
+    Raises:
+        DataError: as the datasets raise it.
+    """
+    given: Sequence[Data] = [data] if isinstance(data, str | os.PathLike | Dataset) else data
+    return [one if isinstance(one, Dataset) else open_dataset(one, layout=layout) for one in given]
+
+
 def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Prepared:
     """Opens and splits the datasets.
 
@@ -65,8 +79,7 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
         TrainingError: where no image is labelled, or no cell is in any of them.
         DataError: as the datasets raise it.
     """
-    given: Sequence[Data] = [data] if isinstance(data, str | os.PathLike | Dataset) else list(data)
-    datasets = [one if isinstance(one, Dataset) else open_dataset(one) for one in given]
+    datasets = open_all(data)
     if not datasets:
         raise TrainingError("no dataset to train on; give one by --data")
     sources: list[Source] = []

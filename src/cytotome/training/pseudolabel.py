@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,19 @@ import imagecodecs
 import tifffile
 
 from cytotome.datasets import open_dataset
-from cytotome.errors import ConfigError, DataError
+from cytotome.errors import ConfigError, CytotomeError, DataError
 from cytotome.inference.model import Model
 from cytotome.io.coco import write_coco
 from cytotome.io.files import atomic_path
 from cytotome.io.images import IMAGE_SUFFIXES
-from cytotome.training.pseudolabels import PseudoLabels, PseudoLabelSettings, check_models, label_image
-from cytotome.types import BoolArray, Dataset, Image, Instances
+from cytotome.ops.labels import from_label_map
+from cytotome.training.pseudolabels import PseudoLabelSettings, check_models, label_image
+from cytotome.types import Dataset, Image, Instances, Sample
 
 RECORD = "run.json"
 COMMAND = "pseudolabel"
 """Stands in the record, so that nothing is ever replaced that was not written here."""
+RUNNING, FINISHED = "running", "finished"
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,29 @@ class PseudoLabelTally:
         empty: names of images in which nothing was sure; they are left out, since they would teach background alone.
         kept: cells that became labels, by cell type.
         ignored: share of the written images' pixels that are ignored.
+        failures: why an image cannot be used, by its name.
     """
 
     images: int
     empty: tuple[str, ...]
     kept: Mapping[str, int]
     ignored: float
+    failures: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class _Labelled:
+    """What is kept of an image until the end: runs, no pixels.
+
+    Attributes:
+        file: its path below the dataset.
+        cells: its labels.
+        ignore: what is to be ignored, as one instance or none.
+    """
+
+    file: str
+    cells: Instances
+    ignore: Instances
 
 
 def write_pseudolabels(
@@ -57,19 +77,20 @@ def write_pseudolabels(
     """Labels the unlabelled images of a dataset and writes them as a dataset that ``train`` takes.
 
     ``output`` holds ``images/``, ``<name of the folder>.json`` (COCO; what is to be ignored is marked ``iscrowd``) and
-    ``run.json``. The masks count as approximate: they are trained on and never evaluated on.
+    ``run.json``. The masks count as approximate: they are trained on and never evaluated on. An image that cannot be
+    used stops no other. What a run that was broken off has left is replaced.
 
     Args:
         models: one, or several that must agree.
         data: its labelled images are passed over.
         output: folder, made where it is missing.
         settings: when a found cell becomes a label.
-        overwrite: replace what a former run wrote.
+        overwrite: replace what a former run wrote to its end.
         advance: called after each image.
 
     Raises:
         ConfigError: where the models do not fit together, or the folder is in use.
-        DataError: where there is no unlabelled image, or nothing was sure in any.
+        DataError: where there is no unlabelled image, none can be used, or nothing was sure in any.
     """
     settings = settings or PseudoLabelSettings()
     names = check_models(models, settings)
@@ -78,58 +99,96 @@ def write_pseudolabels(
     if not unlabelled:
         raise DataError(f"{dataset.name}: all {len(dataset)} images are labelled; give images without masks")
     folder = _clear(Path(output), overwrite)
-    found: dict[int | str, Instances] = {}
-    ignore: dict[int | str, BoolArray] = {}
-    files: dict[int | str, str] = {}
-    empty = []
+    labelled: dict[int | str, _Labelled] = {}
+    empty: list[str] = []
+    failures: dict[str, str] = {}
     for index in unlabelled:
-        sample = dataset[index]
-        labels: PseudoLabels = label_image(models, sample.image, settings)
-        if len(labels.instances):
-            name = sample.info.id.replace("/", "_")
-            files[name] = _write_image(folder / "images", name, sample.image)
-            found[name], ignore[name] = labels.instances, labels.ignore
-        else:
-            empty.append(sample.info.id)
+        name = dataset.infos[index].id
+        try:
+            one = _label(models, dataset[index], folder / "images", settings)
+            if one is None:
+                empty.append(name)
+            else:
+                labelled[_file_stem(name)] = one
+        except CytotomeError as error:
+            failures[name] = str(error)
         advance()
-    if not found:
-        raise DataError(
-            f"{dataset.name}: the models are sure of nothing in {len(unlabelled)} images; lower the confidence"
-        )
-    facts = {name: {"mask_quality": "approximate", "cell_type": _cell_type(cells)} for name, cells in found.items()}
-    write_coco(_annotations(folder), found, file_names=files, ignore=ignore, facts=facts)
-    pixels = sum(mask.size for mask in ignore.values())
-    kept = {name: sum(int((one.classes == k).sum()) for one in found.values()) for k, name in enumerate(names)}
-    tally = PseudoLabelTally(len(found), tuple(empty), kept, sum(int(mask.sum()) for mask in ignore.values()) / pixels)
+    if not labelled:
+        raise DataError(f"{dataset.name}: {_why_nothing(empty, failures)}")
+    _write_annotations(_annotations(folder), labelled)
+    found = [one.cells for one in labelled.values()]
+    tally = PseudoLabelTally(
+        images=len(found),
+        empty=tuple(empty),
+        kept={name: sum(int((cells.classes == k).sum()) for cells in found) for k, name in enumerate(names)},
+        ignored=sum(int(one.ignore.areas.sum()) for one in labelled.values())
+        / sum(math.prod(cells.shape) for cells in found),
+        failures=dict(sorted(failures.items())),
+    )
     _write_record(folder / RECORD, models, dataset, settings, tally)
     return tally
+
+
+def _label(models: Sequence[Model], sample: Sample, images: Path, settings: PseudoLabelSettings) -> _Labelled | None:
+    """Labels and writes one image; None where nothing is sure in it."""
+    labels = label_image(models, sample.image, settings)
+    if not len(labels.instances):
+        return None
+    file = _write_image(images, _file_stem(sample.info.id), sample.image)
+    return _Labelled(file, replace(labels.instances, soft=None), from_label_map(labels.ignore))
+
+
+def _file_stem(name: str) -> str:
+    return name.replace("/", "_")
+
+
+def _why_nothing(empty: Sequence[str], failures: Mapping[str, str]) -> str:
+    reasons = [f"the models are sure of nothing in {len(empty)} images; lower the confidence"] if empty else []
+    if failures:
+        reasons.append(f"{len(failures)} images cannot be used, first {next(iter(failures.values()))}")
+    return "; ".join(reasons)
+
+
+def _write_annotations(path: Path, labelled: Mapping[int | str, _Labelled]) -> None:
+    write_coco(
+        path,
+        {name: one.cells for name, one in labelled.items()},
+        file_names={name: one.file for name, one in labelled.items()},
+        ignore={name: one.ignore for name, one in labelled.items()},
+        facts={
+            name: {"mask_quality": "approximate", "cell_type": _cell_type(one.cells)} for name, one in labelled.items()
+        },
+    )
 
 
 def _clear(folder: Path, overwrite: bool) -> Path:
     """The folder without what a former run wrote; its record is put there first.
 
     Raises:
-        ConfigError: where the folder holds anything, unless a former run wrote it and it is to be replaced.
+        ConfigError: where the folder holds anything but what a former run wrote that was broken off or is to be
+            replaced.
     """
     own = folder / "images"
     if folder.is_dir() and any(folder.iterdir()):
-        if not _is_ours(folder / RECORD):
+        state = _state(folder / RECORD)
+        if state is None:
             raise ConfigError(f"{folder}: holds files that are no pseudo-labels; give another folder")
-        if not overwrite:
+        if state == FINISHED and not overwrite:
             raise ConfigError(f"{folder}: holds pseudo-labels; give --overwrite to replace them, or another folder")
         shutil.rmtree(own, ignore_errors=True)
         _annotations(folder).unlink(missing_ok=True)
     own.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / RECORD, {"command": COMMAND, "state": "running"})
+    _write_json(folder / RECORD, {"command": COMMAND, "state": RUNNING})
     return folder
 
 
-def _is_ours(path: Path) -> bool:
+def _state(path: Path) -> str | None:
+    """That of the run whose record this is; None where it is no record of pseudo-labels."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and record.get("command") == COMMAND
+        return None
+    return str(record.get("state")) if isinstance(record, dict) and record.get("command") == COMMAND else None
 
 
 def _annotations(folder: Path) -> Path:
@@ -165,11 +224,11 @@ def _write_record(
 ) -> None:
     record: dict[str, Any] = {
         "command": COMMAND,
-        "state": "finished",
+        "state": FINISHED,
         "models": [{"name": model.file.card.name, "family": model.family.name, "hash": model.hash} for model in models],
         "data": dataset.name,
         "settings": {**vars(settings), "by_type": dict(settings.by_type)},
-        "tally": {**vars(tally), "kept": dict(tally.kept)},
+        "tally": {**vars(tally), "kept": dict(tally.kept), "failures": dict(tally.failures)},
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     _write_json(path, record)

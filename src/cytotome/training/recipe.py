@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,8 +47,8 @@ class Sampling(Section):
     """What a batch is made of.
 
     Attributes:
-        crop: height and width of a crop in pixels of the network's input.
-        batch: crops of a batch.
+        crop: height and width of a crop in pixels of the network's input, multiples of the network's stride.
+        batch: crops of a batch, one or more of each stream of a stage.
         cell_bias: probability that a crop is laid over a cell.
         balance: 1 draws each cell type of a dataset equally often, 0 each image.
         sized: probability that a crop's image is first brought to the config's ``cell_size`` by its median cell, as in
@@ -190,7 +191,7 @@ def check_recipe(content: Mapping[str, Any], place: str = "recipe") -> Recipe:
     faults: list[str] = []
     checked: Recipe | None = None
     try:
-        checked = Recipe(**content)
+        checked = Recipe.model_validate(content)
     except ValidationError as error:
         faults += _faults(error, "")
     family = content.get("family")
@@ -216,7 +217,7 @@ def _family_faults(family: Family, content: Mapping[str, Any]) -> list[str]:
         values = content.get(section, {})
         if isinstance(values, Mapping):
             try:
-                kind(**values)
+                kind.model_validate(values)
             except ValidationError as error:
                 faults += _faults(error, f"{section}.")
             except ConfigError as error:
@@ -239,7 +240,10 @@ def _guidance_faults(family: Family, content: Mapping[str, Any]) -> list[str]:
 
 def _stage_faults(recipe: Recipe) -> list[str]:
     """Faults of what the recipe says of single stages; its config must be sound."""
-    faults = stage_faults(recipe.get_family().stages(recipe.family_config()), recipe.schedule)
+    stages = recipe.get_family().stages(recipe.family_config())
+    if recipe.teacher is not None:
+        stages = tuple(replace(stage, streams=recipe.teacher.streams) for stage in stages)
+    faults = stage_faults(stages, recipe.schedule, recipe.sampling.batch)
     if recipe.teacher is not None:
         from cytotome.training.teacher import teacher_faults  # torch takes seconds to import
 

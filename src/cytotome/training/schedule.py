@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cytotome.contract import OptimiserName
+from cytotome.contract import OptimiserName, Stream
 from cytotome.data.augment import Magnitude, Probability
 
 Positive = Annotated[float, Field(gt=0)]
@@ -104,6 +104,12 @@ class TeacherSettings(Section):
     strength: Magnitude = 2.0
     cutouts: Count = 3
     cutout_size: Probability = 0.25
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Of every stage."""
+        unlabelled: tuple[Stream, ...] = ("unlabelled",)
+        return ("labelled", *unlabelled * self.unlabelled)
 
 
 class Pretraining(Section):

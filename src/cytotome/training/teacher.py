@@ -51,9 +51,8 @@ class MeanTeacher:
 
     def stages(self, stages: Sequence[Stage]) -> tuple[Stage, ...]:
         """The stages with an unlabelled stream, whose phases also learn from the teacher."""
-        streams: tuple[Any, ...] = ("labelled", *("unlabelled",) * self.settings.unlabelled)
         return tuple(
-            replace(stage, streams=streams, phases=tuple(self._taught(phase) for phase in stage.phases))
+            replace(stage, streams=self.settings.streams, phases=tuple(self._taught(phase) for phase in stage.phases))
             for stage in stages
         )
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from cytotome.contract import Family, FamilyConfig
 from cytotome.data.sampling import Crops, CropSettings, crop_loader
 from cytotome.data.strong import StrongChange
-from cytotome.errors import TrainingError
+from cytotome.errors import ConfigError, TrainingError
 from cytotome.inference.device import choose_device, choose_precision
 from cytotome.inference.model import build_model
 from cytotome.io.files import atomic_path
@@ -39,7 +39,7 @@ from cytotome.training.logs import MetricsFile
 from cytotome.training.module import TrainingModule
 from cytotome.training.pictures import Bytes, draw_all, shown_places
 from cytotome.training.plan import plan_stages
-from cytotome.training.prepare import Data, Prepared, prepare
+from cytotome.training.prepare import Data, Prepared, open_all, prepare
 from cytotome.training.progress import Progress
 from cytotome.training.recipe import Recipe, load_recipe
 from cytotome.training.schedule import Schedule
@@ -53,6 +53,7 @@ def train(
     data: Data | Sequence[Data],
     *,
     output: str | os.PathLike[str],
+    layout: str | None = None,
     fold: int | None = None,
     resume: bool = True,
     max_minutes: float | None = None,
@@ -66,6 +67,7 @@ def train(
         recipe: name, file, content or checked recipe.
         data: dataset or its path, or several.
         output: folder for ``<name>.safetensors``, ``recipe.yaml``, ``metrics.csv``, ``tensorboard/`` and ``last.ckpt``.
+        layout: of the datasets that are given as paths; told from the files where None.
         fold: validation fold that is not trained on; None trains on everything.
         resume: go on from ``last.ckpt`` where there is one; else start anew.
         max_minutes: wall time of the whole run, in the place of the recipe's ``schedule.minutes``.
@@ -83,11 +85,11 @@ def train(
     limit = [] if max_minutes is None else [f"schedule.minutes={max_minutes}"]
     checked = load_recipe(recipe, [*overrides, *limit])
     console = console or Console(stderr=True)
-    first, checked, data = split_pretraining(checked, data, Path(output))
+    first, checked, datasets = split_pretraining(checked, open_all(data, layout), Path(output))
     if first is not None:
         run = Run(first.recipe, prepare(first.recipe, first.data, None), first.output, device, console)
         run.finish(run.fit(resume), None)
-    run = Run(checked, prepare(checked, data, fold), Path(output), device, console)
+    run = Run(checked, prepare(checked, datasets, fold), Path(output), device, console)
     return run.finish(run.fit(resume), fold)
 
 
@@ -105,7 +107,9 @@ class Run:
         settings = recipe.teacher
         self.teacher = None if settings is None else MeanTeacher(self.family, self.config, settings)
         stages = self.family.stages(self.config)
-        self.plan = plan_stages(self.teacher.stages(stages) if self.teacher else stages, recipe.schedule)
+        if self.teacher is not None:
+            stages = self.teacher.stages(stages)
+        self.plan = plan_stages(stages, recipe.schedule, recipe.sampling.batch)
         unset = {name: True for name in ("pretrain", "teacher") if getattr(recipe, name) is None}
         left_out: dict[str, Any] = {"summary": True, "schedule": _not_of_the_result(recipe.schedule), **unset}
         content = recipe.model_dump_json(exclude=left_out)
@@ -155,6 +159,7 @@ class Run:
 
     def _network(self) -> nn.Module:
         net = self.family.build(self.config)
+        _check_crop(self.recipe, int(getattr(net, "stride", 1)))
         if self.recipe.weights:
             self._say(load_weights(net, start_weights(self.recipe.weights)))
         return net
@@ -178,7 +183,7 @@ class Run:
         sampling = self.recipe.sampling
         settings = CropSettings(
             size=sampling.crop,
-            batch=self.plan.batches[stage] or sampling.batch,
+            batch=self.plan.batches[stage],
             seed=self.recipe.seed,
             cell_bias=sampling.cell_bias,
             balance=sampling.balance,
@@ -253,6 +258,16 @@ def _check_classes(recipe: Recipe, config: FamilyConfig, prepared: Prepared) -> 
             f"{recipe.name}: config.class_names are {', '.join(names)}, the data hold "
             f"{', '.join(prepared.class_names)}; set config.class_names=[{', '.join(prepared.class_names)}] or "
             "rename those of the data by sampling.sources.<dataset>.classes"
+        )
+
+
+def _check_crop(recipe: Recipe, stride: int) -> None:
+    crop = recipe.sampling.crop
+    if any(side % stride for side in crop):
+        fitting = [-(-side // stride) * stride for side in crop]
+        raise ConfigError(
+            f"{recipe.name}: sampling.crop must be multiples of {stride} for this network, got {list(crop)}; "
+            f"set sampling.crop={fitting}"
         )
 
 

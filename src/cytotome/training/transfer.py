@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cytotome.datasets import open_dataset
 from cytotome.errors import TrainingError
-from cytotome.training.prepare import Data
+from cytotome.training.prepare import Data, open_all
 from cytotome.training.recipe import Recipe
 from cytotome.types import Dataset
 
@@ -39,8 +37,7 @@ def split_pretraining(
     Raises:
         TrainingError: where a dataset to pretrain on is not given, or none is left for the run itself.
     """
-    given: Sequence[Data] = [data] if isinstance(data, str | os.PathLike | Dataset) else list(data)
-    datasets = [one if isinstance(one, Dataset) else open_dataset(one) for one in given]
+    datasets = open_all(data)
     if recipe.pretrain is None:
         return None, recipe, datasets
     names = recipe.pretrain.data

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-import numpy as np
-
 from cytotome.contract import DecodeParameters, Family, FamilyConfig
-from cytotome.metrics.challenge import image_score
 from cytotome.training.tuning import TunableModel, tune_on
 from cytotome.types import DenseMaps, Sample
 
@@ -29,13 +26,3 @@ def tune(family: Family, config: FamilyConfig, pairs: Sequence[Pair], parameters
     result, _ = tune_on(method, range(len(pairs)), "greedy")
     assert isinstance(result, DecodeParameters)
     return result
-
-
-def mean_score(family: Family, config: FamilyConfig, pairs: Sequence[Pair], parameters: DecodeParameters) -> float:
-    """The challenge's mAP of the decoder's instances, mean over the images that have a truth."""
-    scores = [
-        image_score(family.decode(maps, parameters, config.class_names), sample.instances)
-        for maps, sample in pairs
-        if sample.instances is not None
-    ]
-    return float(np.mean(scores))

@@ -264,6 +264,7 @@ def tune_on(
     """The result of tuning on some images alone, and the number of settings tried.
 
     Over all images first, then over those of each cell type of which there are enough, since few images choose badly.
+    A decoder judges an image's type by itself, so those by type stay only where they do no harm with types so judged.
     """
     method = method.fitted(images)
     table = Table(method, [_truth(sample) for sample in method.samples])
@@ -275,7 +276,14 @@ def tune_on(
         alike = [i for i in images if kinds[i] == kind]
         if kind and len(alike) >= ENOUGH:
             by_type[kind] = of_type(table, alike, everywhere)
-    return method.result(everywhere, by_type), table.tried
+    general, typed = method.result(everywhere, {}), method.result(everywhere, by_type)
+    if by_type and _mean_score(method, images, typed) < _mean_score(method, images, general):
+        typed = general
+    return typed, table.tried
+
+
+def _mean_score(method: Tunable[Any], images: Sequence[int], result: Any) -> float:
+    return float(np.mean([image_score(method.segment(i, result), _truth(method.samples[i])) for i in images]))
 
 
 _Searcher = Callable[[Table, Sequence[int], Values], Values]

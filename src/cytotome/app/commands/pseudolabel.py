@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cytotome.app.console import FAILED, progress, say, warn_of_failures
+
 
 def pseudolabel(
     inputs: Annotated[
@@ -17,6 +19,9 @@ def pseudolabel(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the dataset; made where it is missing.")],
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="Layout of the dataset, where it cannot be told from its files.")
+    ] = None,
     confidence: Annotated[
         list[str] | None,
         typer.Option(
@@ -46,6 +51,9 @@ def pseudolabel(
     like any other: train on it beside the real labels, with a weight of
     its own. Then label again with the new model, into another folder.
 
+    An image that cannot be used gives one line, the others still go
+    through, and the exit code is 2.
+
     For example:
 
       cytotome pseudolabel run-0/flow.safetensors run-1/flow.safetensors unlabelled/ -o pseudo/
@@ -54,7 +62,6 @@ def pseudolabel(
 
       cytotome train flow -d mine/ -d pseudo/ -o run/ --set "sampling.sources={pseudo: {weight: 0.5}}"
     """
-    from cytotome.app.console import progress, say
     from cytotome.app.pseudolabelling import parse_confidence
     from cytotome.datasets import open_dataset
     from cytotome.errors import ConfigError
@@ -67,7 +74,7 @@ def pseudolabel(
     general, by_type = parse_confidence(confidence or [])
     settings = PseudoLabelSettings(general, by_type, agreement, candidate, margin, tta)
     models = [load_model(name, device=device, precision=precision) for name in inputs[:-1]]
-    dataset = open_dataset(inputs[-1])
+    dataset = open_dataset(inputs[-1], layout=layout)
     count = sum(info.mask_quality == "none" for info in dataset.infos)
     with progress(count, quiet=quiet) as advance:
         tally = write_pseudolabels(models, dataset, output, settings, overwrite=overwrite, advance=advance)
@@ -79,3 +86,6 @@ def pseudolabel(
     )
     if tally.empty:
         say(f"nothing is sure in {len(tally.empty)} images, first {tally.empty[0]}; they are left out", quiet=quiet)
+    warn_of_failures(tally.failures, count, "labelled")
+    if tally.failures:
+        raise typer.Exit(FAILED)

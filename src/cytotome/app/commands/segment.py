@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-FAILED, STOPPED = 2, 130
+from cytotome.app.console import FAILED
+
+STOPPED = 130
 
 
 def segment(

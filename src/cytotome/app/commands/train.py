@@ -12,6 +12,9 @@ def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe that comes with the package, or a YAML file.")],
     data: Annotated[list[str], typer.Option("--data", "-d", help="Dataset; may be repeated. See cytotome data info.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model, its logs and checkpoints.")],
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="Layout of the datasets, where it cannot be told from their files.")
+    ] = None,
     fold: Annotated[
         int | None, typer.Option("--fold", min=0, help="Validation fold that is not trained on; all else is.")
     ] = None,
@@ -48,13 +51,11 @@ def train(
 
       cytotome train watershed --data images/ -o b/ --stage direction --weights a/watershed.safetensors
     """
-    import importlib.util
     import json
 
-    from cytotome.errors import ConfigError
+    from cytotome.app.extras import check_extra
 
-    if importlib.util.find_spec("lightning") is None:
-        raise ConfigError('training needs Lightning, which is not installed; run pip install "cytotome[train]"')
+    check_extra("Lightning", "training")
     from cytotome.training.train import train as run_training
 
     chosen = [f"schedule.only={json.dumps(stages)}"] if stages else []
@@ -63,6 +64,7 @@ def train(
         recipe,
         data,
         output=output,
+        layout=layout,
         fold=fold,
         resume=resume,
         max_minutes=max_minutes,

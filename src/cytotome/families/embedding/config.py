@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from cytotome.contract import DecodeParameters, FamilyConfig
+from cytotome.nets.trunk_config import Blocks, Widths, check_levels
 
 Sampler = Literal["uniform", "window", "box", "contours", "window+contours"]
 
@@ -48,8 +49,8 @@ class EmbeddingConfig(FamilyConfig):
     dimensions: int = Field(default=8, ge=2, le=256)
     periods: tuple[Annotated[float, Field(gt=2)], ...] = (32.0, 96.0)
     network: Literal["compact", "unet", "refine", "light"] = "compact"
-    widths: tuple[int, ...] = (32, 64, 128, 256)
-    blocks: tuple[int, ...] = (0, 2, 2, 2)
+    widths: Widths = (32, 64, 128, 256)
+    blocks: Blocks = (0, 2, 2, 2)
     encoder: str = "resnet18"
     pretrained: bool = False
     loss: Literal["contrast", "discriminative"] = "contrast"
@@ -72,6 +73,8 @@ class EmbeddingConfig(FamilyConfig):
 
     @model_validator(mode="after")
     def _check(self) -> EmbeddingConfig:
+        if self.network == "compact":
+            check_levels(self.widths, self.blocks)
         if 4 * len(self.periods) > self.dimensions:
             raise ValueError(
                 f"periods: each takes 4 dimensions, so dimensions must be at least {4 * len(self.periods)}, got "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cytotome.contract import DecodeParameters, FamilyConfig
+from cytotome.nets.trunk_config import Blocks, Widths, check_levels
 
 
 class FlowConfig(FamilyConfig):
@@ -24,13 +25,19 @@ class FlowConfig(FamilyConfig):
 
     input_scale: float = Field(default=1.5, gt=0, le=8)
     network: Literal["compact", "timm", "cellpose"] = "compact"
-    widths: tuple[int, ...] = (32, 64, 128, 256)
-    blocks: tuple[int, ...] = (0, 2, 2, 2)
+    widths: Widths = (32, 64, 128, 256)
+    blocks: Blocks = (0, 2, 2, 2)
     encoder: str = "resnet18"
     pretrained: bool = False
     flow_weight: float = Field(default=5.0, ge=0)
     cell_weight: float = Field(default=1.0, ge=0)
     type_weight: float = Field(default=0.1, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> FlowConfig:
+        if self.network == "compact":
+            check_levels(self.widths, self.blocks)
+        return self
 
 
 class FlowParameters(DecodeParameters):

@@ -113,11 +113,11 @@ class RcnnParameters(DecodeParameters):
             the area, and the constant; they give the expected precision at IoU 0.5.
     """
 
-    min_score: float = 0.3
+    min_score: Fraction = 0.3
     mask_threshold: float = Field(default=0.5, ge=0, lt=1)
     nms_iou: float = Field(default=0.4, ge=0, le=1)
     max_area: int = Field(default=1_000_000, ge=1)
-    score_weights: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    score_weights: tuple[float, ...] = (1.0, 0.0, 0.0)
 
     search: ClassVar[dict[str, tuple[float, ...]]] = {
         "min_score": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8),

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from cytotome.contract import DecodeParameters, FamilyConfig
+from cytotome.nets.trunk_config import Blocks, Widths, check_levels
 
 LEVEL_EDGES = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 14.0, 17.0, 20.0, 24.0, 28.0, 34.0)
 
@@ -38,16 +39,16 @@ class WatershedConfig(FamilyConfig):
 
     input_scale: float = Field(default=1.5, gt=0, le=8)
     network: Literal["compact", "timm"] = "compact"
-    widths: tuple[int, ...] = (24, 48, 96, 192)
-    blocks: tuple[int, ...] = (0, 2, 2, 2)
+    widths: Widths = (24, 48, 96, 192)
+    blocks: Blocks = (0, 2, 2, 2)
     encoder: str = "resnet18"
     pretrained: bool = False
     direction_network: Literal["compact", "vgg"] = "compact"
-    direction_widths: tuple[int, ...] = (24, 48, 96, 128)
-    direction_blocks: tuple[int, ...] = (0, 2, 2, 2)
+    direction_widths: Widths = (24, 48, 96, 128)
+    direction_blocks: Blocks = (0, 2, 2, 2)
     energy_network: Literal["compact", "vgg"] = "compact"
-    energy_widths: tuple[int, ...] = (24, 48, 64)
-    energy_blocks: tuple[int, ...] = (1, 1, 1)
+    energy_widths: Widths = (24, 48, 64)
+    energy_blocks: Blocks = (1, 1, 1)
     distance: Literal["instance", "union"] = "instance"
     level_edges: tuple[float, ...] = LEVEL_EDGES
     level_weights: tuple[float, ...] = ()
@@ -79,9 +80,7 @@ class WatershedConfig(FamilyConfig):
     def model_post_init(self, context: object, /) -> None:
         """Checks what takes two fields."""
         for trunk in ("", "direction_", "energy_"):
-            widths, blocks = getattr(self, f"{trunk}widths"), getattr(self, f"{trunk}blocks")
-            if len(widths) != len(blocks):
-                raise ValueError(f"{trunk}blocks must have one number for each of the {len(widths)} {trunk}widths")
+            check_levels(getattr(self, f"{trunk}widths"), getattr(self, f"{trunk}blocks"), trunk)
         if self.level_weights and len(self.level_weights) != self.levels:
             raise ValueError(
                 f"level_weights must have a number for each of the {self.levels} levels, got {len(self.level_weights)}"
