@@ -14,7 +14,7 @@ import yaml
 
 from cytotome.app import compare_entry
 from cytotome.app.compare_entry import Entry, score_in_child
-from cytotome.app.comparing import CompareOptions, State, parse_budget, recommend, run_compare
+from cytotome.app.comparing import CompareOptions, State, default_recipes, parse_budget, recommend, run_compare
 from cytotome.app.held_out import Predictions, held_out_images, parse_method, read_outputs, write_outputs
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import read_ensemble
@@ -194,3 +194,17 @@ def test_a_network_runs_once_an_image(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_json_of_a_bake_off_is_plain(tmp_path: Path) -> None:
     State(tmp_path, 10).fail("flow, fold 0", "why")
     assert json.loads((tmp_path / "state.json").read_text())["failures"] == {"flow, fold 0": "why"}
+
+
+def test_the_default_recipes_are_those_that_the_data_suit() -> None:
+    chosen = default_recipes(open_dataset("synthetic:2"))
+    assert "rcnn-r50-small" in chosen
+    assert "unetr" in chosen
+    assert "unetr-gan" not in chosen  # it needs images without masks
+
+
+def test_a_failure_is_forgotten_once_the_method_succeeds(tmp_path: Path) -> None:
+    state = State(tmp_path, 60.0)
+    state.fail("flow", "why")
+    state.succeed("flow")
+    assert State(tmp_path, 60.0).content["failures"] == {}

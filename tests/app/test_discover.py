@@ -65,6 +65,24 @@ class TestDiscover:
         Path("p1/a_labels.tif").touch()
         assert names("p1", output="p1") == ["a.png", "deep/b.TIF", "out/deep/b_overlay.png"][:2]
 
+    def test_results_of_earlier_runs_are_no_images(self) -> None:
+        os.makedirs("p1/before/.done")
+        Path("p1/before/a_labels.tif").touch()
+        Path("p1/before/c.png").touch()
+        assert names("p1", output="now") == ["a.png", "before/c.png", "deep/b.TIF"]
+
+    def test_a_folder_that_cannot_be_read_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        scandir = os.scandir
+
+        def refuse(path: str) -> object:
+            if str(path).endswith("deep"):
+                raise PermissionError(13, "Permission denied", path)
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        with pytest.raises(ConfigError, match=r"deep: cannot be read \(Permission denied\); mend its rights"):
+            names("p1")
+
     def test_all_missing_inputs_are_named_at_once(self) -> None:
         with pytest.raises(ConfigError, match=r"^p9, q\*\.png: no such file, folder or match; check the path$"):
             names("p9", "p1", "q*.png")

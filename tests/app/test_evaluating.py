@@ -145,6 +145,9 @@ def test_folds_are_those_of_training(tmp_path: Path, truth: Dataset, predicted: 
     held_out = [truth.infos[index].id for index in splits(truth, 1)[1]]
     images = json.loads((tmp_path / "scores.json").read_text())["images"]
     assert [image["id"] for image in images] == held_out
+    write_submission(tmp_path / "all.csv", predicted)
+    assert "does not have" not in run_evaluate(tmp_path / "all.csv", str(tmp_path / "truth"), fold=1, **options)  # type: ignore[arg-type]
+    assert [image["id"] for image in json.loads((tmp_path / "scores.json").read_text())["images"]] == held_out
     with pytest.raises(DataError, match=r"truth: fold 3 has no image with full masks; choose one of: 0, 1, 2"):
         run_evaluate(out, str(tmp_path / "truth"), fold=3, **options)  # type: ignore[arg-type]
 

@@ -11,17 +11,16 @@ from typing import Any
 
 from cytotome.app.compare_entry import Entry, one_line, score_in_child
 from cytotome.app.compare_page import write_page
-from cytotome.app.console import say
+from cytotome.app.console import say, warn
 from cytotome.app.extras import check_extra
 from cytotome.app.held_out import Method, Predictions, held_out_images, parse_method
 from cytotome.app.tuning import TuneOptions, ensemble_of, member_instances, tuning_parts
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import EnsembleFile, Member, save_ensemble
 from cytotome.errors import ConfigError, CytotomeError
-from cytotome.families import family_names
 from cytotome.io.files import atomic_path
 from cytotome.metrics.bootstrap import bootstrap_mean
-from cytotome.training.recipe import load_recipe, recipe_names
+from cytotome.training.recipe import Recipe, load_recipe, recipe_names
 from cytotome.training.tuning import TunableEnsemble, tune_nested
 from cytotome.types import Dataset, Sample
 
@@ -63,13 +62,22 @@ def parse_budget(text: str) -> float:
     return seconds
 
 
-def default_recipes() -> list[str]:
-    """The recipe of each family that has its name, or the first one of the family."""
+def default_recipes(data: Dataset) -> list[str]:
+    """The recipe of each family that has its name, or its small one, or its first one; those that the data suit."""
+    streams = {"labelled"} | {"unlabelled" for info in data.infos if info.mask_quality == "none"}
     by_family: dict[str, list[str]] = {}
     for name in recipe_names():
         by_family.setdefault(load_recipe(name).family, []).append(name)
-    chosen = [family if family in names else names[0] for family, names in sorted(by_family.items())]
-    return [name for name in chosen if load_recipe(name).family in family_names()]
+    chosen = [
+        min(names, key=lambda name: (name != family, not name.endswith("-small"), name))
+        for family, names in sorted(by_family.items())
+    ]
+    return [name for name in chosen if _streams(load_recipe(name)) <= streams]
+
+
+def _streams(recipe: Recipe) -> set[str]:
+    """Kinds of images that a recipe trains on."""
+    return {stream for stage in recipe.get_family().stages(recipe.family_config()) for stream in stage.streams}
 
 
 def run_compare(data: str, options: CompareOptions) -> dict[str, Any]:
@@ -78,10 +86,10 @@ def run_compare(data: str, options: CompareOptions) -> dict[str, Any]:
     Raises:
         ConfigError: where there is nothing to compare, or Lightning is not installed and needed.
     """
-    names = list(options.recipes) or ([] if options.models else default_recipes())
+    dataset = open_dataset(data, layout=options.layout)
+    names = list(options.recipes) or ([] if options.models else default_recipes(dataset))
     if names:
         check_extra("Lightning", "training")
-    dataset = open_dataset(data, layout=options.layout)
     state = State(options.output, options.budget_seconds)
     methods = [(parse_method(text), "given") for text in options.models]
     runs = [(name, fold) for name in names for fold in options.folds]
@@ -108,6 +116,8 @@ def run_compare(data: str, options: CompareOptions) -> dict[str, Any]:
     _write(options.output / "results.json", results)
     write_page(options.output, results)
     say(f"{options.output / 'compare.html'}: {results['recommendation']}", quiet=options.quiet)
+    for name, why in results["failures"].items():
+        warn(f"{name} failed: {why}")
     return results
 
 
@@ -135,6 +145,11 @@ class State:
         """Keeps what went wrong."""
         self.content["failures"][name] = message
         _write(self.path, self.content)
+
+    def succeed(self, name: str) -> None:
+        """Forgets what went wrong before."""
+        if self.content["failures"].pop(name, None) is not None:
+            _write(self.path, self.content)
 
 
 def _why_none(failures: Mapping[str, str]) -> str:
@@ -165,14 +180,23 @@ def train_one(name: str, fold: int, data: Dataset, options: CompareOptions, stat
             output=path.parent,
             fold=fold,
             max_minutes=minutes,
-            overrides=options.settings,
+            overrides=[*_classes_of(data, name), *options.settings],
             device=options.device,
         )
+        state.succeed(f"{name}, fold {fold}")
     except Exception as error:
         state.fail(f"{name}, fold {fold}", one_line(error))
         say(f"{name}, fold {fold}: {one_line(error)}", quiet=options.quiet)
     finally:
         state.add(time.monotonic() - start)
+
+
+def _classes_of(data: Dataset, recipe: str) -> list[str]:
+    """The override that gives a recipe the data's classes, where those it was written for are not among them."""
+    own = load_recipe(recipe).config.get("class_names", [])
+    if not own or not data.class_names or set(own) & set(data.class_names):
+        return []
+    return [f"config.class_names={json.dumps(list(data.class_names))}"]
 
 
 def _apart(methods: Sequence[tuple[Method, str]]) -> list[tuple[Method, str]]:
@@ -194,6 +218,7 @@ def _entry(
     try:
         known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if known["key"] == entry.key():
+            state.succeed(method.name)
             return known
     except (OSError, ValueError, KeyError):
         pass
@@ -205,6 +230,7 @@ def _entry(
         say(str(error), quiet=options.quiet)
         return {}
     _write(path, result)
+    state.succeed(method.name)
     return result
 
 

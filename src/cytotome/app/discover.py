@@ -12,6 +12,8 @@ from cytotome.errors import ConfigError
 from cytotome.io.images import IMAGE_SUFFIXES
 
 LABELS_ENDING, OVERLAY_ENDING, MAP_PART = "_labels.tif", "_overlay.png", "_map_"
+MARKS = ".done"
+"""Folder, in that of a run's results, that says which images are done."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,12 +37,13 @@ class Source:
 def discover(inputs: Sequence[str], output: Path) -> list[Source]:
     """The images of files, folders and globs, by name, each once.
 
-    Folders are searched with their subfolders. Hidden files, the folder of results and the results themselves (where
-    images and results share a folder) are passed over. Names are relative to the folder that all inputs have in common,
+    Folders are searched with their subfolders. Hidden files, the folder of results and the results themselves, also
+    those of earlier runs, are passed over. Names are relative to the folder that all inputs have in common,
     so that subfolders are mirrored.
 
     Raises:
-        ConfigError: where an input is not there, all such inputs at once, or where there is no image in any.
+        ConfigError: where an input is not there, all such inputs at once, where there is no image in any, or where a
+            folder cannot be read.
     """
     found: dict[Path, Path] = {}
     missing = []
@@ -88,18 +91,25 @@ def _matches(text: str, output: Path) -> Iterator[tuple[Path, Path]]:
 
 def _walk(folder: Path, output: Path) -> Iterator[Path]:
     results = Path(os.path.abspath(output))
-    for parent, folders, files in os.walk(folder):
+    made_here: list[Path] = []  # folders of this and of earlier runs
+    for parent, folders, files in os.walk(folder, onerror=_refuse):
+        if MARKS in folders:
+            made_here.append(Path(parent))
         folders[:] = sorted(name for name in folders if not name.startswith(".") and Path(parent, name) != results)
         for name in sorted(files):
             path = Path(parent, name)
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".") and not _is_result(path, output):
+            is_image = name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+            if is_image and not _is_result(path, results, *made_here):
                 yield path
 
 
-def _is_result(path: Path, output: Path) -> bool:
-    results = Path(os.path.abspath(output))
+def _refuse(error: OSError) -> None:
+    raise ConfigError(f"{error.filename}: cannot be read ({error.strerror}); mend its rights, or move it elsewhere")
+
+
+def _is_result(path: Path, *results: Path) -> bool:
     named = path.name.endswith((LABELS_ENDING, OVERLAY_ENDING)) or (MAP_PART in path.name and path.suffix == ".png")
-    return named and path.is_relative_to(results)
+    return named and any(path.is_relative_to(os.path.abspath(folder)) for folder in results)
 
 
 def _fixed_part(pattern: Path) -> Path:

@@ -42,9 +42,11 @@ def run_evaluate(
     if rule not in RULES:
         raise ConfigError(f"rule: must be one of {', '.join(RULES)}, got {rule!r}")
     dataset = open_dataset(truth, layout=layout)
+    found = read_predictions(predictions, dataset)
     if fold is not None:
         dataset = dataset.subset(of_fold(dataset, fold))
-    evaluation = evaluate(read_predictions(predictions, dataset), dataset, rule=cast("Rule", rule))
+        found = {info.id: found[info.id] for info in dataset.infos if info.id in found}
+    evaluation = evaluate(found, dataset, rule=cast("Rule", rule))
     if json_file is not None:
         try:
             with atomic_path(json_file) as temporary:

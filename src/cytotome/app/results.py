@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from cytotome.app.discover import LABELS_ENDING, MAP_PART, OVERLAY_ENDING, Source
+from cytotome.app.discover import LABELS_ENDING, MAP_PART, MARKS, OVERLAY_ENDING, Source
 from cytotome.io.files import atomic_path, is_temporary
 from cytotome.io.labels import write_label_map
 from cytotome.measure.counts import count_cells
@@ -26,7 +26,7 @@ from cytotome.types import Image, Instances
 
 FileState: TypeAlias = list[int]
 
-MARKS, MARK_SUFFIX = ".done", ".mark"
+MARK_SUFFIX = ".mark"
 RUN_FILE, CELLS_FILE, IMAGES_FILE = "run.json", "cells.csv", "images.csv"
 
 

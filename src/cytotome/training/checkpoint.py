@@ -54,11 +54,11 @@ def load_checkpoint(path: Path, identity: str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path}: the checkpoint cannot be read; remove it or train without resuming") from error
+        raise TrainingError(f"{path}: the checkpoint cannot be read; remove it, or start over by --anew") from error
     if content.get("format") != FORMAT or content.get("identity") != identity:
         raise TrainingError(
             f"{path}: the checkpoint is of another recipe or other data; "
-            "choose another output folder or train without resuming"
+            "choose another output folder, or start over by --anew"
         )
     return content
 

@@ -154,7 +154,7 @@ def find_recipe(name_or_path: str | Path) -> Path:
     if path.suffix in (".yaml", ".yml") or path.is_file():
         if path.is_file():
             return path
-        raise ConfigError(f"{path}: there is no such recipe file; see the names by `cytotome models`")
+        raise ConfigError(f"{path}: there is no such recipe file; see the names by `cytotome models list`")
     for folder in RECIPE_FOLDERS:
         if (folder / f"{name_or_path}.yaml").is_file():
             return folder / f"{name_or_path}.yaml"

@@ -220,7 +220,10 @@ def tune_nested(
     if search not in SEARCHES:
         raise ConfigError(f"search must be one of {', '.join(SEARCHES)}, got {search!r}")
     if len(folds) != len(method.samples) or len(set(folds)) < 2:
-        raise ConfigError(f"tune: needs images of two folds or more, got {len(folds)} images of {len(set(folds))}")
+        raise ConfigError(
+            f"tune: needs images of two folds or more, got {len(folds)} of {len(set(folds))}; add images, or models of "
+            "more folds (A:0,B:1), or tune on the training images by --training"
+        )
     everything = list(range(len(folds)))
     own = np.array([image_score(method.segment(i, None), _truth(method.samples[i])) for i in everything])
     nested = np.zeros(len(folds))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cytotome.app.console import FAILED
+
 
 def compare(
     data: Annotated[str, typer.Argument(metavar="DATA", help="Images with known cells. See cytotome data info.")],
@@ -63,4 +65,5 @@ def compare(
         settings=tuple(settings or ()),
         quiet=quiet,
     )
-    run_compare(data, options)
+    if run_compare(data, options)["failures"]:
+        raise typer.Exit(FAILED)
