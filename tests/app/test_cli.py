@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import typer
+
+from cytotome.app.console import resumable
 
 HEAVY = ("torch", "numba", "numpy", "pandas", "cv2", "lightning", "pydantic", "matplotlib")
 
@@ -101,6 +104,16 @@ def test_a_place_that_cannot_be_written_is_one_line(arguments: list[str], plate:
     assert result.returncode == 2
     assert re.match(r"error: \S*file\S*: (Not a directory|File exists); check the path", result.stderr.splitlines()[-1])
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])  # the second is what Lightning makes of the first
+def test_work_that_is_stopped_says_that_it_can_go_on(
+    stop: type[BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as left, resumable():
+        raise stop
+    assert left.value.exit_code == 130
+    assert capsys.readouterr().err == "stopped; the same command goes on where it was\n"
 
 
 def test_show_prints_the_card_and_the_hash(model_file: Path) -> None:

@@ -9,6 +9,8 @@ import typer
 
 FAILED = 2
 """Exit code of a command that could not do all of its work."""
+STOPPED = 130
+"""Exit code of a command that its user stopped."""
 
 
 def say(text: str, *, quiet: bool = False) -> None:
@@ -48,3 +50,13 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal or total == 0) as bar:
         task = bar.add_task("", total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Around work that can be taken up again: says so where its user stops it."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):  # Lightning makes the second of the first
+        warn("stopped; the same command goes on where it was")
+        raise typer.Exit(STOPPED) from None

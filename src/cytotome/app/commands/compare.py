@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cytotome.app.console import FAILED
+from cytotome.app.console import FAILED, resumable
 
 
 def compare(
@@ -65,5 +65,7 @@ def compare(
         settings=tuple(settings or ()),
         quiet=quiet,
     )
-    if run_compare(data, options)["failures"]:
+    with resumable():
+        failures = run_compare(data, options)["failures"]
+    if failures:
         raise typer.Exit(FAILED)

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cytotome.app.console import FAILED
-
-STOPPED = 130
+from cytotome.app.console import FAILED, resumable
 
 
 def segment(
@@ -76,10 +74,7 @@ def segment(
         precision=precision,
         quiet=quiet,
     )
-    try:
+    with resumable():
         failures = run_segment(inputs, output, options)
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on where it was", err=True)
-        raise typer.Exit(STOPPED) from None
     if failures:
         raise typer.Exit(FAILED)

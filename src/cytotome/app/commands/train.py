@@ -53,6 +53,7 @@ def train(
     """
     import json
 
+    from cytotome.app.console import resumable
     from cytotome.app.extras import check_extra
 
     check_extra("Lightning", "training")
@@ -60,14 +61,15 @@ def train(
 
     chosen = [f"schedule.only={json.dumps(stages)}"] if stages else []
     chosen += [f"weights={json.dumps(weights)}"] if weights else []
-    run_training(
-        recipe,
-        data,
-        output=output,
-        layout=layout,
-        fold=fold,
-        resume=resume,
-        max_minutes=max_minutes,
-        overrides=(*(settings or ()), *chosen),
-        device=device,
-    )
+    with resumable():
+        run_training(
+            recipe,
+            data,
+            output=output,
+            layout=layout,
+            fold=fold,
+            resume=resume,
+            max_minutes=max_minutes,
+            overrides=(*(settings or ()), *chosen),
+            device=device,
+        )
