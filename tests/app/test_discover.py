@@ -70,6 +70,7 @@ class TestDiscover:
         Path("p1/before/a_labels.tif").touch()
         Path("p1/before/c.png").touch()
         assert names("p1", output="now") == ["a.png", "before/c.png", "deep/b.TIF"]
+        assert names("p1/before/*", output="now") == ["c.png"]
 
     def test_a_folder_that_cannot_be_read_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         scandir = os.scandir

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -71,8 +70,6 @@ def main() -> None:
     except CytotomeError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(FAILED)
-    except BrokenPipeError:  # of a reader such as `head` that has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         typer.echo(f"error: {place}{error.strerror or error}; check the path, its rights and the space left", err=True)

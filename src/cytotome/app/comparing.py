@@ -105,6 +105,8 @@ def run_compare(data: str, options: CompareOptions) -> dict[str, Any]:
     fold_of = held_out_images([method for method, _ in methods], dataset)
     scored = [(method, _entry(method, kind, data, fold_of, options, state)) for method, kind in methods]
     methods_left = [method for method, entry in scored if entry]
+    for method in methods_left:
+        state.succeed(method.name)
     entries = [entry for _, entry in scored if entry]
     if not entries:
         raise ConfigError(f"compare: no method could be scored: {'; '.join(state.content['failures'].values())}")
@@ -218,7 +220,6 @@ def _entry(
     try:
         known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if known["key"] == entry.key():
-            state.succeed(method.name)
             return known
     except (OSError, ValueError, KeyError):
         pass
@@ -230,7 +231,6 @@ def _entry(
         say(str(error), quiet=options.quiet)
         return {}
     _write(path, result)
-    state.succeed(method.name)
     return result
 
 

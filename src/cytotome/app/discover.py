@@ -85,21 +85,18 @@ def _matches(text: str, output: Path) -> Iterator[tuple[Path, Path]]:
         for match in sorted(glob.glob(str(path), recursive=True)):
             if os.path.isdir(match):
                 yield from ((file, root) for file in _walk(Path(match), output))
-            elif match.lower().endswith(IMAGE_SUFFIXES) and not _is_result(Path(match), output):
+            elif match.lower().endswith(IMAGE_SUFFIXES) and not _is_result(Path(match), root, output):
                 yield Path(match), root
 
 
 def _walk(folder: Path, output: Path) -> Iterator[Path]:
     results = Path(os.path.abspath(output))
-    made_here: list[Path] = []  # folders of this and of earlier runs
     for parent, folders, files in os.walk(folder, onerror=_refuse):
-        if MARKS in folders:
-            made_here.append(Path(parent))
         folders[:] = sorted(name for name in folders if not name.startswith(".") and Path(parent, name) != results)
         for name in sorted(files):
             path = Path(parent, name)
             is_image = name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-            if is_image and not _is_result(path, results, *made_here):
+            if is_image and not _is_result(path, folder, results):
                 yield path
 
 
@@ -107,9 +104,13 @@ def _refuse(error: OSError) -> None:
     raise ConfigError(f"{error.filename}: cannot be read ({error.strerror}); mend its rights, or move it elsewhere")
 
 
-def _is_result(path: Path, *results: Path) -> bool:
+def _is_result(path: Path, root: Path, output: Path) -> bool:
+    """Whether an image was made by this run or, below ``root``, by an earlier one."""
     named = path.name.endswith((LABELS_ENDING, OVERLAY_ENDING)) or (MAP_PART in path.name and path.suffix == ".png")
-    return named and any(path.is_relative_to(os.path.abspath(folder)) for folder in results)
+    return named and (
+        path.is_relative_to(os.path.abspath(output))
+        or any((folder / MARKS).is_dir() for folder in path.parents if folder.is_relative_to(root))
+    )
 
 
 def _fixed_part(pattern: Path) -> Path:

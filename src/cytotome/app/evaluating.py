@@ -45,7 +45,6 @@ def run_evaluate(
     found = read_predictions(predictions, dataset)
     if fold is not None:
         dataset = dataset.subset(of_fold(dataset, fold))
-        found = {info.id: found[info.id] for info in dataset.infos if info.id in found}
     evaluation = evaluate(found, dataset, rule=cast("Rule", rule))
     if json_file is not None:
         try:
@@ -114,6 +113,9 @@ class LabelFolder(Mapping[str, Instances]):
         instances = from_label_map(labels)
         scores = cells.reindex(instances.ids).fillna(1.0)
         return from_label_map(labels, scores=scores.to_numpy(np.float32))
+
+    def __contains__(self, name: object) -> bool:  # a Mapping's own would read the file
+        return name in self.paths
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.paths)

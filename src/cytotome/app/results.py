@@ -69,10 +69,9 @@ class Results:
 
     def belongs_to_another(self, source: Source) -> Path | None:
         """The other image, by place and by content, of which the files under this image's name are; None if none."""
-        facts = self._facts(source)
-        other = facts.get("path", str(source.path.resolve()))
-        same = other == str(source.path.resolve()) or facts.get("file") == file_state(source.path)
-        return None if same else Path(other)
+        facts, path = self._facts(source), str(source.path.resolve())
+        other = facts.get("path", path)
+        return None if other == path or facts.get("file") == file_state(source.path) else Path(other)
 
     def in_the_way(self, sources: Iterable[Source]) -> Path | None:
         """A file that a run would write and that is there already, None if none or where a run left its marks."""

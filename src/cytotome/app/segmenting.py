@@ -14,7 +14,7 @@ from cytotome.app.console import progress, say, warn_of_failures
 from cytotome.app.discover import Source, discover, split_clashes
 from cytotome.app.mapping import MapPictures, map_specs
 from cytotome.app.results import FileState, Results, file_state
-from cytotome.app.settings import SegmentOptions, check_same, effective_settings, parse_overrides, versions
+from cytotome.app.settings import SegmentOptions, check_names, check_same, effective_settings, parse_overrides, versions
 from cytotome.ensemble.load import Segmenter, open_model
 from cytotome.errors import CytotomeError, DataError, ImageError
 from cytotome.inference.model import Model
@@ -64,6 +64,7 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
         check_same(results, settings, sources, overwrite=options.overwrite)
         results.sweep()
         undone = [source for source in sources if not results.is_done(source)]
+        check_names(results, undone)
         tally = Tally(len(sources) + len(clashes), len(sources) - len(undone), failures=clashes)
         record = {"cytotome": versions()["cytotome"], "state": "running", "settings": settings}
         record |= {"inputs": list(inputs), "card": model.card.model_dump(mode="json"), "versions": versions()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -93,13 +93,13 @@ def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, A
 
 
 def check_same(results: Results, settings: Mapping[str, Any], sources: Sequence[Source], *, overwrite: bool) -> None:
-    """Makes sure that what the folder holds is of these settings and images; else nothing there counts as done.
+    """Makes sure that what the folder holds is of a run under these settings; else nothing there counts as done.
 
     With ``overwrite``, these images are undone; all are where the settings are others.
 
     Raises:
-        ConfigError: where the folder holds files of other settings, of other images or of no run at all, and they are
-            not to be overwritten.
+        ConfigError: where the folder holds files of other settings or of no run at all, and they are not to be
+            overwritten.
     """
     run = results.read_run()
     if run is None:
@@ -112,18 +112,26 @@ def check_same(results: Results, settings: Mapping[str, Any], sources: Sequence[
     if overwrite:
         results.discard_marks(None if changed else sources)
         return
-    for source in sources:
-        if other := results.belongs_to_another(source):
-            raise ConfigError(
-                f"{results.labels(source)}: is of {other}, not of {source.path}; "
-                "give --overwrite to replace it, or another folder"
-            )
     if changed:
         differences = "; ".join(f"{name} was {before.get(name)}, now {now[name]}" for name in changed)
         raise ConfigError(
             f"{results.folder}: holds results of other settings ({differences}); "
             "give --overwrite to replace them, or another folder"
         )
+
+
+def check_names(results: Results, undone: Iterable[Source]) -> None:
+    """Makes sure that no image to be segmented has the name of another one that the folder holds.
+
+    Raises:
+        ConfigError: where one has.
+    """
+    for source in undone:
+        if other := results.belongs_to_another(source):
+            raise ConfigError(
+                f"{results.labels(source)}: is of {other}, not of {source.path}; "
+                "give --overwrite to replace it, or another folder"
+            )
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:

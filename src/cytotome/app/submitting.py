@@ -92,18 +92,18 @@ def run_submit(predictions: str, options: SubmitOptions) -> int:
     start = time.monotonic()
     images = TestImages(discover([options.images or predictions], options.output.parent / options.output.name))
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    shapes = dict(images.shapes())
+    readable = dict(images.shapes())
     if options.model is not None:
-        found, left = _segmented(images, shapes, options, start)
+        found, left = _segmented(images, readable, options, start)
     else:
         known = read_predictions(Path(predictions), images)
         if unknown := sorted(set(known) - {info.id for info in images.infos}):
             raise DataError(f"{predictions}: {unknown[0]!r} is none of the images in {options.images}; check --images")
         found = {info.id: known[info.id] for info in images.infos if info.id in known}
         left = [info.id for info in images.infos if info.id not in known]
-    _check_shapes(found, shapes)
-    shapes = {name: cells.shape for name, cells in found.items()} | shapes
-    whole = {info.id: found.get(info.id, empty_instances(shapes.setdefault(info.id, (1, 1)))) for info in images.infos}
+    _check_shapes(found, readable)
+    shapes = {info.id: (1, 1) for info in images.infos} | {name: one.shape for name, one in found.items()} | readable
+    whole = {name: found.get(name, empty_instances(shape)) for name, shape in shapes.items()}
     legal = {name: resolve_overlaps(cells, options.policy) for name, cells in whole.items()}
     write_submission(options.output, legal, policy=None)
     back = check_submission(options.output, shapes)

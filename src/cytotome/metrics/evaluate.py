@@ -16,7 +16,7 @@ from cytotome.metrics.coco import CocoScores, coco_scores
 from cytotome.metrics.matching import THRESHOLDS, Overlaps, find_overlaps
 from cytotome.metrics.panoptic import panoptic_quality
 from cytotome.ops.runs import empty_instances
-from cytotome.types import Dataset, Instances, SampleInfo
+from cytotome.types import Dataset, Instances, SampleInfo, Subset
 
 OVER_ALL = "over all"
 
@@ -252,7 +252,8 @@ def _check_ids(predictions: Mapping[str, Instances], ids: Sequence[str], truths:
         notes.append(
             f"{len(missing)} of {len(ids)} images have no prediction and count as nothing found, first {missing[0]!r}"
         )
-    everything = {info.id for info in truths.infos} if isinstance(truths, Dataset) else known
+    whole = truths.parent if isinstance(truths, Subset) else truths
+    everything = {info.id for info in whole.infos} if isinstance(whole, Dataset) else known
     strange = [name for name in predictions if name not in everything]
     if strange:
         notes.append(f"{len(strange)} predictions are of images that the truth does not have, first {strange[0]!r}")

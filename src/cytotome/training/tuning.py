@@ -225,13 +225,12 @@ def tune_nested(
             "more folds (A:0,B:1), or tune on the training images by --training"
         )
     everything = list(range(len(folds)))
-    own = np.array([image_score(method.segment(i, None), _truth(method.samples[i])) for i in everything])
+    own = _scores(method, everything, None)
     nested = np.zeros(len(folds))
     for fold in dict.fromkeys(folds):
         result, _ = tune_on(method, [i for i in everything if folds[i] != fold], search, trials, seed)
-        for i in everything:
-            if folds[i] == fold:
-                nested[i] = image_score(method.segment(i, result), _truth(method.samples[i]))
+        apart = [i for i in everything if folds[i] == fold]
+        nested[apart] = _scores(method, apart, result)
     result, tried = tune_on(method, everything, search, trials, seed)
     return Tuned(result, own, nested, tuple(sample.info.cell_type for sample in method.samples), tried)
 
@@ -254,10 +253,7 @@ def tune_apart(
         search, trials, seed: as in :func:`tune_nested`.
     """
     result, tried = tune_on(method, chosen_on, search, trials, seed)
-    own, tuned = (
-        np.array([image_score(method.segment(i, one), _truth(method.samples[i])) for i in scored_on])
-        for one in (None, result)
-    )
+    own, tuned = (_scores(method, scored_on, one) for one in (None, result))
     return Tuned(result, own, tuned, tuple(method.samples[i].info.cell_type for i in scored_on), tried)
 
 
@@ -280,13 +276,13 @@ def tune_on(
         if kind and len(alike) >= ENOUGH:
             by_type[kind] = of_type(table, alike, everywhere)
     general, typed = method.result(everywhere, {}), method.result(everywhere, by_type)
-    if by_type and _mean_score(method, images, typed) < _mean_score(method, images, general):
+    if by_type and _scores(method, images, typed).mean() < _scores(method, images, general).mean():
         typed = general
     return typed, table.tried
 
 
-def _mean_score(method: Tunable[Any], images: Sequence[int], result: Any) -> float:
-    return float(np.mean([image_score(method.segment(i, result), _truth(method.samples[i])) for i in images]))
+def _scores(method: Tunable[Any], images: Sequence[int], result: Any) -> npt.NDArray[np.float64]:
+    return np.array([image_score(method.segment(i, result), _truth(method.samples[i])) for i in images])
 
 
 _Searcher = Callable[[Table, Sequence[int], Values], Values]
