@@ -15,7 +15,7 @@ import yaml
 from cytotome.app import compare_entry
 from cytotome.app.compare_entry import Entry, score_in_child
 from cytotome.app.comparing import CompareOptions, State, default_recipes, parse_budget, recommend, run_compare
-from cytotome.app.held_out import Predictions, held_out_images, parse_method, read_outputs, write_outputs
+from cytotome.app.held_out import Predictions, held_out_images, may_have_seen, parse_method, read_outputs, write_outputs
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import read_ensemble
 from cytotome.errors import ConfigError, DataError
@@ -116,8 +116,29 @@ def test_any_fault_of_scoring_is_told(scored: Entry, monkeypatch: pytest.MonkeyP
 
 def test_a_process_that_dies_tells_its_exit_code(scored: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare_entry, "_child", divmod)  # which fails before it answers
-    with pytest.raises(DataError, match=r"compare: a: the process ended without an answer \(exit code 1\)"):
+    with pytest.raises(DataError, match=r"^the process ended without an answer \(exit code 1\)"):
         score_in_child(scored)
+
+
+def test_without_an_ensemble_the_page_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def score(of: Entry) -> dict[str, Any]:
+        images = {info.id: {"score": 0.5} for info in open_dataset("synthetic:10").infos}
+        sizes = {"seconds_per_image": 1.0, "peak_megabytes": 1.0, "model_megabytes": 1.0}
+        facts = {"name": of.method.name, "family": "flow", "types": {}, "ceiling": 1.0, "licence": ""}
+        return {"key": of.key(), "score": 0.5, "images": images, **sizes, **facts}
+
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError("too large")
+
+    monkeypatch.setattr("cytotome.app.comparing.score_in_child", score)
+    monkeypatch.setattr("cytotome.app.comparing.member_instances", fails)
+    monkeypatch.setattr(Predictions, "outputs", lambda *_: [])
+    models = ("neurons", "neurons-rcnn")
+    results = run_compare("synthetic:10", CompareOptions(tmp_path, models=models, quiet=True))
+    assert results["failures"] == {"the ensemble": "MemoryError: too large"}
+    page = (tmp_path / "compare.html").read_text()
+    assert "the ensemble failed: MemoryError: too large" in page
+    assert results["recommendation"] in page
 
 
 def test_the_budget_is_shared_and_remembered(tmp_path: Path) -> None:
@@ -159,6 +180,18 @@ def test_images_are_those_that_every_method_did_not_see() -> None:
         held_out_images([parse_method("a:0"), parse_method("b:1")], dataset)
     with pytest.raises(ConfigError, match="with each fold once"):
         parse_method("a:0,b:0")
+
+
+def test_a_model_whose_card_names_the_data_may_have_seen_it() -> None:
+    dataset = open_dataset("synthetic:2")
+    assert may_have_seen([parse_method("neurons")], dataset) == []
+    dataset.name = "sartorius"
+    methods = [parse_method(text) for text in ("neurons", "nuclei", "neurons:0", "missing")]
+    assert may_have_seen(methods, dataset) == [
+        "warning: neurons was trained on sartorius (trained on all but fold 0, scored on fold 0 (7 images); decode "
+        "parameters fitted on 24 of the training images); if that means these images, its scores are too good: give "
+        "neurons:FOLD for the fold that it did not see"
+    ]
 
 
 def test_outputs_come_back_from_their_file(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from cytotome.app.segmenting import run_segment
 from cytotome.app.settings import SegmentOptions
 from cytotome.errors import ConfigError, CytotomeError, DataError
 from cytotome.inference.model import load_model
+from cytotome.io.coco import read_coco
 from cytotome.io.files import is_temporary
 from cytotome.io.images import read_image
 from cytotome.io.labels import read_label_map
@@ -66,6 +67,33 @@ def test_every_image_has_its_files_and_its_rows(plate: Path, tmp_path: Path, opt
     assert run["settings"]["model_hash"] == model.hash  # type: ignore[index]
     files = {path.name for path in out.rglob("*") if path.is_file() and ".done" not in path.parts}
     assert len(files) == 4 * 2 + 3
+
+
+def test_a_coco_file_holds_every_mask_and_is_kept_up_to_date(
+    plate: Path, tmp_path: Path, options: SegmentOptions, pictures: list[np.ndarray]
+) -> None:
+    out = tmp_path / "out"
+    run_segment([str(plate / "top.png")], out, options)
+    assert not (out / "cells.json").exists()
+    run_segment([str(plate / "top.png")], out, replace(options, coco=True))
+    assert run_file(out)["images"] == {"found": 1, "segmented": 1, "skipped": 0, "failed": 0}
+    cv2.imwrite(str(plate / "top.png"), pictures[7])
+    run_segment([str(plate)], out, options)
+    run_segment([str(plate)], out, replace(options, coco=True))
+    assert run_file(out)["images"] == {"found": 4, "segmented": 0, "skipped": 4, "failed": 0}
+    file, model = read_coco(out / "cells.json"), load_model(options.model, device="cpu")
+    assert [image.file_name for image in file.images] == ["A01/one.png", "A01/two.png", "B02/well.png", "top.png"]
+    for image in file.images:
+        found, kept = model.segment(plate / image.file_name), file.instances(image.id)
+        np.testing.assert_array_equal(kept.runs, found.runs)
+        np.testing.assert_allclose(kept.scores, found.scores, atol=1e-4)
+
+
+def test_a_coco_file_of_the_users_is_not_replaced(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
+    (tmp_path / "cells.json").write_text("mine")
+    with pytest.raises(ConfigError, match=r"cells\.json: is there, and of no run; give --overwrite"):
+        run_segment([str(plate)], tmp_path, replace(options, coco=True))
+    assert (tmp_path / "cells.json").read_text() == "mine"
 
 
 def test_what_is_done_is_skipped_and_what_changed_is_not(

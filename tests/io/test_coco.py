@@ -10,7 +10,7 @@ import pytest
 from hotcoco import COCO
 
 from cytotome.errors import DataError
-from cytotome.io.coco import read_coco, write_coco, write_coco_results
+from cytotome.io.coco import coco_part, read_coco, write_coco, write_coco_parts, write_coco_results
 from cytotome.ops.runs import from_masks, mask_runs
 
 SQUARE = {"size": [4, 6], "counts": [4, 2, 2, 2, 14]}
@@ -90,6 +90,25 @@ def test_ground_truth_comes_back(tmp_path, name):
     assert [image.file_name for image in file.images] == ["x.tif", "y.tif", "z.tif"]
     for key, instances in images.items():
         same(file.instances(key), instances)
+
+
+def test_a_file_of_parts_holds_masks_and_scores(tmp_path):
+    images = random_images()
+    parts = [json.loads(json.dumps(coco_part(f"{key}.tif", instances))) for key, instances in images.items()]
+    write_coco_parts(tmp_path / "a.json", iter(parts))
+    file = read_coco(tmp_path / "a.json")
+    assert [(image.id, image.file_name) for image in file.images] == [(1, "x.tif"), (2, "12.tif"), (3, "none.tif")]
+    for image, instances in zip(file.images, images.values(), strict=True):
+        same(file.instances(image.id), instances)
+        np.testing.assert_allclose(file.instances(image.id).scores, instances.scores, atol=5e-5)
+    peer = COCO(str(tmp_path / "a.json"))
+    assert sorted(peer.getAnnIds()) == list(range(1, 9))
+    write_coco_parts(tmp_path / "none.json", [])
+    assert read_coco(tmp_path / "none.json").images == ()
+    parts[1]["class_names"] = ["other"]
+    with pytest.raises(DataError, match="the images have different class names"):
+        write_coco_parts(tmp_path / "b.json", parts)
+    assert not (tmp_path / "b.json").exists()
 
 
 def test_ground_truth_is_read_by_a_peer(tmp_path):

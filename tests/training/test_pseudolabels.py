@@ -188,6 +188,14 @@ def test_an_image_that_cannot_be_used_stops_no_other(model: Model, disks: Any, t
     assert (record["state"], record["tally"]["failures"]) == ("finished", tally.failures)
 
 
+def test_no_image_replaces_another(model: Model, disks: Any, tmp_path: Path) -> None:
+    data = disks(6, 2)
+    data.infos = (*data.infos[:4], replace(data.infos[4], id="a/b"), replace(data.infos[5], id="a_b"))
+    tally = write_pseudolabels([model], data, tmp_path / "out", PseudoLabelSettings(confidence=0.3))
+    assert tally.images == 1
+    assert tally.failures == {"a_b": "a_b: another image is written as a_b already; rename one"}
+
+
 def test_a_run_that_was_broken_off_is_begun_anew(model: Model, disks: Any, tmp_path: Path) -> None:
     settings = PseudoLabelSettings(confidence=0.3)
     with pytest.raises(DataError, match=r"disks: 2 images cannot be used, first disks4\.png: is damaged$"):

@@ -75,7 +75,7 @@ def score_in_child(entry: Entry) -> dict[str, Any]:
     if result is None:
         fault = f"the process ended without an answer (exit code {process.exitcode})"
     if fault:
-        raise DataError(f"compare: {entry.method.name}: {fault}")
+        raise DataError(fault)
     assert isinstance(result, dict)
     return result
 

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cytotome.app.compare_entry import Entry, one_line, score_in_child
 from cytotome.app.compare_page import write_page
 from cytotome.app.console import say, warn
 from cytotome.app.extras import check_extra
-from cytotome.app.held_out import Method, Predictions, held_out_images, parse_method
+from cytotome.app.held_out import Method, Predictions, held_out_images, may_have_seen, parse_method
 from cytotome.app.tuning import TuneOptions, ensemble_of, member_instances, tuning_parts
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import EnsembleFile, Member, save_ensemble
-from cytotome.errors import ConfigError, CytotomeError
+from cytotome.errors import ConfigError
 from cytotome.io.files import atomic_path
 from cytotome.metrics.bootstrap import bootstrap_mean
 from cytotome.training.recipe import Recipe, load_recipe, recipe_names
 from cytotome.training.tuning import TunableEnsemble, tune_nested
 from cytotome.types import Dataset, Sample
 
+Result = TypeVar("Result")
+
 TRAINING_PART = 0.8
 """Of the budget; the rest is for scoring, the ensemble and the page."""
 LEAST_MINUTES = 0.02
+ENSEMBLE = "the ensemble"
+"""Its name among the failures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ def run_compare(data: str, options: CompareOptions) -> dict[str, Any]:
         check_extra("Lightning", "training")
     state = State(options.output, options.budget_seconds)
     methods = [(parse_method(text), "given") for text in options.models]
+    for warning in may_have_seen([method for method, _ in methods], dataset):
+        warn(warning)
     runs = [(name, fold) for name in names for fold in options.folds]
     for number, (name, fold) in enumerate(runs):
         train_one(name, fold, dataset, options, state, len(runs) - number)
@@ -105,15 +111,15 @@ def run_compare(data: str, options: CompareOptions) -> dict[str, Any]:
     fold_of = held_out_images([method for method, _ in methods], dataset)
     scored = [(method, _entry(method, kind, data, fold_of, options, state)) for method, kind in methods]
     methods_left = [method for method, entry in scored if entry]
-    for method in methods_left:
-        state.succeed(method.name)
     entries = [entry for _, entry in scored if entry]
     if not entries:
-        raise ConfigError(f"compare: no method could be scored: {'; '.join(state.content['failures'].values())}")
+        raise ConfigError(f"compare: no method could be scored: {_list(state.content['failures'])}")
     results: dict[str, Any] = {"data": dataset.name, "images": len(fold_of), "entries": entries}
-    results["failures"] = state.content["failures"]
     if len(entries) > 1:
-        results["ensemble"] = _ensemble(methods_left, entries, dataset, fold_of, options)
+        say(f"fusing the best of {len(entries)} methods", quiet=options.quiet)
+        made = _attempt(ENSEMBLE, state, options, lambda: _ensemble(methods_left, entries, dataset, fold_of, options))
+        results["ensemble"] = made or {"note": "the ensemble failed"}
+    results["failures"] = state.content["failures"]
     results["recommendation"] = recommend(results)
     _write(options.output / "results.json", results)
     write_page(options.output, results)
@@ -156,8 +162,12 @@ class State:
 
 def _why_none(failures: Mapping[str, str]) -> str:
     if failures:
-        return f"no model could be trained: {'; '.join(f'{name}: {why}' for name, why in failures.items())}"
+        return f"no model could be trained: {_list(failures)}"
     return "no model was trained in the budget and none was given; give --budget or --model"
+
+
+def _list(failures: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {why}" for name, why in failures.items())
 
 
 def model_path(output: Path, recipe: str, fold: int) -> Path:
@@ -175,22 +185,29 @@ def train_one(name: str, fold: int, data: Dataset, options: CompareOptions, stat
         return
     say(f"training {name}, fold {fold}: {minutes:.1f} minutes", quiet=options.quiet)
     start = time.monotonic()
+    overrides = [*_classes_of(data, name), *options.settings]
+    where: dict[str, Any] = {"output": path.parent, "fold": fold, "device": options.device}
     try:
-        train(
-            name,
-            data,
-            output=path.parent,
-            fold=fold,
-            max_minutes=minutes,
-            overrides=[*_classes_of(data, name), *options.settings],
-            device=options.device,
+        _attempt(
+            f"{name}, fold {fold}",
+            state,
+            options,
+            lambda: train(name, data, max_minutes=minutes, overrides=overrides, **where),
         )
-        state.succeed(f"{name}, fold {fold}")
-    except Exception as error:
-        state.fail(f"{name}, fold {fold}", one_line(error))
-        say(f"{name}, fold {fold}: {one_line(error)}", quiet=options.quiet)
     finally:
         state.add(time.monotonic() - start)
+
+
+def _attempt(name: str, state: State, options: CompareOptions, work: Callable[[], Result]) -> Result | None:
+    """What the work gives, None where it fails: that is said and kept, and stops nothing else."""
+    try:
+        result = work()
+    except Exception as error:
+        state.fail(name, one_line(error))
+        say(f"{name}: {one_line(error)}", quiet=options.quiet)
+        return None
+    state.succeed(name)
+    return result
 
 
 def _classes_of(data: Dataset, recipe: str) -> list[str]:
@@ -220,15 +237,13 @@ def _entry(
     try:
         known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if known["key"] == entry.key():
+            state.succeed(method.name)
             return known
     except (OSError, ValueError, KeyError):
         pass
     say(f"scoring {method.name} on {len(fold_of)} images", quiet=options.quiet)
-    try:
-        result = score_in_child(entry)
-    except CytotomeError as error:
-        state.fail(method.name, str(error))
-        say(str(error), quiet=options.quiet)
+    result = _attempt(method.name, state, options, lambda: score_in_child(entry))
+    if result is None:
         return {}
     _write(path, result)
     return result

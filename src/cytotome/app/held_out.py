@@ -12,9 +12,11 @@ import numpy as np
 
 from cytotome.datasets import splits
 from cytotome.ensemble.load import open_model
-from cytotome.errors import ConfigError
+from cytotome.errors import ConfigError, DataError, ModelError
 from cytotome.inference.model import Model
 from cytotome.io.files import atomic_path
+from cytotome.models.header import read_header
+from cytotome.models.registry import find_model
 from cytotome.types import Dataset, Instances, Sample, SoftMasks
 
 
@@ -76,6 +78,23 @@ def held_out_images(methods: Sequence[Method], dataset: Dataset, *, only: int | 
     return dict(sorted(fold_of.items()))
 
 
+def may_have_seen(methods: Sequence[Method], dataset: Dataset) -> list[str]:
+    """A warning for each model that is given without a fold though its card names the dataset."""
+    warnings = []
+    for path in (model.path for method in methods for model in method.models if model.fold is None):
+        try:
+            card = read_header(find_model(path)).card
+        except ModelError:  # which is said when the model is needed
+            continue
+        if dataset.name in card.data:
+            folds = f" ({card.folds})" if card.folds else ""
+            warnings.append(
+                f"warning: {path} was trained on {dataset.name}{folds}; if that means these images, its scores are too "
+                f"good: give {path}:FOLD for the fold that it did not see"
+            )
+    return warnings
+
+
 def training_images(methods: Sequence[Method], dataset: Dataset) -> dict[int, int]:
     """Fold by the position of each image of full mask quality that all models were trained on.
 
@@ -96,8 +115,6 @@ def _folds(dataset: Dataset) -> list[int]:
 
 
 def _has_fold(dataset: Dataset, fold: int) -> bool:
-    from cytotome.errors import DataError
-
     try:
         return bool(splits(dataset, fold)[1])
     except DataError:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cytotome.app.discover import LABELS_ENDING, MAP_PART, MARKS, OVERLAY_ENDING, Source
+from cytotome.io.coco import coco_part, write_coco_parts
 from cytotome.io.files import atomic_path, is_temporary
 from cytotome.io.labels import write_label_map
 from cytotome.measure.counts import count_cells
@@ -26,8 +27,8 @@ from cytotome.types import Image, Instances
 
 FileState: TypeAlias = list[int]
 
-MARK_SUFFIX = ".mark"
-RUN_FILE, CELLS_FILE, IMAGES_FILE = "run.json", "cells.csv", "images.csv"
+MARK_SUFFIX, MASKS_SUFFIX = ".mark", ".masks"
+RUN_FILE, CELLS_FILE, IMAGES_FILE, COCO_FILE = "run.json", "cells.csv", "images.csv", "cells.json"
 
 
 class Results:
@@ -37,10 +38,12 @@ class Results:
         folder: made where it is missing.
         overlays: whether overlays are written.
         maps: names of the maps of which pictures are written.
+        coco: whether a COCO file of all masks is written; a folder that has one keeps it up to date.
     """
 
-    def __init__(self, folder: Path, *, overlays: bool, maps: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, *, overlays: bool, maps: Sequence[str] = (), coco: bool = False) -> None:
         self.folder, self.overlays, self.maps = folder, overlays, tuple(maps)
+        self.coco = coco or bool((self.read_run() or {}).get("coco"))
 
     def labels(self, source: Source) -> Path:
         """File of the label map."""
@@ -57,6 +60,10 @@ class Results:
     def mark(self, source: Source) -> Path:
         """File that says that the image is done."""
         return self.folder / MARKS / (source.name + MARK_SUFFIX)
+
+    def masks(self, source: Source) -> Path:
+        """File of the image's part of the COCO file."""
+        return self.folder / MARKS / (source.name + MASKS_SUFFIX)
 
     def is_done(self, source: Source) -> bool:
         """Whether all files of the image are there, made from the file as it is now."""
@@ -77,7 +84,8 @@ class Results:
         """A file that a run would write and that is there already, None if none or where a run left its marks."""
         if (self.folder / MARKS).is_dir():
             return None
-        files = chain((self.folder / CELLS_FILE, self.folder / IMAGES_FILE), *map(self._files, sources))
+        tables = [CELLS_FILE, IMAGES_FILE, *([COCO_FILE] if self.coco else [])]
+        files = chain((self.folder / name for name in tables), *map(self._files, sources))
         return next((path for path in files if path.exists()), None)
 
     def _facts(self, source: Source) -> dict[str, Any]:
@@ -92,12 +100,13 @@ class Results:
     def _files(self, source: Source) -> list[Path]:
         """The files of an image, without its mark."""
         files = [self.labels(source), *([self.overlay(source)] if self.overlays else [])]
+        files += [self.masks(source)] if self.coco else []
         return files + [self.map_picture(source, name) for name in self.maps]
 
     def discard(self, source: Source) -> None:
         """Removes the files of an image, the mark first."""
         pictures = (self.map_picture(source, name) for name in self.maps)
-        for path in (self.mark(source), self.labels(source), self.overlay(source), *pictures):
+        for path in (self.mark(source), self.masks(source), self.labels(source), self.overlay(source), *pictures):
             path.unlink(missing_ok=True)
 
     def discard_marks(self, sources: Iterable[Source] | None = None) -> None:
@@ -128,6 +137,9 @@ class Results:
         write_label_map(self.labels(source), labels, image.microns_per_pixel)
         if self.overlays:
             write_overlay(self.overlay(source), image, cells)
+        if self.coco:
+            with atomic_path(self.masks(source)) as temporary:
+                temporary.write_text(json.dumps(coco_part(source.name, cells)), encoding="utf-8")
         path = str(source.path.resolve())
         facts = {"path": path, "file": state, "row": image_row(source.name, image, count_cells(cells, labels))}
         with atomic_path(self.mark(source)) as temporary, open(temporary, "w", encoding="utf-8", newline="") as handle:
@@ -136,7 +148,7 @@ class Results:
         return len(cells)
 
     def assemble(self) -> None:
-        """Puts the tables together from the marks, in the order of the images' names, a line or a file at a time."""
+        """Puts tables and COCO file together from the marks, in the order of the images' names, an image at a time."""
         marks = sorted(self._marks())
         with atomic_path(self.folder / IMAGES_FILE) as temporary, open(temporary, "wb") as table:
             table.write((",".join(IMAGE_COLUMNS) + "\n").encode())
@@ -149,6 +161,10 @@ class Results:
                 with open(path, "rb") as mark:
                     mark.readline()
                     shutil.copyfileobj(mark, table)
+        if self.coco:
+            masks = (path.with_name(path.name.removesuffix(MARK_SUFFIX) + MASKS_SUFFIX) for _, path in marks)
+            parts = (json.loads(path.read_text(encoding="utf-8")) for path in masks if path.is_file())
+            write_coco_parts(self.folder / COCO_FILE, parts)
 
     def read_run(self) -> dict[str, Any] | None:
         """The content of ``run.json``, None where it is missing or no JSON."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from cytotome.app.console import progress, say, warn_of_failures
 from cytotome.app.discover import Source, discover, split_clashes
@@ -59,15 +60,20 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
     model = open_model(options.model, device=options.device, precision=options.precision)
     settings = effective_settings(model, options)
     maps = [spec.name for spec in map_specs(model)] if options.maps else []
-    results = Results(output, overlays=options.overlays, maps=maps)
+    results = Results(output, overlays=options.overlays, maps=maps, coco=options.coco)
     try:
         check_same(results, settings, sources, overwrite=options.overwrite)
         results.sweep()
         undone = [source for source in sources if not results.is_done(source)]
         check_names(results, undone)
         tally = Tally(len(sources) + len(clashes), len(sources) - len(undone), failures=clashes)
-        record = {"cytotome": versions()["cytotome"], "state": "running", "settings": settings}
-        record |= {"inputs": list(inputs), "card": model.card.model_dump(mode="json"), "versions": versions()}
+        record: dict[str, Any] = {"cytotome": versions()["cytotome"], "state": "running", "settings": settings}
+        record |= {
+            "coco": results.coco,
+            "inputs": list(inputs),
+            "card": model.card.model_dump(mode="json"),
+            "versions": versions(),
+        }
         record["started"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         results.write_run(record)
         start = time.perf_counter()

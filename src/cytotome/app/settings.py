@@ -29,6 +29,7 @@ class SegmentOptions:
         tta: average over the symmetries of the square.
         overlays: write overlays.
         maps: write pictures of the network's maps.
+        coco: write a COCO file of all masks.
         device, precision: of the network.
         quiet: say nothing but errors.
     """
@@ -41,6 +42,7 @@ class SegmentOptions:
     tta: bool = False
     overlays: bool = True
     maps: bool = False
+    coco: bool = False
     device: str = "auto"
     precision: str = "auto"
     quiet: bool = False

@@ -9,7 +9,14 @@ from typing import Any, cast
 
 from cytotome.app.console import progress, say, warn
 from cytotome.app.extras import check_extra
-from cytotome.app.held_out import Method, Predictions, held_out_images, parse_method, training_images
+from cytotome.app.held_out import (
+    Method,
+    Predictions,
+    held_out_images,
+    may_have_seen,
+    parse_method,
+    training_images,
+)
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import SUFFIXES, EnsembleFile, Member, save_ensemble
 from cytotome.errors import ConfigError
@@ -62,6 +69,8 @@ def run_tune(models: Sequence[str], data: str, options: TuneOptions) -> Tuned:
     methods = [parse_method(text) for text in models]
     _check_output(methods, options.output)
     dataset = open_dataset(data, layout=options.layout)
+    for warning in may_have_seen(methods, dataset):
+        warn(warning)
     fold_of = held_out_images(methods, dataset, only=options.fold)
     held_out = range(len(fold_of))
     if options.training:

@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -258,9 +258,7 @@ def write_coco(
         annotations += _annotations(image_id, instances, range(1, len(names) + 1), len(annotations))
         if ignore is not None and image_id in ignore:
             annotations += _crowd(image_id, ignore[image_id], len(annotations))
-    categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
-    if any(entry["category_id"] == UNKNOWN_CATEGORY for entry in annotations):
-        categories.insert(0, {"id": UNKNOWN_CATEGORY, "name": "unknown"})
+    categories = _categories(names, any(entry["category_id"] == UNKNOWN_CATEGORY for entry in annotations))
     entries = [
         {
             "id": image_id,
@@ -272,6 +270,42 @@ def write_coco(
         for image_id, instances in images.items()
     ]
     _write_json(path, {"images": entries, "annotations": annotations, "categories": categories})
+
+
+def coco_part(file_name: str, instances: Instances) -> dict[str, Any]:
+    """What a COCO file says of one image, as plain values; scores are kept beside the masks."""
+    numbers = range(1, len(instances.class_names) + 1)
+    annotations = [
+        entry | {"score": round(score, 4)}
+        for entry, score in zip(_annotations(0, instances, numbers, 0), instances.scores.tolist(), strict=True)
+    ]
+    image = {"file_name": file_name, "height": instances.shape[0], "width": instances.shape[1]}
+    return {"image": image, "annotations": annotations, "class_names": list(instances.class_names)}
+
+
+def write_coco_parts(path: str | os.PathLike[str], parts: Iterable[Mapping[str, Any]]) -> None:
+    """Writes one COCO file of what :func:`coco_part` made, holding one part at a time.
+
+    Images and annotations are numbered from 1, in order.
+
+    Raises:
+        DataError: where the images have different class names.
+    """
+    images: list[dict[str, Any]] = []
+    names: list[str] | None = None
+    count, unknown = 0, False
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as handle:
+        handle.write('{"annotations":[')
+        for part in parts:
+            images.append({"id": len(images) + 1, **part["image"]})
+            if names not in (None, part["class_names"]):
+                raise DataError(f"{path}: the images have different class names; write each kind to a file of its own")
+            names = part["class_names"]
+            for entry in part["annotations"]:
+                handle.write("," * (count > 0) + _compact(entry | {"id": count + 1, "image_id": len(images)}))
+                count += 1
+                unknown = unknown or entry["category_id"] == UNKNOWN_CATEGORY
+        handle.write(f'],"images":{_compact(images)},"categories":{_compact(_categories(names or (), unknown))}}}\n')
 
 
 def write_coco_results(
@@ -301,6 +335,11 @@ def write_coco_results(
                 {key: entry[key] for key in ("image_id", "category_id", "segmentation")} | {"score": float(score)}
             )
     _write_json(path, results)
+
+
+def _categories(names: Sequence[str], unknown: bool) -> list[dict[str, Any]]:
+    first = [{"id": UNKNOWN_CATEGORY, "name": "unknown"}] if unknown else []
+    return [*first, *({"id": index + 1, "name": name} for index, name in enumerate(names))]
 
 
 def _class_names(images: Mapping[ImageId, Instances]) -> tuple[str, ...]:
@@ -336,6 +375,10 @@ def _crowd(image_id: ImageId, regions: Instances, before: int) -> list[dict[str,
 
 
 def _write_json(path: str | os.PathLike[str], content: object) -> None:
-    data = json.dumps(content, separators=(",", ":")).encode()
+    data = _compact(content).encode()
     with atomic_path(path) as temporary:
         temporary.write_bytes(gzip.compress(data, mtime=0) if str(path).endswith(".gz") else data)
+
+
+def _compact(content: object) -> str:
+    return json.dumps(content, separators=(",", ":"))

@@ -105,6 +105,8 @@ def write_pseudolabels(
     for index in unlabelled:
         name = dataset.infos[index].id
         try:
+            if _file_stem(name) in labelled:
+                raise DataError(f"{name}: another image is written as {_file_stem(name)} already; rename one")
             one = _label(models, dataset[index], folder / "images", settings)
             if one is None:
                 empty.append(name)
@@ -116,17 +118,22 @@ def write_pseudolabels(
     if not labelled:
         raise DataError(f"{dataset.name}: {_why_nothing(empty, failures)}")
     _write_annotations(_annotations(folder), labelled)
-    found = [one.cells for one in labelled.values()]
-    tally = PseudoLabelTally(
-        images=len(found),
-        empty=tuple(empty),
-        kept={name: sum(int((cells.classes == k).sum()) for cells in found) for k, name in enumerate(names)},
-        ignored=sum(int(one.ignore.areas.sum()) for one in labelled.values())
-        / sum(math.prod(cells.shape) for cells in found),
-        failures=dict(sorted(failures.items())),
-    )
+    tally = _tally(list(labelled.values()), names, empty, failures)
     _write_record(folder / RECORD, models, dataset, settings, tally)
     return tally
+
+
+def _tally(
+    labelled: Sequence[_Labelled], names: Sequence[str], empty: Sequence[str], failures: Mapping[str, str]
+) -> PseudoLabelTally:
+    pixels = sum(math.prod(one.cells.shape) for one in labelled)
+    return PseudoLabelTally(
+        images=len(labelled),
+        empty=tuple(empty),
+        kept={name: sum(int((one.cells.classes == k).sum()) for one in labelled) for k, name in enumerate(names)},
+        ignored=sum(int(one.ignore.areas.sum()) for one in labelled) / pixels,
+        failures=dict(sorted(failures.items())),
+    )
 
 
 def _label(models: Sequence[Model], sample: Sample, images: Path, settings: PseudoLabelSettings) -> _Labelled | None:

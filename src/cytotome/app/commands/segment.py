@@ -34,6 +34,9 @@ def segment(
     maps: Annotated[
         bool, typer.Option("--maps", help="Write pictures of the network's maps; takes about twice the time.")
     ] = False,
+    coco: Annotated[
+        bool, typer.Option("--coco", help="Write cells.json too: each mask whole, also where cells overlap.")
+    ] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
@@ -70,6 +73,7 @@ def segment(
         tta=tta,
         overlays=overlays,
         maps=maps,
+        coco=coco,
         device=device,
         precision=precision,
         quiet=quiet,
