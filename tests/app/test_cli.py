@@ -9,6 +9,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 import typer
@@ -137,3 +139,16 @@ def test_data_info_counts_images_and_cells() -> None:
     text = cytotome("data", "info", "synthetic:2").stdout
     assert text.startswith("synthetic: 2 images")
     assert "cort" in text
+
+
+def test_data_info_names_what_does_not_go_together(tmp_path: Path) -> None:
+    for folder, side in (("images", 40), ("labels", 50)):
+        (tmp_path / folder).mkdir()
+        pixels = np.arange(side * side, dtype=np.uint16).reshape(side, side)
+        cv2.imwrite(str(tmp_path / folder / "a.png"), pixels)
+        cv2.imwrite(str(tmp_path / folder / "b.png"), pixels[:40, :40])
+    done = cytotome("data", "info", tmp_path)
+    assert done.returncode == 2
+    assert "2 images" in done.stdout
+    assert done.stderr.startswith("1 of 2 images could not be used:\n")
+    assert re.search(r"images/a\.png: .*40x40.*50x50", done.stderr)

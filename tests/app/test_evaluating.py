@@ -101,6 +101,19 @@ def test_scores_beside_label_maps_are_used(tmp_path: Path, truth: Dataset, predi
         np.testing.assert_array_equal(read[name].ids, resolve_overlaps(instances).ids)
 
 
+def test_classes_beside_label_maps_are_used(tmp_path: Path, truth: Dataset, predicted: dict[str, Instances]) -> None:
+    folder = write_labels(tmp_path / "out", predicted)
+    name, instances = next(iter(predicted.items()))
+    ids = resolve_overlaps(instances).ids[:3]
+    rows = [f"{name}.png,{cell},{kind},0.5" for cell, kind in zip(ids, ("round", "", "flat"), strict=True)]
+    (folder / "cells.csv").write_text("image,cell,class,score\n" + "\n".join(rows) + "\n")
+    read = read_predictions(folder, truth)[name]
+    assert read.class_names == ("flat", "round")
+    kinds = dict(zip(read.ids.tolist(), read.classes.tolist(), strict=True))
+    assert [kinds[cell] for cell in ids.tolist()] == [1, -1, 0]
+    assert set(kinds.values()) == {-1, 0, 1}
+
+
 def test_predictions_of_a_coco_dataset_are_found_by_its_ids(
     tmp_path: Path, truth: Dataset, predicted: dict[str, Instances]
 ) -> None:

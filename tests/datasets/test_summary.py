@@ -10,6 +10,7 @@ import pytest
 from cytotome.datasets.defects import find_defects
 from cytotome.datasets.summary import summary
 from cytotome.datasets.synthetic import SyntheticDataset
+from cytotome.errors import DataError
 from cytotome.ops.runs import empty_instances, from_masks
 from cytotome.types import Dataset, Image, Instances, Sample, SampleInfo
 
@@ -106,3 +107,28 @@ def test_known_defects_of_the_real_images(real_data) -> None:
     cut = {name: entry.defects["cut_straight"] / entry.cells for name, entry in kinds.items()}
     assert hollow["astro"] > 0.02 > 10 * max(hollow["cort"], hollow["shsy5y"])
     assert cut["astro"] > 0.04 > 4 * max(cut["cort"], cut["shsy5y"])
+
+
+def test_what_cannot_be_used_is_named_and_left_out() -> None:
+    data = Given(from_masks([disc(40, 45, 20)]), None, from_masks([disc(40, 45, 20)]))
+    read = data.read
+
+    def damaged(index: int) -> Sample:
+        if index == 2:
+            raise DataError("s2.png: cannot be read")
+        return read(index)
+
+    data.read = damaged  # type: ignore[method-assign]
+    seen: list[int] = []
+    found = summary(data, advance=lambda: seen.append(1))
+    assert found.unusable == {"s2": "s2.png: cannot be read"}
+    assert (found.images, found.types[0].images, len(seen)) == (3, 1, 3)
+
+
+def test_masks_of_black_and_white_are_told() -> None:
+    cells = [disc(20, 20, 6), disc(20, 60, 6), disc(60, 20, 6), disc(60, 60, 6)]
+    found = summary(
+        Given(from_masks([np.any(cells, axis=0)]), from_masks([np.any(cells[:3], axis=0)]), from_masks(cells))
+    )
+    assert found.binary == ("s0",)
+    assert "all cells are one mask, black and white: s0; give each cell its own number" in str(found)

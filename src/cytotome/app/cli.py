@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from cytotome.app.commands import compare, data, evaluate, models, pseudolabel, segment, submit, targets, train, tune
+from cytotome.app.commands import (
+    compare,
+    data,
+    evaluate,
+    measure,
+    models,
+    pseudolabel,
+    segment,
+    submit,
+    targets,
+    train,
+    tune,
+)
 from cytotome.app.console import FAILED
 from cytotome.errors import CytotomeError
 
@@ -38,6 +50,7 @@ app.command("segment")(segment.segment)
 app.command("train")(train.train)
 app.command("pseudolabel")(pseudolabel.pseudolabel)
 app.command("targets")(targets.targets)
+app.command("measure")(measure.measure)
 app.command("evaluate")(evaluate.evaluate)
 app.command("tune")(tune.tune)
 app.command("submit")(submit.submit)

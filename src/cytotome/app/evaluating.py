@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, cast
 
@@ -106,13 +107,17 @@ class LabelFolder(Mapping[str, Instances]):
 
     def __getitem__(self, name: str) -> Instances:
         path = self.paths[name]
-        labels = read_label_map(path)
+        instances = from_label_map(read_label_map(path))
         cells = self.cells.get(_stem(path.relative_to(self.folder)))
         if cells is None:
-            return from_label_map(labels)
-        instances = from_label_map(labels)
-        scores = cells.reindex(instances.ids).fillna(1.0)
-        return from_label_map(labels, scores=scores.to_numpy(np.float32))
+            return instances
+        cells = cells.reindex(instances.ids)
+        return replace(
+            instances,
+            scores=cells["score"].fillna(1.0).to_numpy(np.float32),
+            classes=cells["class"].cat.codes.to_numpy(np.int32),
+            class_names=tuple(cells["class"].cat.categories),
+        )
 
     def __contains__(self, name: object) -> bool:  # a Mapping's own would read the file
         return name in self.paths
@@ -138,16 +143,22 @@ def _image_id(path: Path, ids: set[str]) -> str:
     return next((name for name in candidates if name in ids), candidates[-1])
 
 
-def _cell_table(folder: Path) -> dict[str, pd.Series[float]]:
-    """Scores of the cells by the stem of their image and their label, where ``cells.csv`` of segment lies beside."""
+def _cell_table(folder: Path) -> dict[str, pd.DataFrame]:
+    """Scores and classes of the cells, by the stem of their image, where ``cells.csv`` of segment lies beside.
+
+    A row a label; classes are categories, the same in all tables.
+    """
     path = folder / CELLS_FILE
     if not path.is_file():
         return {}
     table = read_table(path)
     if not {"image", "cell", "score"} <= set(table.columns):
         return {}
-    groups = table.set_index("cell").groupby("image")["score"]
-    return {str(PurePosixPath(str(image)).with_suffix("")): scores for image, scores in groups}
+    if "class" not in table.columns:
+        table["class"] = None
+    table["class"] = table["class"].astype(str).where(table["class"].notna()).astype("category")
+    groups = table.set_index("cell").groupby("image")[["score", "class"]]
+    return {str(PurePosixPath(str(image)).with_suffix("")): cells for image, cells in groups}
 
 
 def _read_coco(path: Path, dataset: Dataset) -> dict[str, Instances]:

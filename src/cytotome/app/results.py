@@ -20,7 +20,7 @@ from cytotome.io.coco import coco_part, write_coco_parts
 from cytotome.io.files import atomic_path, is_temporary
 from cytotome.io.labels import write_label_map
 from cytotome.measure.counts import count_cells
-from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS, cell_rows, image_row
+from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS, cell_rows, head, image_row
 from cytotome.ops.labels import to_label_map
 from cytotome.report.overlay import write_overlay
 from cytotome.types import Image, Instances
@@ -151,12 +151,12 @@ class Results:
         """Puts tables and COCO file together from the marks, in the order of the images' names, an image at a time."""
         marks = sorted(self._marks())
         with atomic_path(self.folder / IMAGES_FILE) as temporary, open(temporary, "wb") as table:
-            table.write((",".join(IMAGE_COLUMNS) + "\n").encode())
+            table.write(head(IMAGE_COLUMNS).encode())
             for _, path in marks:
                 with open(path, "rb") as mark:
                     table.write(json.loads(mark.readline())["row"].encode())
         with atomic_path(self.folder / CELLS_FILE) as temporary, open(temporary, "wb") as table:
-            table.write((",".join(CELL_COLUMNS) + "\n").encode())
+            table.write(head(CELL_COLUMNS).encode())
             for _, path in marks:
                 with open(path, "rb") as mark:
                     mark.readline()

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cytotome.app.console import say, warn
-from cytotome.app.discover import Source, discover
+from cytotome.app.discover import discover
 from cytotome.app.evaluating import read_predictions
+from cytotome.app.image_set import ImageSet
 from cytotome.ensemble.load import open_model
-from cytotome.errors import ConfigError, CytotomeError, DataError, ImageError
-from cytotome.io.decode import read_raster
-from cytotome.io.images import read_image
+from cytotome.errors import ConfigError, CytotomeError, DataError
 from cytotome.io.submission import write_submission
 from cytotome.io.submission_rule import check_submission
 from cytotome.ops.labels import OVERLAP_POLICIES, OverlapPolicy, resolve_overlaps
 from cytotome.ops.runs import empty_instances
-from cytotome.types import Dataset, Instances, Sample, SampleInfo
+from cytotome.types import Instances
 
 SAFETY = 1.5
 """An image is begun while this many times the slowest image so far is left."""
@@ -48,40 +47,6 @@ class SubmitOptions:
             raise ConfigError("images: say which images must have a row by --images, or give images and --model")
 
 
-class TestImages(Dataset):
-    """The images of a test set, without any truth; ids are names without suffix.
-
-    Raises:
-        DataError: where two images have the same id.
-    """
-
-    __test__ = False  # not a test, whatever pytest thinks of its name
-
-    def __init__(self, sources: list[Source]) -> None:
-        self.name, self.class_names = "test", ()
-        self.paths = [source.path for source in sources]
-        self.infos = tuple(SampleInfo(path.stem, mask_quality="none") for path in self.paths)
-        names = [info.id for info in self.infos]
-        if doubles := sorted({name for name in names if names.count(name) > 1}):
-            raise DataError(f"submit: two images are named {doubles[0]!r}; rename one, the name is the id")
-
-    def read(self, index: int) -> Sample:
-        """One image."""
-        return Sample(self.infos[index], read_image(self.paths[index]))
-
-    def instances(self, index: int) -> Instances | None:
-        """Nothing is known."""
-        return None
-
-    def shapes(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Ids and ``(H, W)`` of the images whose files can be read, whatever they show; says which cannot."""
-        for info, path in zip(self.infos, self.paths, strict=True):
-            try:
-                yield info.id, read_raster(path).pixels.shape[:2]
-            except ImageError as error:
-                warn(str(error))
-
-
 def run_submit(predictions: str, options: SubmitOptions) -> int:
     """Writes a submission; gives the number of images without a prediction.
 
@@ -90,7 +55,8 @@ def run_submit(predictions: str, options: SubmitOptions) -> int:
         DataError: where predictions or images cannot be read, or the file that was written is not legal.
     """
     start = time.monotonic()
-    images = TestImages(discover([options.images or predictions], options.output.parent / options.output.name))
+    sources = discover([options.images or predictions], options.output.parent / options.output.name)
+    images = ImageSet(sources, [source.path.stem for source in sources])
     options.output.parent.mkdir(parents=True, exist_ok=True)
     readable = dict(images.shapes())
     if options.model is not None:
@@ -117,7 +83,7 @@ def run_submit(predictions: str, options: SubmitOptions) -> int:
 
 
 def _segmented(
-    images: TestImages, readable: Container[str], options: SubmitOptions, start: float
+    images: ImageSet, readable: Container[str], options: SubmitOptions, start: float
 ) -> tuple[dict[str, Instances], list[str]]:
     """Instances of the images that time allows, in order, and the ids of the others."""
     assert options.model is not None

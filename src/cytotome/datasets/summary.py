@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cytotome.datasets.defects import Defects, find_defects
-from cytotome.ops.runs import intersections
+from cytotome.datasets.defects import Defects, count_parts, find_defects
+from cytotome.errors import CytotomeError
+from cytotome.ops.runs import intersections, mask_crop
 from cytotome.types import Dataset, Instances
 
+BINARY_PARTS = 4
+"""Loose parts from which on the only mask of an image is taken for many cells of one number."""
 DEFECTS = tuple(field.name for field in fields(Defects))
 
 
@@ -57,6 +60,8 @@ class Summary:
         folds: number of labelled images in each fold of the dataset's own, empty where it has none.
         types: one entry a cell type.
         empty: ids of labelled images without a cell.
+        binary: ids of images whose only mask lies in :data:`BINARY_PARTS` places or more.
+        unusable: why an image or its masks cannot be used, by id.
     """
 
     name: str
@@ -67,6 +72,8 @@ class Summary:
     folds: dict[int, int]
     types: tuple[TypeSummary, ...]
     empty: tuple[str, ...]
+    binary: tuple[str, ...]
+    unusable: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -88,16 +95,25 @@ class _Counts:
     defects: dict[str, int]
 
 
-def summary(dataset: Dataset) -> Summary:
-    """Reads every annotation of the dataset, and no pixel where the layout allows it."""
+def summary(dataset: Dataset, *, advance: Callable[[], None] = lambda: None) -> Summary:
+    """Reads every image and every annotation of the dataset; one that cannot be used is named and left out.
+
+    Args:
+        dataset: any.
+        advance: called after each image.
+    """
     counts: dict[str, list[_Counts]] = {}
-    empty = []
+    empty, binary, unusable = [], [], {}
     for index, info in enumerate(dataset.infos):
-        instances = dataset.instances(index) if info.mask_quality != "none" else None
+        try:
+            instances = dataset.read(index).instances
+        except CytotomeError as error:
+            instances, unusable[info.id] = None, str(error)
         if instances is not None:
             counts.setdefault(info.cell_type or "mixed", []).append(_count(instances))
-            if len(instances) == 0:
-                empty.append(info.id)
+            empty += [info.id] if len(instances) == 0 else []
+            binary += [info.id] if _is_binary(instances) else []
+        advance()
     folds = Counter(info.fold for info in dataset.infos if info.fold is not None and info.mask_quality != "none")
     return Summary(
         name=dataset.name,
@@ -108,7 +124,14 @@ def summary(dataset: Dataset) -> Summary:
         folds=dict(sorted(folds.items())),
         types=tuple(_of_type(name, images) for name, images in sorted(counts.items())),
         empty=tuple(empty),
+        binary=tuple(binary),
+        unusable=unusable,
     )
+
+
+def _is_binary(instances: Instances) -> bool:
+    """Whether all cells seem to have one number, as in an image of black and white."""
+    return len(instances) == 1 and count_parts(mask_crop(instances, 0)[0]) >= BINARY_PARTS
 
 
 def _count(instances: Instances) -> _Counts:
@@ -153,7 +176,9 @@ def _lines(found: Summary) -> list[str]:
     if found.folds:
         lines.append("folds: " + ", ".join(f"{fold}: {number}" for fold, number in found.folds.items()))
     if found.empty:
-        lines.append(f"labelled without a cell: {', '.join(found.empty[:5])}{' ...' if len(found.empty) > 5 else ''}")
+        lines.append(f"labelled without a cell: {_some(found.empty)}")
+    if found.binary:
+        lines.append(f"all cells are one mask, black and white: {_some(found.binary)}; give each cell its own number")
     if not found.types:
         return [*lines, "nothing is labelled"]
     head = ("cell type", "images", "cells", "per image", "area 5/50/95 %", "covered", "overlapping", "shared", *DEFECTS)
@@ -161,6 +186,10 @@ def _lines(found: Summary) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return [*lines, "", *table]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
 
 
 def _row(entry: TypeSummary) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cytotome.measure.counts import Counts
 from cytotome.measure.morphology import measure_cells
 from cytotome.types import AnyArray, Image, Instances
@@ -44,6 +46,11 @@ IMAGE_COLUMNS = (
     "mean_area_pixels",
     "mean_area_um2",
 )
+
+
+def head(columns: Sequence[str]) -> str:
+    """The first line of a table, with its line end."""
+    return ",".join(columns) + "\n"
 
 
 def cell_rows(name: str, image: Image, instances: Instances) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-FAILED = 2
+from cytotome.app.console import FAILED
 
 
 def submit(

@@ -1,0 +1,47 @@
+"""Images alone, as the dataset that predictions are read for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cytotome.app.console import warn
+from cytotome.app.discover import Source
+from cytotome.errors import DataError, ImageError
+from cytotome.io.decode import read_raster
+from cytotome.io.images import read_image
+from cytotome.types import Dataset, Instances, Sample, SampleInfo
+
+
+class ImageSet(Dataset):
+    """Images without any truth.
+
+    Args:
+        sources: the files.
+        ids: of the images, such as their names without suffix.
+
+    Raises:
+        DataError: where two images have the same id.
+    """
+
+    def __init__(self, sources: Sequence[Source], ids: Sequence[str]) -> None:
+        self.name, self.class_names = "images", ()
+        self.paths = [source.path for source in sources]
+        self.infos = tuple(SampleInfo(name, mask_quality="none") for name in ids)
+        if doubles := sorted({name for name in ids if ids.count(name) > 1}):
+            raise DataError(f"two images are named {doubles[0]!r}; rename one, the name is the id")
+
+    def read(self, index: int) -> Sample:
+        """One image."""
+        return Sample(self.infos[index], read_image(self.paths[index]))
+
+    def instances(self, index: int) -> Instances | None:
+        """Nothing is known."""
+        return None
+
+    def shapes(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Ids and ``(H, W)`` of the images whose files can be read, whatever they show; says which cannot."""
+        for info, path in zip(self.infos, self.paths, strict=True):
+            try:
+                yield info.id, read_raster(path).pixels.shape[:2]
+            except ImageError as error:
+                warn(str(error))
