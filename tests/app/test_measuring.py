@@ -24,7 +24,7 @@ def results(plate: Path, tmp_path: Path, model_file: Path) -> Path:
 
 @pytest.mark.parametrize("masks", ["", "cells.json"])
 def test_unchanged_masks_give_the_tables_of_segment(plate: Path, tmp_path: Path, results: Path, masks: str) -> None:
-    assert run_measure(results / masks, str(plate), MeasureOptions(tmp_path / "again", quiet=True)) == {}
+    assert run_measure(results / masks, str(plate), MeasureOptions(tmp_path / "again", quiet=True)) == 0
     for name in ("cells.csv", "images.csv"):
         assert (tmp_path / "again" / name).read_bytes() == (results / name).read_bytes()
 
@@ -52,13 +52,13 @@ def test_one_image_that_does_not_fit_stops_no_other(
 ) -> None:
     cv2.imwrite(str(plate / "top.png"), np.eye(50, dtype=np.uint8))
     (results / "A01" / "one_labels.tif").unlink()
-    failures = run_measure(results, str(plate), MeasureOptions(tmp_path / "again"))
-    assert list(failures) == ["top.png"]
-    assert "top.png: the image is 50x50 (height x width), its annotation 96x128" in failures["top.png"]
+    assert run_measure(results, str(plate), MeasureOptions(tmp_path / "again")) == 1
     table = pd.read_csv(tmp_path / "again" / "images.csv")
     assert table["image"].tolist() == ["A01/two.png", "B02/well.png"]
     said = capsys.readouterr()
-    assert "2 images measured" in said.out
+    assert "2 of 4 images measured" in said.out
+    assert "1 of 4 images could not be measured:" in said.err
+    assert "top.png: the image is 50x50 (height x width), its annotation 96x128" in said.err
     assert "1 of 4 images have no masks, first A01/one.png" in said.err
 
 
@@ -82,7 +82,7 @@ def test_label_maps_beside_their_images_are_no_images(tmp_path: Path, plate: Pat
     labels = np.zeros((96, 128), np.int32)
     labels[10:20, 10:20] = 7
     write_label_map(folder / "a_labels.tif", labels, None)
-    assert run_measure(folder, str(folder), MeasureOptions(tmp_path / "again", quiet=True)) == {}
+    assert run_measure(folder, str(folder), MeasureOptions(tmp_path / "again", quiet=True)) == 0
     assert pd.read_csv(tmp_path / "again" / "cells.csv")[["image", "cell", "area_pixels"]].to_numpy().tolist() == [
         ["a.png", 7, 100]
     ]

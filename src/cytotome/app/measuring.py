@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cytotome.app.console import progress, say, warn
+from cytotome.app.console import progress, say, warn, warn_of_failures
 from cytotome.app.discover import Source, discover, split_clashes
 from cytotome.app.evaluating import read_predictions
 from cytotome.app.image_set import ImageSet
@@ -47,8 +47,8 @@ class _Measured:
     count: int
 
 
-def run_measure(masks: Path, images: str, options: MeasureOptions) -> dict[str, str]:
-    """Measures the masks of each image; gives why an image could not be measured, by its name.
+def run_measure(masks: Path, images: str, options: MeasureOptions) -> int:
+    """Measures the masks of each image; gives the number of images that could not be measured.
 
     Raises:
         ConfigError: where the tables are there already.
@@ -62,17 +62,18 @@ def run_measure(masks: Path, images: str, options: MeasureOptions) -> dict[str, 
     known = read_predictions(masks, ImageSet(sources, [source.stem for source in sources]))
     files = {path.resolve() for path in getattr(known, "paths", {}).values()}
     sources = [source for source in sources if source.path.resolve() not in files]
+    total = len(sources) + len(failures)
     chosen = [source for source in sources if source.stem in known]
     if not chosen:
         raise DataError(f"{masks}: has no masks of any image in {images}; files must have the images' names")
-    cells = _write(tables, chosen, known, options, failures)
-    say(
-        f"{len(chosen) - len(failures)} images measured; {cells} cells; tables in {options.output}", quiet=options.quiet
-    )
+    counts = _write(tables, chosen, known, options, failures)
+    text = f"{len(counts)} of {total} images measured; {sum(counts)} cells; tables in {options.output}"
+    say(text, quiet=options.quiet)
     if len(chosen) < len(sources):
         first = next(source.name for source in sources if source.stem not in known)
-        warn(f"{len(sources) - len(chosen)} of {len(sources)} images have no masks, first {first}")
-    return failures
+        warn(f"{len(sources) - len(chosen)} of {total} images have no masks, first {first}")
+    warn_of_failures(failures, total, "measured")
+    return len(failures)
 
 
 def _write(
@@ -81,8 +82,8 @@ def _write(
     known: Mapping[str, Instances],
     options: MeasureOptions,
     failures: dict[str, str],
-) -> int:
-    """Writes both tables, an image at a time; gives the number of cells. What fails goes to ``failures``."""
+) -> list[int]:
+    """Writes both tables, an image at a time; gives the number of cells of each. What fails goes to ``failures``."""
 
     def measure(source: Source) -> _Measured | CytotomeError:
         try:
@@ -90,7 +91,7 @@ def _write(
         except CytotomeError as error:
             return error
 
-    cells = 0
+    counts = []
     options.output.mkdir(parents=True, exist_ok=True)
     with (
         atomic_path(tables[0]) as cells_path,
@@ -107,9 +108,9 @@ def _write(
             else:
                 cells_table.write(outcome.cells)
                 images_table.write(outcome.image)
-                cells += outcome.count
+                counts.append(outcome.count)
             advance()
-    return cells
+    return counts
 
 
 def _measure(source: Source, cells: Instances, microns: float | None) -> _Measured:

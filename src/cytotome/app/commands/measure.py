@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cytotome.app.console import FAILED, warn_of_failures
+from cytotome.app.console import FAILED
 
 
 def measure(
@@ -26,7 +26,8 @@ def measure(
 
     Label maps that were corrected by hand, or made by another program, give
     the same cells.csv (a row a cell) and images.csv (a row an image) that
-    segment writes. Masks and images are matched by their names.
+    segment writes. Masks and images are matched by their names. An image
+    whose masks do not fit gives one line, and the exit code is 2.
 
     For example:
 
@@ -36,7 +37,5 @@ def measure(
     """
     from cytotome.app.measuring import MeasureOptions, run_measure
 
-    failures = run_measure(masks, images, MeasureOptions(output, microns, overwrite, quiet))
-    if failures:
-        warn_of_failures(failures, len(failures), "measured")
+    if run_measure(masks, images, MeasureOptions(output, microns, overwrite, quiet)):
         raise typer.Exit(FAILED)
