@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from cytotome.app.tuning import TuneOptions, ensemble_of, member_instances, tuni
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import EnsembleFile, Member, save_ensemble
 from cytotome.errors import ConfigError
-from cytotome.io.files import atomic_path
+from cytotome.io.files import atomic_path, read_json_object
 from cytotome.metrics.bootstrap import bootstrap_mean
 from cytotome.training.recipe import Recipe, load_recipe, recipe_names
 from cytotome.training.tuning import TunableEnsemble, tune_nested
@@ -113,7 +114,7 @@ def run_compare(data: str, options: CompareOptions) -> dict[str, Any]:
     methods_left = [method for method, entry in scored if entry]
     entries = [entry for _, entry in scored if entry]
     if not entries:
-        raise ConfigError(f"compare: no method could be scored: {_list(state.content['failures'])}")
+        raise ConfigError(f"compare: no method could be scored: {_joined(state.content['failures'])}")
     results: dict[str, Any] = {"data": dataset.name, "images": len(fold_of), "entries": entries}
     if len(entries) > 1:
         say(f"fusing the best of {len(entries)} methods", quiet=options.quiet)
@@ -134,10 +135,7 @@ class State:
 
     def __init__(self, folder: Path, budget: float) -> None:
         self.path, self.budget = folder / "state.json", budget
-        try:
-            self.content: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            self.content = {"training_seconds": 0.0, "failures": {}}
+        self.content = read_json_object(self.path) or {"training_seconds": 0.0, "failures": {}}
 
     def minutes_left(self, runs: int) -> float:
         """Of training, for each of the runs to come."""
@@ -162,11 +160,11 @@ class State:
 
 def _why_none(failures: Mapping[str, str]) -> str:
     if failures:
-        return f"no model could be trained: {_list(failures)}"
+        return f"no model could be trained: {_joined(failures)}"
     return "no model was trained in the budget and none was given; give --budget or --model"
 
 
-def _list(failures: Mapping[str, str]) -> str:
+def _joined(failures: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {why}" for name, why in failures.items())
 
 
@@ -185,15 +183,18 @@ def train_one(name: str, fold: int, data: Dataset, options: CompareOptions, stat
         return
     say(f"training {name}, fold {fold}: {minutes:.1f} minutes", quiet=options.quiet)
     start = time.monotonic()
-    overrides = [*_classes_of(data, name), *options.settings]
-    where: dict[str, Any] = {"output": path.parent, "fold": fold, "device": options.device}
+    work = partial(
+        train,
+        name,
+        data,
+        output=path.parent,
+        fold=fold,
+        max_minutes=minutes,
+        overrides=[*_classes_of(data, name), *options.settings],
+        device=options.device,
+    )
     try:
-        _attempt(
-            f"{name}, fold {fold}",
-            state,
-            options,
-            lambda: train(name, data, max_minutes=minutes, overrides=overrides, **where),
-        )
+        _attempt(f"{name}, fold {fold}", state, options, work)
     finally:
         state.add(time.monotonic() - start)
 
@@ -234,13 +235,10 @@ def _entry(
 ) -> dict[str, Any]:
     entry = Entry(method, kind, data, options.layout, fold_of, options.output, options.tta, options.device)
     path = options.output / "entries" / f"{method.name}.json"
-    try:
-        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if known["key"] == entry.key():
-            state.succeed(method.name)
-            return known
-    except (OSError, ValueError, KeyError):
-        pass
+    known = read_json_object(path)
+    if known and known.get("key") == entry.key():
+        state.succeed(method.name)
+        return known
     say(f"scoring {method.name} on {len(fold_of)} images", quiet=options.quiet)
     result = _attempt(method.name, state, options, lambda: score_in_child(entry))
     if result is None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from cytotome.app.console import progress, say, warn, warn_of_failures
 from cytotome.app.discover import Source, discover, split_clashes
-from cytotome.app.evaluating import read_predictions
+from cytotome.app.evaluating import LabelFolder, read_predictions
 from cytotome.app.image_set import ImageSet
 from cytotome.app.results import CELLS_FILE, IMAGES_FILE
+from cytotome.app.settings import check_microns
 from cytotome.datasets.files import check_shape
 from cytotome.errors import ConfigError, CytotomeError, DataError
 from cytotome.inference.stream import map_in_order
@@ -34,8 +35,7 @@ class MeasureOptions:
     quiet: bool = False
 
     def __post_init__(self) -> None:
-        if self.microns is not None and not 0 < self.microns < float("inf"):
-            raise ConfigError(f"microns: expected a positive number, got {self.microns}")
+        check_microns(self.microns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,9 @@ def run_measure(masks: Path, images: str, options: MeasureOptions) -> int:
             raise ConfigError(f"{path}: is there; give --overwrite to replace it, or another folder")
     sources, failures = split_clashes(discover([images], options.output))
     known = read_predictions(masks, ImageSet(sources, [source.stem for source in sources]))
-    files = {path.resolve() for path in getattr(known, "paths", {}).values()}
-    sources = [source for source in sources if source.path.resolve() not in files]
+    if isinstance(known, LabelFolder):  # which may lie beside the images
+        files = {path.resolve() for path in known.paths.values()}
+        sources = [source for source in sources if source.path.resolve() not in files]
     total = len(sources) + len(failures)
     chosen = [source for source in sources if source.stem in known]
     if not chosen:

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from cytotome.app.discover import LABELS_ENDING, MAP_PART, MARKS, OVERLAY_ENDING, Source
 from cytotome.io.coco import coco_part, write_coco_parts
-from cytotome.io.files import atomic_path, is_temporary
+from cytotome.io.files import atomic_path, is_temporary, read_json_object
 from cytotome.io.labels import write_label_map
 from cytotome.measure.counts import count_cells
 from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS, cell_rows, head, image_row
@@ -38,12 +38,12 @@ class Results:
         folder: made where it is missing.
         overlays: whether overlays are written.
         maps: names of the maps of which pictures are written.
-        coco: whether a COCO file of all masks is written; a folder that has one keeps it up to date.
+        coco: whether a COCO file of all masks is written.
     """
 
     def __init__(self, folder: Path, *, overlays: bool, maps: Sequence[str] = (), coco: bool = False) -> None:
         self.folder, self.overlays, self.maps = folder, overlays, tuple(maps)
-        self.coco = coco or bool((self.read_run() or {}).get("coco"))
+        self.coco = coco
 
     def labels(self, source: Source) -> Path:
         """File of the label map."""
@@ -166,14 +166,6 @@ class Results:
             parts = (json.loads(path.read_text(encoding="utf-8")) for path in masks if path.is_file())
             write_coco_parts(self.folder / COCO_FILE, parts)
 
-    def read_run(self) -> dict[str, Any] | None:
-        """The content of ``run.json``, None where it is missing or no JSON."""
-        try:
-            content = json.loads((self.folder / RUN_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return content if isinstance(content, dict) else None
-
     def write_run(self, content: dict[str, Any]) -> None:
         """Writes ``run.json``."""
         with atomic_path(self.folder / RUN_FILE) as temporary:
@@ -186,6 +178,11 @@ class Results:
                 if name.endswith(MARK_SUFFIX) and not is_temporary(name):
                     path = Path(parent, name)
                     yield path.relative_to(root).as_posix(), path
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """The content of a folder's ``run.json``, None where it is missing or no JSON."""
+    return read_json_object(folder / RUN_FILE)
 
 
 def file_state(path: Path) -> FileState | None:

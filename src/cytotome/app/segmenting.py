@@ -14,7 +14,7 @@ from typing import Any
 from cytotome.app.console import progress, say, warn_of_failures
 from cytotome.app.discover import Source, discover, split_clashes
 from cytotome.app.mapping import MapPictures, map_specs
-from cytotome.app.results import FileState, Results, file_state
+from cytotome.app.results import FileState, Results, file_state, read_run
 from cytotome.app.settings import SegmentOptions, check_names, check_same, effective_settings, parse_overrides, versions
 from cytotome.ensemble.load import Segmenter, open_model
 from cytotome.errors import CytotomeError, DataError, ImageError
@@ -60,16 +60,18 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
     model = open_model(options.model, device=options.device, precision=options.precision)
     settings = effective_settings(model, options)
     maps = [spec.name for spec in map_specs(model)] if options.maps else []
-    results = Results(output, overlays=options.overlays, maps=maps, coco=options.coco)
+    before = read_run(output)
+    coco = options.coco or bool(before and before.get("coco"))  # a folder that has a COCO file keeps it up to date
+    results = Results(output, overlays=options.overlays, maps=maps, coco=coco)
     try:
-        check_same(results, settings, sources, overwrite=options.overwrite)
+        check_same(results, before, settings, sources, overwrite=options.overwrite)
         results.sweep()
         undone = [source for source in sources if not results.is_done(source)]
         check_names(results, undone)
         tally = Tally(len(sources) + len(clashes), len(sources) - len(undone), failures=clashes)
         record: dict[str, Any] = {"cytotome": versions()["cytotome"], "state": "running", "settings": settings}
         record |= {
-            "coco": results.coco,
+            "coco": coco,
             "inputs": list(inputs),
             "card": model.card.model_dump(mode="json"),
             "versions": versions(),

@@ -48,8 +48,13 @@ class SegmentOptions:
     quiet: bool = False
 
     def __post_init__(self) -> None:
-        if self.microns is not None and not 0 < self.microns < float("inf"):
-            raise ConfigError(f"microns: expected a positive number, got {self.microns}")
+        check_microns(self.microns)
+
+
+def check_microns(microns: float | None) -> None:
+    """Raises ConfigError where microns per pixel are given and no positive number."""
+    if microns is not None and not 0 < microns < float("inf"):
+        raise ConfigError(f"microns: expected a positive number, got {microns}")
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
@@ -94,16 +99,29 @@ def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, A
     }
 
 
-def check_same(results: Results, settings: Mapping[str, Any], sources: Sequence[Source], *, overwrite: bool) -> None:
+def check_same(
+    results: Results,
+    run: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
+    sources: Sequence[Source],
+    *,
+    overwrite: bool,
+) -> None:
     """Makes sure that what the folder holds is of a run under these settings; else nothing there counts as done.
 
     With ``overwrite``, these images are undone; all are where the settings are others.
+
+    Args:
+        results: the folder.
+        run: the record of the run before, None where there is none.
+        settings: those of this run.
+        sources: the images of this run.
+        overwrite: whether files that are there may be replaced.
 
     Raises:
         ConfigError: where the folder holds files of other settings or of no run at all, and they are not to be
             overwritten.
     """
-    run = results.read_run()
     if run is None:
         if not overwrite and (path := results.in_the_way(sources)):
             raise ConfigError(f"{path}: is there, and of no run; give --overwrite to replace it, or another folder")

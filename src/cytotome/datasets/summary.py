@@ -111,8 +111,10 @@ def summary(dataset: Dataset, *, advance: Callable[[], None] = lambda: None) -> 
             instances, unusable[info.id] = None, str(error)
         if instances is not None:
             counts.setdefault(info.cell_type or "mixed", []).append(_count(instances))
-            empty += [info.id] if len(instances) == 0 else []
-            binary += [info.id] if _is_binary(instances) else []
+            if len(instances) == 0:
+                empty.append(info.id)
+            elif _is_binary(instances):
+                binary.append(info.id)
         advance()
     folds = Counter(info.fold for info in dataset.infos if info.fold is not None and info.mask_quality != "none")
     return Summary(

@@ -19,7 +19,7 @@ from cytotome.datasets import open_dataset
 from cytotome.errors import ConfigError, CytotomeError, DataError
 from cytotome.inference.model import Model
 from cytotome.io.coco import write_coco
-from cytotome.io.files import atomic_path
+from cytotome.io.files import atomic_path, read_json_object
 from cytotome.io.images import IMAGE_SUFFIXES
 from cytotome.ops.labels import from_label_map
 from cytotome.training.pseudolabels import PseudoLabelSettings, check_models, label_image
@@ -191,11 +191,8 @@ def _clear(folder: Path, overwrite: bool) -> Path:
 
 def _state(path: Path) -> str | None:
     """That of the run whose record this is; None where it is no record of pseudo-labels."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return str(record.get("state")) if isinstance(record, dict) and record.get("command") == COMMAND else None
+    record = read_json_object(path)
+    return str(record.get("state")) if record and record.get("command") == COMMAND else None
 
 
 def _annotations(folder: Path) -> Path:
