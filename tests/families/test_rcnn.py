@@ -27,11 +27,14 @@ from cytotome.families.rcnn.predict import predict_instances
 from cytotome.families.rcnn.pretrained import load_pretrained
 from cytotome.families.rcnn.proposals import centre_is_valid
 from cytotome.families.rcnn.targets import BOXES, CLASSES, MASKS, detections, rcnn_targets
+from cytotome.losses.flow import flow_losses
 from cytotome.metrics.challenge import mean_score
+from cytotome.nets.compact import CompactUNet
 from cytotome.nets.pyramid import Pyramid, frozen_parameters
 from cytotome.ops.runs import empty_instances, from_masks
 from cytotome.ops.scores import are_hits
 from cytotome.ops.soft_masks import from_crops, from_grids, mask_grids
+from cytotome.training.weights import load_weights
 from cytotome.types import Instances, Sample
 
 NAMES = ("cort", "astro", "shsy5y")
@@ -151,6 +154,9 @@ def test_mask_targets_are_cut_out_where_the_proposal_lies() -> None:
 def batch_of(truth: Instances, config: RcnnConfig, size: int = 64) -> dict[str, torch.Tensor]:
     targets = rcnn_targets(truth, config)
     batch = {name: torch.from_numpy(value) for name, value in targets.items()}
+    for name in ("flow", "cell"):
+        if name in batch:
+            batch[name] = torch.stack([batch[name], torch.zeros_like(batch[name])])
     image = torch.rand(1, config.channels, size, size, generator=torch.Generator().manual_seed(0))
     return batch | {
         "image": image.repeat(2, 1, 1, 1),
@@ -159,10 +165,22 @@ def batch_of(truth: Instances, config: RcnnConfig, size: int = 64) -> dict[str, 
     }
 
 
-@pytest.mark.parametrize("stages", [(0.5,), (0.5, 0.6, 0.7)], ids=["mask", "cascade"])
-@pytest.mark.parametrize("per_class", [False, True])
-def test_every_weight_learns_also_beside_a_crop_without_cells(stages: tuple[float, ...], per_class: bool) -> None:
-    config = RcnnConfig(class_names=NAMES, input_scale=1.0, stages=stages, per_class=per_class)
+COMPACT: dict[str, Any] = {"backbone": "compact", "widths": (8, 8, 16, 16, 16), "blocks": (0, 1, 1, 1, 1)}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stages": (0.5,), "per_class": False},
+        {"stages": (0.5,), "per_class": True},
+        {"stages": (0.5, 0.6, 0.7), "per_class": False},
+        {"stages": (0.5, 0.6, 0.7), "per_class": True},
+        {**COMPACT, "dense_weight": 1.0},
+    ],
+    ids=["mask", "mask of each class", "cascade", "cascade of each class", "compact"],
+)
+def test_every_weight_learns_also_beside_a_crop_without_cells(options: dict[str, Any]) -> None:
+    config = RcnnConfig(class_names=NAMES, input_scale=1.0, **options)
     masks = np.zeros((3, 64, 64), bool)
     masks[0, 5:20, 5:30] = masks[1, 30:50, 10:24] = masks[2, 30:60, 40:60] = True
     truth = from_masks(masks, classes=np.array([0, -1, 2]), class_names=NAMES)
@@ -183,6 +201,61 @@ def test_a_batch_without_any_cell_has_finite_losses() -> None:
     losses["total"].backward()
     assert losses["box"] == losses["mask"] == 0
     assert torch.isfinite(losses["total"])
+
+
+def test_the_dense_loss_is_that_of_the_flow_model_on_every_pixel() -> None:
+    config = RcnnConfig(class_names=NAMES, input_scale=1.0, **COMPACT, dense_weight=2.0)
+    masks = np.zeros((2, 64, 64), bool)
+    masks[0, 5:20, 5:30] = masks[1, 30:50, 10:24] = True
+    batch = batch_of(from_masks(masks, class_names=NAMES), config)
+    assert batch["cell"].sum() == masks.sum()
+    torch.manual_seed(1)
+    net = build_network(config).eval()
+    with torch.inference_mode():
+        levels, maps = net.features_and_maps(batch["image"])
+        assert all(torch.equal(one, other) for one, other in zip(levels, net.features(batch["image"]), strict=True))
+    errors = (maps["flow"] - batch["flow"]).square().sum(dim=1)
+    assert flow_losses(maps, batch)["flow"] == pytest.approx(float(errors[batch["valid"][:, 0] > 0].mean()), rel=1e-5)
+    net.train()
+    totals = []
+    for weight in (2.0, 0.0):
+        torch.manual_seed(2)
+        net.config = config.model_copy(update={"dense_weight": weight})
+        totals.append(rcnn_loss(net, batch, net.config))
+    dense = 2 * (5 * totals[0]["flow"] + totals[0]["cell"])
+    assert "flow" not in totals[1]
+    assert float((totals[0]["total"] - totals[1]["total"]).detach()) == pytest.approx(float(dense.detach()), rel=1e-3)
+
+
+def test_the_compact_backbone_starts_from_a_flow_model() -> None:
+    torch.manual_seed(3)
+    flow = CompactUNet(1, COMPACT["widths"], COMPACT["blocks"], {"flow": 2, "cell": 1}, {"cell_type": 3})
+    config = RcnnConfig(class_names=NAMES, **COMPACT)
+    net = build_network(config).eval()
+    load_weights(net, flow.state_dict())
+    images = torch.rand(1, 1, 64, 96)
+    with torch.inference_mode():
+        levels, maps = net.backbone.with_maps(images)
+        assert torch.equal(maps["flow"], flow.eval()(images)["flow"])
+    assert [tuple(level.shape[1:]) for level in levels] == [(64, 64 // s, 96 // s) for s in (4, 8, 16, 32)] + [
+        (64, 1, 2)
+    ]
+    assert frozen_parameters(net.backbone, 0, norms=False) == set()
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"dense_weight": 1.0}, "dense_weight needs backbone: compact, got resnet18"),
+        ({"backbone": "compact"}, "blocks must have one number for each of the 4 widths"),
+        ({**COMPACT, "widths": (8, 8), "blocks": (0, 1)}, "backbone compact needs 5 widths, got 2"),
+        ({**COMPACT, "stem_stride": 2}, "stem_stride is for backbones of timm; leave it out"),
+        ({**COMPACT, "frozen_stages": 1}, "frozen_stages is for backbones of timm"),
+    ],
+)
+def test_what_does_not_go_with_a_backbone_is_refused(options: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        RcnnConfig(class_names=NAMES, **options)
 
 
 def test_the_loss_of_an_unknown_class_asks_for_any_cell() -> None:

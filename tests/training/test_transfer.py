@@ -35,11 +35,27 @@ def test_a_run_starts_from_what_was_pretrained(disks: Any, quiet: Any, tmp_path:
     path = train(recipe_of(), [disks(name="first"), disks(name="own")], output=tmp_path, console=quiet, device="cpu")
     first = read_model(tmp_path / "pretraining" / "tuned-pretrained.safetensors")
     assert first.card.data == ("first",)
-    assert read_model(path).card.data == ("own",)
+    assert read_model(path).card.data == ("own", "first")
     said = (tmp_path / "said.txt").read_text()
     assert f"started from {len(first.weights)} of the network's {len(first.weights)} weights\n" in said
     again = train(recipe_of(), [disks(name="first"), disks(name="own")], output=tmp_path, console=quiet, device="cpu")
     assert read_model(again).weights.keys() == first.weights.keys()
+
+
+def test_a_start_that_has_seen_the_fold_is_warned_of(disks: Any, quiet: Any, tmp_path: Path) -> None:
+    plain = {name: value for name, value in recipe_of().items() if name != "pretrain"}
+    said = tmp_path / "said.txt"
+    first = train(plain, disks(9), output=tmp_path / "first", fold=0, console=quiet, device="cpu")
+    same = train({**plain, "weights": str(first)}, disks(9), output=tmp_path / "same", fold=0, console=quiet)
+    assert read_model(same).card.folds == "validated on fold 0, trained on the others"
+    assert "warning" not in said.read_text()
+    other = train({**plain, "weights": str(first)}, disks(9), output=tmp_path / "other", fold=1, console=quiet)
+    assert f"warning: weights: {first} was trained on disks (validated on fold 0, trained on the others)" in (
+        said.read_text()
+    )
+    card = read_model(other).card
+    assert card.folds.split("; ") == [f"validated on fold {fold}, trained on the others" for fold in (1, 0)]
+    assert [card.may_have_seen("disks", fold) for fold in (0, 1, None)] == [True, True, True]
 
 
 def test_the_first_run_has_its_own_schedule_and_data(disks: Any, tmp_path: Path) -> None:
@@ -85,6 +101,18 @@ def test_many_layers_are_named_by_their_part() -> None:
     net = nn.ModuleDict({"a": nn.Linear(2, 2), "deep": nn.Sequential(*(nn.Linear(2, 2) for _ in range(20)))})
     said = load_weights(net, nn.ModuleDict({"a": nn.Linear(2, 2)}).state_dict())
     assert said.endswith("not in the model, so new: deep (20 layers)")
+
+
+def test_a_model_may_be_a_part_of_the_network() -> None:
+    torch.manual_seed(0)
+    source = Net(3)
+    net = nn.ModuleDict({"head": nn.Linear(2, 2), "trunk": nn.ModuleDict({"net": Net(5)})})
+    said = load_weights(net, source.state_dict())
+    assert torch.equal(net.get_parameter("trunk.net.body.weight"), source.body.weight)
+    assert said == (
+        "started from 2 of the network's 6 weights, all in trunk.net; of another shape, so new: trunk.net.head "
+        "(3x4x1x1 to 5x4x1x1), trunk.net.head (3 to 5); not in the model, so new: head"
+    )
 
 
 def test_a_model_of_another_kind_is_refused() -> None:

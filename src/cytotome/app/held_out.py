@@ -79,18 +79,19 @@ def held_out_images(methods: Sequence[Method], dataset: Dataset, *, only: int | 
 
 
 def may_have_seen(methods: Sequence[Method], dataset: Dataset) -> list[str]:
-    """A warning for each model that is given without a fold though its card names the dataset."""
+    """A warning for each model whose card says that it was trained on images it is to be scored on."""
     warnings = []
-    for path in (model.path for method in methods for model in method.models if model.fold is None):
+    for model in (model for method in methods for model in method.models):
         try:
-            card = read_header(find_model(path)).card
+            card = read_header(find_model(model.path)).card
         except ModelError:  # which is said when the model is needed
             continue
-        if dataset.name in card.data:
+        if card.may_have_seen(dataset.name, model.fold):
             folds = f" ({card.folds})" if card.folds else ""
+            given = "" if model.fold is None else f", fold {model.fold} not held out"
             warnings.append(
-                f"warning: {path} was trained on {dataset.name}{folds}; if that means these images, its scores are too "
-                f"good: give {path}:FOLD for the fold that it did not see"
+                f"warning: {model.path} was trained on {dataset.name}{folds}{given}; if that means these images, its "
+                f"scores are too good: give {model.path}:FOLD for the fold that it did not see"
             )
     return warnings
 

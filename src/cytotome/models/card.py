@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -13,7 +15,7 @@ class Card(BaseModel):
         summary: one line: which cells, which microscopy.
         data: the datasets it was trained on.
         licence: of the weights, with that of the data where it binds.
-        folds: training and validation folds, in words.
+        folds: training and validation folds, in words; ``fold N`` stands there only for folds that were not trained on.
         scores: named figures, such as ``"challenge mAP, fold 0"``.
         command: the command that trains it again.
         date: when it was trained, ISO 8601.
@@ -31,6 +33,16 @@ class Card(BaseModel):
     command: str = ""
     date: str = ""
     versions: dict[str, str] = {}
+
+    def may_have_seen(self, dataset: str, fold: int | None) -> bool:
+        """Whether the model, or one that it started from, was trained on images of a fold of a dataset.
+
+        Args:
+            dataset: its name.
+            fold: None for any fold.
+        """
+        unseen = {int(number) for number in re.findall(r"\bfold (\d+)", self.folds)}
+        return dataset in self.data and (fold is None or unseen != {fold})
 
     def text(self) -> str:
         """The filled fields, one to a line, with their names before them."""

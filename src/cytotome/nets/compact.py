@@ -77,16 +77,25 @@ class CompactUNet(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Named logits of ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
+        features = self.features(images)
+        return {name: head(features[-1]) for name, head in self.deep.items()} | self.fine_logits(features[0])
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Features of each level, from the finest, at half the images' size, to the deepest, as it was encoded."""
         x = self.stem(images)
         features = []
         for index, level in enumerate(self.encoder):
             x = level(x if index == 0 else self.pool(x))
             features.append(x)
-        outputs = {name: head(x) for name, head in self.deep.items()}
         for index in reversed(range(len(features) - 1)):
             x = functional.interpolate(self.lateral[index](x), scale_factor=2.0, mode="nearest")
             x = self.decoder[index](x + features[index])
-        return {**outputs, **split_heads(functional.pixel_shuffle(self.fine(x), 2), self.fine_heads)}
+            features[index] = x
+        return features
+
+    def fine_logits(self, finest: Tensor) -> dict[str, Tensor]:
+        """Named logits at the images' resolution, of the finest features."""
+        return split_heads(functional.pixel_shuffle(self.fine(finest), 2), self.fine_heads)
 
 
 def initialise(net: CompactUNet) -> None:

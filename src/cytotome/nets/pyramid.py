@@ -1,16 +1,19 @@
-"""Feature pyramids: any timm backbone under torchvision's FPN (Lin et al. 2017, arXiv 1612.03144)."""
+"""Feature pyramids: any timm backbone under torchvision's FPN (Lin et al. 2017, arXiv 1612.03144), or our own U-Net."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, cast
 
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from cytotome.errors import ConfigError
+from cytotome.nets.compact import CompactUNet, initialise
 
 PyramidNorm: TypeAlias = Literal["none", "batch", "group"]
 LEVELS = 4
@@ -85,6 +88,48 @@ class Pyramid(nn.Module):
         return list(self.fpn(features).values())
 
 
+class CompactPyramid(nn.Module):
+    """Our own U-Net as a pyramid: four decoded levels from a quarter of the resolution on, and a fifth by subsampling.
+
+    What its finest level knows, at half the resolution, comes to the first level of the pyramid by a convolution of
+    stride 2. Its names and shapes of weights are those of a ``flow`` model of the same widths, from which it can start.
+
+    Args:
+        channels: of the images.
+        pyramid_channels: of every level.
+        widths, blocks: channels and residual blocks of the five levels of the U-Net, from the finest on.
+        norm: normalisation of each level of the pyramid.
+    """
+
+    strides = tuple(4 * 2**level for level in range(LEVELS + 1))
+
+    def __init__(
+        self, channels: int, pyramid_channels: int, widths: Sequence[int], blocks: Sequence[int], norm: PyramidNorm
+    ) -> None:
+        super().__init__()
+        self.body = CompactUNet(channels, widths, blocks, {"flow": 2, "cell": 1}, {})
+        initialise(self.body)
+        self.finest = nn.Conv2d(widths[0], pyramid_channels, 3, stride=2, padding=1)
+        self.lateral = nn.ModuleList(nn.Conv2d(width, pyramid_channels, 3, padding=1) for width in widths[1:])
+        make = norm_layer(norm) or nn.Identity
+        self.norms = nn.ModuleList(make(pyramid_channels) for _ in self.lateral)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Five levels ``(B, pyramid_channels, h, w)``, the finest first, of ``(B, C, H, W)`` images."""
+        return self._levels(self.body.features(images))
+
+    def with_maps(self, images: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """The five levels, and the logits of the U-Net's own heads, ``flow`` and ``cell``."""
+        features = self.body.features(images)
+        return self._levels(features), self.body.fine_logits(features[0])
+
+    def _levels(self, features: Sequence[Tensor]) -> list[Tensor]:
+        levels = [lateral(level) for lateral, level in zip(self.lateral, features[1:], strict=True)]
+        levels[0] = levels[0] + self.finest(features[0])
+        levels = [norm(level) for norm, level in zip(self.norms, levels, strict=True)]
+        return [*levels, functional.max_pool2d(levels[-1], 1, 2)]
+
+
 def norm_layer(norm: PyramidNorm) -> Any:
     """What makes a normalisation of so many channels; None for ``none``."""
     if norm == "batch":
@@ -97,15 +142,17 @@ def _group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(1, channels // 16), channels)
 
 
-def frozen_parameters(pyramid: Pyramid, stages: int, *, norms: bool) -> set[nn.Parameter]:
+def frozen_parameters(pyramid: Pyramid | CompactPyramid, stages: int, *, norms: bool) -> set[nn.Parameter]:
     """Parameters of the backbone that are not to learn.
 
     Args:
-        pyramid: whose backbone is meant.
+        pyramid: whose backbone is meant; nothing of ours is frozen.
         stages: 1 for all before its first level, 2 for its first level too, and so on; 0 for none.
         norms: those of all batch normalisations too, which then keep their running statistics.
     """
     frozen: set[nn.Parameter] = set()
+    if isinstance(pyramid, CompactPyramid):
+        return frozen
     names = [str(name).replace(".", "_") for name in pyramid.body.feature_info.module_name()]
     level = 0
     for name, child in pyramid.body.named_children():

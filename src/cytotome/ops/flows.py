@@ -38,6 +38,11 @@ def flow_field(labels: IntArray, *, sweeps: int = SWEEPS) -> FloatArray:
     return field
 
 
+def flow_maps(labels: IntArray) -> dict[str, FloatArray]:
+    """What a network learns of a label map: ``flow``, its flow field, and ``cell`` ``(1, H, W)``, 1 inside labels."""
+    return {"flow": flow_field(labels), "cell": (labels > 0).astype(np.float32)[None]}
+
+
 @njit(cache=True, nogil=True)
 def label_boxes(labels, count):  # type: ignore[no-untyped-def]
     """``(count + 1, 4)`` int32 half-open boxes ``y0, x0, y1, x1`` of labels 1 to ``count``; empty ones have y1 = 0."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from cytotome.ops.foreground_parameters import ForegroundParameters
-from cytotome.ops.labels import from_label_map, label_means, to_label_map
+from cytotome.ops.labels import from_label_map, label_means, label_positions
 from cytotome.ops.runs import empty_instances
 from cytotome.types import AnyArray, BoolArray, DenseMaps, FloatArray, Instances, IntArray
 
@@ -36,8 +36,7 @@ def foreground_targets(instances: Instances, class_count: int, border_width: int
         ``foreground`` ``(K, H, W)`` float32, 1 on instances of each class; ``border`` ``(1, H, W)`` float32;
         ``typed`` ``(1, H, W)`` float32, 0 on instances of unknown class, where no foreground map is known.
     """
-    count = len(instances)
-    labels = to_label_map(replace(instances, ids=np.arange(1, count + 1, dtype=np.int32)))
+    labels = label_positions(instances)
     table = np.concatenate([[class_count], instances.classes]).astype(np.int64)  # background is of no class
     classes = table[labels]
     return {

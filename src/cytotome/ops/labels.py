@@ -126,6 +126,11 @@ def to_label_map(instances: Instances, policy: OverlapPolicy = "area") -> IntArr
     return labels
 
 
+def label_positions(instances: Instances) -> IntArray:
+    """``(H, W)`` int32, position + 1 of the instance at each pixel, 0 where there is none; the smaller lie on top."""
+    return to_label_map(replace(instances, ids=np.arange(1, len(instances) + 1, dtype=np.int32)))
+
+
 @njit(cache=True)
 def _paint_below(labels, runs, offsets, ids, areas, order, limit):  # type: ignore[no-untyped-def]
     """Paints in order, each instance only where nothing lies yet, leaving out those that lose too much."""

@@ -45,7 +45,7 @@ from cytotome.training.recipe import Recipe, load_recipe
 from cytotome.training.schedule import Schedule
 from cytotome.training.teacher import MeanTeacher
 from cytotome.training.transfer import split_pretraining
-from cytotome.training.weights import load_weights, start_weights
+from cytotome.training.weights import load_weights, start_card, start_weights
 
 
 def train(
@@ -90,6 +90,7 @@ def train(
         run = Run(first.recipe, prepare(first.recipe, first.data, None), first.output, device, console)
         run.finish(run.fit(resume), None)
     run = Run(checked, prepare(checked, datasets, fold), Path(output), device, console)
+    run.warn_of_start(fold)
     return run.finish(run.fit(resume), fold)
 
 
@@ -115,8 +116,20 @@ class Run:
         content = recipe.model_dump_json(exclude=left_out)
         self.identity = hashlib.sha256(f"{content} {prepared.identity}".encode()).hexdigest()
         _check_classes(recipe, self.config, prepared)
+        self.start = start_card(recipe.weights)
         if prepared.missing:
             self._say(f"note: the recipe also has settings for {', '.join(prepared.missing)}, which are not given")
+
+    def warn_of_start(self, fold: int | None) -> None:
+        """Says so where the model that is started from was trained on images of the fold to validate on."""
+        names = dict.fromkeys(dataset.name for dataset, _ in self.prepared.validation)
+        for name in names:
+            if self.start.may_have_seen(name, fold):
+                self._say(
+                    f"warning: weights: {self.recipe.weights} was trained on {name} ({self.start.folds}); what comes "
+                    f"of it may know images of fold {fold}, so that its scores there are too good: start from a model "
+                    f"that was not trained on fold {fold}"
+                )
 
     def fit(self, resume: bool) -> dict[str, Tensor]:
         """Trains up to the end of the schedule and returns the averaged weights."""
@@ -224,11 +237,12 @@ class Run:
         return {"validation/map": mean_score(model, images)}
 
     def _model_file(self, weights: Mapping[str, Tensor], fold: int | None) -> ModelFile:
+        folds = "trained on all images" if fold is None else f"validated on fold {fold}, trained on the others"
         card = Card(
             name=self.recipe.name,
             summary=self.recipe.summary or self.family.summary,
-            data=tuple(source.dataset.name for source in self.prepared.sources),
-            folds="trained on all images" if fold is None else f"validated on fold {fold}, trained on the others",
+            data=tuple(dict.fromkeys([*(source.dataset.name for source in self.prepared.sources), *self.start.data])),
+            folds="; ".join(dict.fromkeys(text for text in (folds, self.start.folds) if text)),
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
             versions={"python": platform.python_version()}
             | {name: metadata.version(name) for name in ("torch", "lightning")},

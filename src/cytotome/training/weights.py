@@ -7,8 +7,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from cytotome.errors import TrainingError
+from cytotome.errors import ModelError, TrainingError
+from cytotome.models.card import Card
 from cytotome.models.file import read_model
+from cytotome.models.header import read_header
 from cytotome.models.registry import find_model
 
 MOST_NAMED = 12
@@ -20,18 +22,31 @@ def start_weights(name_or_path: str | Path) -> Mapping[str, Tensor]:
     return read_model(find_model(name_or_path)).weights
 
 
+def start_card(name_or_path: str | Path | None) -> Card:
+    """The card of the model that training starts from; empty where there is none, or no longer."""
+    try:
+        return read_header(find_model(name_or_path)).card if name_or_path else Card()
+    except ModelError:  # which is said when its weights are needed
+        return Card()
+
+
 def load_weights(net: nn.Module, weights: Mapping[str, Tensor]) -> str:
     """Copies the weights whose names and shapes agree into ``net``; says how many did and names the layers left.
+
+    A model may also be a part of the network, such as the U-Net of a ``flow`` model under the heads of another family:
+    the part with which most weights agree takes them.
 
     Raises:
         TrainingError: where none agrees.
     """
     own = net.state_dict()
-    agreeing = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    part = max((name for name, _ in net.named_modules()), key=lambda name: len(_agreeing(own, weights, name)))
+    agreeing = _agreeing(own, weights, part)
     if not agreeing:
         raise TrainingError("weights: none of the model fits this network; choose a model of the same config")
+    weights = {_within(part, name): value for name, value in weights.items()}
     net.load_state_dict({**own, **{name: value.to(own[name].dtype) for name, value in agreeing.items()}})
-    said = f"started from {len(agreeing)} of the network's {len(own)} weights"
+    said = f"started from {len(agreeing)} of the network's {len(own)} weights" + (f", all in {part}" if part else "")
     other = [name for name in own if name in weights and name not in agreeing]
     kinds = {
         "of another shape, so new": [
@@ -41,6 +56,16 @@ def load_weights(net: nn.Module, weights: Mapping[str, Tensor]) -> str:
         "not in the network, so unused": [_layer(name) for name in weights if name not in own],
     }
     return "; ".join([said, *(f"{kind}: {_listed(layers)}" for kind, layers in kinds.items() if layers)])
+
+
+def _agreeing(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """The weights that fit into a part of a network, under their names in the whole network."""
+    within = {_within(part, name): value for name, value in weights.items()}
+    return {name: value for name, value in within.items() if name in own and own[name].shape == value.shape}
+
+
+def _within(part: str, name: str) -> str:
+    return f"{part}.{name}" if part else name
 
 
 def _layer(name: str) -> str:

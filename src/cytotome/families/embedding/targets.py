@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from cytotome.families.embedding.config import EmbeddingConfig
-from cytotome.ops.labels import to_label_map
+from cytotome.ops.labels import label_positions
 from cytotome.types import AnyArray, DenseMaps, FloatArray, Instances, IntArray
 
 BACKGROUND, CELL, BORDER = 0, 1, 2
@@ -24,8 +23,7 @@ def embedding_targets(instances: Instances, config: EmbeddingConfig) -> dict[str
         ``cell_type`` ``(1, H, W)`` int64, class of the pixel's instance, -1 outside or where it is unknown;
         ``parts`` ``(1, H, W)`` int64 in the variant ``binary``: background, cell and border.
     """
-    count = len(instances)
-    labels = to_label_map(replace(instances, ids=np.arange(1, count + 1, dtype=np.int32)))
+    labels = label_positions(instances)
     classes = np.concatenate([[-1], instances.classes]).astype(np.int64)
     targets: dict[str, AnyArray] = {"labels": labels[None], "cell_type": classes[labels][None]}
     if config.variant == "binary":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cytotome.contract import Batch
 from cytotome.families.flow.config import FlowConfig
 from cytotome.losses.cell_type import cell_type_loss
+from cytotome.losses.flow import flow_losses
 
 
 def flow_loss(net: nn.Module, batch: Batch, config: FlowConfig) -> dict[str, Tensor]:
@@ -17,15 +17,9 @@ def flow_loss(net: nn.Module, batch: Batch, config: FlowConfig) -> dict[str, Ten
     resolution of its map.
     """
     outputs = net(batch["image"])
-    valid = batch["valid"]
-    pixels = valid.sum().clamp(min=1)
-    error = (outputs["flow"].float() - batch["flow"]).square().sum(dim=1, keepdim=True)
-    flow = (error * valid).sum() / pixels
-    entropy = functional.binary_cross_entropy_with_logits(outputs["cell"].float(), batch["cell"], reduction="none")
-    cell = (entropy * valid).sum() / pixels
-    losses = {"flow": flow, "cell": cell}
-    total = config.flow_weight * flow + config.cell_weight * cell
+    losses = flow_losses(outputs, batch)
+    total = config.flow_weight * losses["flow"] + config.cell_weight * losses["cell"]
     if "cell_type" in outputs:
-        losses["cell_type"] = cell_type_loss(outputs["cell_type"].float(), batch["cell_type"], valid)
+        losses["cell_type"] = cell_type_loss(outputs["cell_type"].float(), batch["cell_type"], batch["valid"])
         total = total + config.type_weight * losses["cell_type"]
     return {**losses, "total": total}

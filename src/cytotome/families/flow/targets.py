@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
 from cytotome.families.flow.config import FlowConfig
-from cytotome.ops.flows import flow_field
-from cytotome.ops.labels import to_label_map
+from cytotome.ops.flows import flow_maps
+from cytotome.ops.labels import label_positions
 from cytotome.types import AnyArray, DenseMaps, Instances
 
 
@@ -22,14 +21,9 @@ def flow_targets(instances: Instances, config: FlowConfig) -> dict[str, AnyArray
         ``cell_type`` ``(1, H, W)`` int64, class of the pixel's instance, -1 outside or where it is unknown.
     """
     del config
-    count = len(instances)
-    labels = to_label_map(replace(instances, ids=np.arange(1, count + 1, dtype=np.int32)))
+    labels = label_positions(instances)
     classes = np.concatenate([[-1], instances.classes]).astype(np.int64)
-    return {
-        "flow": flow_field(labels),
-        "cell": (labels > 0).astype(np.float32)[None],
-        "cell_type": classes[labels][None],
-    }
+    return {**flow_maps(labels), "cell_type": classes[labels][None]}
 
 
 def oracle_maps(targets: Mapping[str, AnyArray], config: FlowConfig) -> DenseMaps:

@@ -7,9 +7,13 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from cytotome.contract import DecodeParameters, FamilyConfig
+from cytotome.nets.trunk_config import Blocks, check_levels
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 AtLeastOne = Annotated[int, Field(ge=1)]
+
+COMPACT = "compact"
+COMPACT_LEVELS = 5
 
 
 class RcnnConfig(FamilyConfig):
@@ -18,8 +22,11 @@ class RcnnConfig(FamilyConfig):
     The defaults are a small network that learns on a processor; recipes have the published sizes.
 
     Attributes:
-        backbone: timm name of a network with four levels or more.
-        widths: channels of a ResNet's four stages before expansion; empty for those of its name.
+        backbone: timm name of a network with four levels or more; ``compact`` is the residual U-Net of ``flow``, whose
+            models' weights it can start from.
+        widths: channels of a ResNet's four stages before expansion; empty for those of its name. Of ``compact``, those
+            of its five levels.
+        blocks: residual blocks in each level of the encoder of ``compact``.
         pretrained: weights to start from: false for none, ``imagenet`` (or true) for timm's weights of the backbone,
             ``coco`` for torchvision's Mask R-CNN of ResNet-50 (each needs a network or a cache), or the path of a
             file of either kind, ``.pth`` or ``.safetensors``. Layers whose shapes differ stay new.
@@ -47,11 +54,14 @@ class RcnnConfig(FamilyConfig):
         candidate_score, candidate_iou, most_candidates: what is predicted before the decoder: least score, box IoU of
             the suppression, number.
         box_weight, mask_weight, proposal_weight: weights of the losses.
+        dense_weight: of a loss that ``flow`` learns from, on every pixel: flow field and cell against background. With
+            ``compact`` alone, whose heads predict both; predictions leave them out.
     """
 
     input_scale: float = Field(default=2.0, gt=0, le=8)
     backbone: str = "resnet18"
     widths: tuple[AtLeastOne, ...] = (32, 64, 128, 256)
+    blocks: Blocks = ()
     pretrained: bool | str = False
     imagenet_normalisation: bool = False
     stem_stride: Literal[2, 4] = 4
@@ -88,6 +98,7 @@ class RcnnConfig(FamilyConfig):
     box_weight: float = Field(default=2.0, ge=0)
     mask_weight: float = Field(default=1.0, ge=0)
     proposal_weight: float = Field(default=1.0, ge=0)
+    dense_weight: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
     def _check(self) -> RcnnConfig:
@@ -97,7 +108,19 @@ class RcnnConfig(FamilyConfig):
             )
         if list(self.stages) != sorted(self.stages):
             raise ValueError(f"stages must rise, since each refines the last, got {list(self.stages)}")
+        if self.backbone == COMPACT:
+            self._check_compact()
+        elif self.dense_weight:
+            raise ValueError(f"dense_weight needs backbone: {COMPACT}, got {self.backbone}; leave it at 0")
         return self
+
+    def _check_compact(self) -> None:
+        check_levels(self.widths, self.blocks)
+        if len(self.widths) != COMPACT_LEVELS:
+            raise ValueError(f"backbone {COMPACT} needs {COMPACT_LEVELS} widths, got {len(self.widths)}")
+        for name in ("pretrained", "imagenet_normalisation", "stem_stride", "frozen_stages", "frozen_norm"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is for backbones of timm; leave it out with backbone: {COMPACT}")
 
 
 class RcnnParameters(DecodeParameters):

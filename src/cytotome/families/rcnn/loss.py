@@ -16,9 +16,12 @@ from cytotome.families.rcnn.config import RcnnConfig
 from cytotome.families.rcnn.net import BOX_CELLS, Rcnn, stage_code
 from cytotome.families.rcnn.proposals import centre_is_valid
 from cytotome.families.rcnn.targets import BOXES, CLASSES, MASK_CELLS, MASKS
+from cytotome.losses.flow import flow_losses
 
 BETA = 1 / 9
 """Where torchvision's smooth L1 loss becomes linear."""
+FLOW_WEIGHT = 5.0
+"""Of the flow beside the cells in the dense loss, as in ``flow``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,7 @@ def rcnn_loss(net: Rcnn, batch: Batch, config: RcnnConfig) -> dict[str, Tensor]:
     """
     truths = split_truth(batch)
     images = batch["image"]
-    levels = net.features(images)
+    levels, maps = net.features_and_maps(images)
     targets = [{"boxes": truth.boxes, "valid": truth.valid} for truth in truths]
     proposals, found = net.propose(images, levels, targets)
     levels = [level.float().contiguous() for level in levels]
@@ -72,6 +75,9 @@ def rcnn_loss(net: Rcnn, batch: Batch, config: RcnnConfig) -> dict[str, Tensor]:
         losses |= {f"class{name}": classes, f"box{name}": boxes}
         total = total + 0.5**stage * (classes + config.box_weight * boxes)
         matched = [Matched(box, part.truth, part.positive) for box, part in zip(refined, matched, strict=True)]
+    if maps:
+        losses |= flow_losses(maps, batch)
+        total = total + config.dense_weight * (FLOW_WEIGHT * losses["flow"] + losses["cell"])
     return {**losses, "mask": masks, "total": total + config.mask_weight * masks}
 
 

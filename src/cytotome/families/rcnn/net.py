@@ -12,9 +12,9 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import roi_align
 from torchvision.ops.poolers import LevelMapper
 
-from cytotome.families.rcnn.config import RcnnConfig
+from cytotome.families.rcnn.config import COMPACT, RcnnConfig
 from cytotome.families.rcnn.proposals import build_proposals
-from cytotome.nets.pyramid import LEVELS, Pyramid, norm_layer
+from cytotome.nets.pyramid import LEVELS, CompactPyramid, Pyramid, norm_layer
 
 BOX_CELLS = 7
 STAGE_CODES = ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0))
@@ -33,16 +33,7 @@ class Rcnn(nn.Module):
     def __init__(self, config: RcnnConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = Pyramid(
-            config.backbone,
-            config.channels,
-            config.pyramid_channels,
-            widths=config.widths,
-            stem_stride=config.stem_stride,
-            norm=config.norm,
-            imagenet_normalisation=config.imagenet_normalisation,
-            pretrained=config.pretrained is True or config.pretrained == "imagenet",
-        )
+        self.backbone = _pyramid(config)
         self.rpn = build_proposals(config, self.backbone.strides)
         classes, wide = len(config.class_names) + 1, config.pyramid_channels
         stages = range(len(config.stages))
@@ -59,6 +50,12 @@ class Rcnn(nn.Module):
         """The five levels of the pyramid."""
         levels: list[Tensor] = self.backbone(images)
         return levels
+
+    def features_and_maps(self, images: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """The five levels, and the logits ``flow`` and ``cell`` where there is a dense loss to learn from them."""
+        if isinstance(self.backbone, CompactPyramid) and self.config.dense_weight:
+            return self.backbone.with_maps(images)
+        return self.features(images), {}
 
     def propose(
         self, images: Tensor, levels: Sequence[Tensor], targets: list[dict[str, Tensor]] | None = None
@@ -129,6 +126,21 @@ def build_network(config: RcnnConfig) -> Rcnn:
 
         load_pretrained(net, config.pretrained)
     return net
+
+
+def _pyramid(config: RcnnConfig) -> Pyramid | CompactPyramid:
+    if config.backbone == COMPACT:
+        return CompactPyramid(config.channels, config.pyramid_channels, config.widths, config.blocks, config.norm)
+    return Pyramid(
+        config.backbone,
+        config.channels,
+        config.pyramid_channels,
+        widths=config.widths,
+        stem_stride=config.stem_stride,
+        norm=config.norm,
+        imagenet_normalisation=config.imagenet_normalisation,
+        pretrained=config.pretrained is True or config.pretrained == "imagenet",
+    )
 
 
 def _begin_small(predictors: nn.ModuleList) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 
 from cytotome.contract import PER_INSTANCE
 from cytotome.families.rcnn.config import RcnnConfig
+from cytotome.ops.flows import flow_maps
+from cytotome.ops.labels import label_positions
 from cytotome.ops.runs import make_instances
 from cytotome.ops.soft_masks import from_grids, mask_grids, paste
 from cytotome.types import AnyArray, Instances, SoftMasks
@@ -28,8 +30,10 @@ def rcnn_targets(instances: Instances, config: RcnnConfig) -> dict[str, AnyArray
         ``instance.boxes`` ``(N, 4)`` float32 of x0, y0, x1, y1 in pixels of the crop, half open;
         ``instance.classes`` ``(N,)`` int64, -1 where unknown;
         ``instance.masks`` ``(N, G, G)`` uint8, the mask resampled linearly over its box, 255 inside;
-        ``size`` ``(2,)`` int64, height and width of the crop.
+        ``size`` ``(2,)`` int64, height and width of the crop;
+        where there is a dense loss, ``flow`` and ``cell`` of :func:`cytotome.ops.flows.flow_maps`.
     """
+    dense = flow_maps(label_positions(instances)) if config.dense_weight else {}
     boxes = instances.boxes
     sides = boxes[:, 2:] - boxes[:, :2]
     instances = instances.select(sides.min(axis=1, initial=1 << 30) >= max(config.least_side, 1))
@@ -40,6 +44,7 @@ def rcnn_targets(instances: Instances, config: RcnnConfig) -> dict[str, AnyArray
         CLASSES: instances.classes.astype(np.int64),
         MASKS: np.round(grids * 255).astype(np.uint8),
         "size": np.array(instances.shape, np.int64),
+        **dense,
     }
 
 

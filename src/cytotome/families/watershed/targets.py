@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from cytotome.families.watershed.config import WatershedConfig
 from cytotome.ops.distance import away_from_boundary, boundary_distance, distance_levels
-from cytotome.ops.labels import to_label_map
+from cytotome.ops.labels import label_positions
 from cytotome.types import AnyArray, BoolArray, DenseMaps, FloatArray, Instances, IntArray
 
 BACKGROUND, CELL, WALL = 0, 1, 2
@@ -29,12 +28,11 @@ def watershed_targets(instances: Instances, config: WatershedConfig) -> dict[str
         ``weight`` ``(1, H, W)`` float32: 1 over the root of the area of the pixel's instance, 1 outside;
         ``cell_type`` ``(1, H, W)`` int64: class of the pixel's instance, -1 outside or where it is unknown.
     """
-    count = len(instances)
-    labels = to_label_map(replace(instances, ids=np.arange(1, count + 1, dtype=np.int32)))
+    labels = label_positions(instances)
     parted = labels if config.distance == "instance" else (labels > 0).astype(np.int32)
     distance = boundary_distance(parted)
     classes = np.concatenate([[-1], instances.classes]).astype(np.int64)
-    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    areas = np.bincount(labels.ravel(), minlength=len(instances) + 1)
     weights = np.sqrt(REFERENCE_AREA / np.maximum(areas, 1)).astype(np.float32)
     weights[0] = 1.0
     return {
