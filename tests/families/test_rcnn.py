@@ -19,6 +19,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from cytotome.datasets import open_dataset
 from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.errors import ConfigError
+from cytotome.families import get_family
 from cytotome.families.rcnn import FAMILY
 from cytotome.families.rcnn.config import RcnnConfig, RcnnParameters
 from cytotome.families.rcnn.loss import class_loss, jittered, mask_targets, match, rcnn_loss, split_truth
@@ -29,7 +30,6 @@ from cytotome.families.rcnn.proposals import centre_is_valid
 from cytotome.families.rcnn.targets import BOXES, CLASSES, MASKS, detections, rcnn_targets
 from cytotome.losses.flow import flow_losses
 from cytotome.metrics.challenge import mean_score
-from cytotome.nets.compact import CompactUNet
 from cytotome.nets.pyramid import Pyramid, frozen_parameters
 from cytotome.ops.runs import empty_instances, from_masks
 from cytotome.ops.scores import are_hits
@@ -166,6 +166,7 @@ def batch_of(truth: Instances, config: RcnnConfig, size: int = 64) -> dict[str, 
 
 
 COMPACT: dict[str, Any] = {"backbone": "compact", "widths": (8, 8, 16, 16, 16), "blocks": (0, 1, 1, 1, 1)}
+ENCODED = {**COMPACT, "encoder": "test_resnet", "blocks": ()}
 
 
 @pytest.mark.parametrize(
@@ -176,8 +177,9 @@ COMPACT: dict[str, Any] = {"backbone": "compact", "widths": (8, 8, 16, 16, 16), 
         {"stages": (0.5, 0.6, 0.7), "per_class": False},
         {"stages": (0.5, 0.6, 0.7), "per_class": True},
         {**COMPACT, "dense_weight": 1.0},
+        {**ENCODED, "dense_weight": 1.0},
     ],
-    ids=["mask", "mask of each class", "cascade", "cascade of each class", "compact"],
+    ids=["mask", "mask of each class", "cascade", "cascade of each class", "compact", "compact on an encoder"],
 )
 def test_every_weight_learns_also_beside_a_crop_without_cells(options: dict[str, Any]) -> None:
     config = RcnnConfig(class_names=NAMES, input_scale=1.0, **options)
@@ -227,10 +229,13 @@ def test_the_dense_loss_is_that_of_the_flow_model_on_every_pixel() -> None:
     assert float((totals[0]["total"] - totals[1]["total"]).detach()) == pytest.approx(float(dense.detach()), rel=1e-3)
 
 
-def test_the_compact_backbone_starts_from_a_flow_model() -> None:
+@pytest.mark.parametrize("options", [COMPACT, ENCODED], ids=["own", "on an encoder"])
+def test_the_compact_backbone_starts_from_a_flow_model(options: dict[str, Any]) -> None:
     torch.manual_seed(3)
-    flow = CompactUNet(1, COMPACT["widths"], COMPACT["blocks"], {"flow": 2, "cell": 1}, {"cell_type": 3})
-    config = RcnnConfig(class_names=NAMES, **COMPACT)
+    kind = {"network": "timm", "decoder": "compact"} if "encoder" in options else {}
+    shared = {name: value for name, value in options.items() if name != "backbone"}
+    flow = get_family("flow").build(get_family("flow").config(class_names=NAMES, **shared, **kind))
+    config = RcnnConfig(class_names=NAMES, **options)
     net = build_network(config).eval()
     load_weights(net, flow.state_dict())
     images = torch.rand(1, 1, 64, 96)
@@ -251,6 +256,8 @@ def test_the_compact_backbone_starts_from_a_flow_model() -> None:
         ({**COMPACT, "widths": (8, 8), "blocks": (0, 1)}, "backbone compact needs 5 widths, got 2"),
         ({**COMPACT, "stem_stride": 2}, "stem_stride is for backbones of timm; leave it out"),
         ({**COMPACT, "frozen_stages": 1}, "frozen_stages is for backbones of timm"),
+        ({**COMPACT, "pretrained": True}, "pretrained is for backbones of timm"),
+        ({"encoder": "test_resnet"}, "encoder needs backbone: compact, got resnet18"),
     ],
 )
 def test_what_does_not_go_with_a_backbone_is_refused(options: dict[str, Any], fault: str) -> None:

@@ -15,13 +15,14 @@ from cytotome.nets.refine import RefineDecoder
 from cytotome.nets.transposed import TransposedDecoder
 
 FINE, DEEP = {"embedding": 8, "cell": 1}, {"cell_type": 3}
-DECODERS = ("unet", "refine", "light")
+DECODERS = ("unet", "refine", "light", "compact")
+WIDTHS = (8, 12, 16, 24, 32)
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_outputs_have_the_input_size_and_every_weight_a_gradient(decoder: str) -> None:
     torch.manual_seed(0)
-    net = EncoderDecoder("test_resnet", decoder, 3, FINE, DEEP)  # type: ignore[arg-type]
+    net = EncoderDecoder("test_resnet", decoder, 3, FINE, DEEP, widths=WIDTHS)  # type: ignore[arg-type]
     outputs = net(torch.randn(2, 3, 64, 96))
     shapes = {name: tuple(output.shape) for name, output in outputs.items()}
     assert shapes == {"cell_type": (2, 3, 2, 3), "embedding": (2, 8, 64, 96), "cell": (2, 1, 64, 96)}
@@ -33,7 +34,7 @@ def test_outputs_have_the_input_size_and_every_weight_a_gradient(decoder: str) -
 def test_a_fine_detail_reaches_the_output_by_the_skip_connections(decoder: str) -> None:
     """With deepest features that are cut off, the image still decides the output."""
     torch.manual_seed(0)
-    net = EncoderDecoder("test_resnet", decoder, 1, FINE, {}).eval()  # type: ignore[arg-type]
+    net = EncoderDecoder("test_resnet", decoder, 1, FINE, {}, widths=WIDTHS).eval()  # type: ignore[arg-type]
     image = torch.randn(1, 1, 64, 64)
     with torch.no_grad():
         features = net.encoder(image)
@@ -93,6 +94,33 @@ def test_pretrained_weights_come_by_timm(monkeypatch: pytest.MonkeyPatch, tmp_pa
         source = known[key.removeprefix("encoder.model.")]
         torch.testing.assert_close(with_weights[key], source)
         assert not torch.equal(without[key], source)
+
+
+@pytest.mark.parametrize("named", ["by us", "by others", "by others, as RGB"])
+def test_pretrained_weights_come_from_a_file(named: str, tmp_path: Path) -> None:
+    """By their names, or in their order where others named them; what follows, such as a classifier, is left."""
+    torch.manual_seed(5)
+    source = timm.create_model("tf_efficientnet_lite0", in_chans=3 if named.endswith("RGB") else 1)
+    weights = source.state_dict()
+    torch.save(
+        weights if named == "by us" else {f"theirs.{i}": value for i, value in enumerate(weights.values())},
+        tmp_path / "weights.pth",
+    )
+    path = str(tmp_path / "weights.pth")
+    net = EncoderDecoder("tf_efficientnet_lite0", "compact", 1, FINE, {}, pretrained=path, widths=WIDTHS).eval()
+    image = torch.rand(1, 1, 64, 64)
+    with torch.inference_mode():
+        features = source.eval().forward_intermediates(image.expand(-1, source.conv_stem.in_channels, -1, -1))[1]
+        for found, expected in zip(net.encoder(image)[1:], features, strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
+    torch.save({"first": torch.rand(2, 2), "second": torch.rand(3)}, tmp_path / "other.pth")
+    with pytest.raises(ConfigError, match=r"pretrained: no weight of '.*other\.pth' fits this network"):
+        EncoderDecoder("test_resnet", "light", 1, FINE, {}, pretrained=str(tmp_path / "other.pth"))
+    with pytest.raises(ConfigError, match=r"pretrained: .*none\.pth is not there"):
+        EncoderDecoder("test_resnet", "light", 1, FINE, {}, pretrained=str(tmp_path / "none.pth"))
 
 
 def test_unknown_encoder_is_named() -> None:

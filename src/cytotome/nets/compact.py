@@ -37,6 +37,49 @@ class ResidualBlock(nn.Module):
         return functional.relu(self.body(x) + self.shortcut(x), inplace=True)
 
 
+def top_down_blocks(widths: Sequence[int]) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """What :func:`top_down` needs for levels of so many channels: convolutions between levels, and blocks."""
+    lateral = nn.ModuleList(ConvNormAct(deep, fine, 1, act=False) for fine, deep in pairwise(widths))
+    return lateral, nn.ModuleList(ResidualBlock(width, width) for width in widths[:-1])
+
+
+def top_down(features: Sequence[Tensor], lateral: nn.ModuleList, blocks: nn.ModuleList) -> list[Tensor]:
+    """Features of each level, the finest first, with what the deeper levels know added; the deepest stays."""
+    levels = list(features)
+    for index in reversed(range(len(levels) - 1)):
+        x = functional.interpolate(lateral[index](levels[index + 1]), scale_factor=2.0, mode="nearest")
+        levels[index] = blocks[index](x + levels[index])
+    return levels
+
+
+class CompactDecoder(nn.Module):
+    """The decoder of :class:`CompactUNet` over the levels of another encoder.
+
+    Args:
+        channels: of the levels, the finest (at half the image's resolution) first.
+        widths: channels of the decoder at each level.
+    """
+
+    stride = 2
+
+    def __init__(self, channels: Sequence[int], widths: Sequence[int]) -> None:
+        super().__init__()
+        self.out_channels = widths[0]
+        self.skips = nn.ModuleList(
+            ConvNormAct(count, width, 1, act=False) for count, width in zip(channels, widths, strict=True)
+        )
+        self.lateral, self.blocks = top_down_blocks(widths)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """``(B, out_channels, H / 2, W / 2)`` of maps ``(B, C, H / 2, W / 2)``, ``(B, C, H / 4, W / 4)``, ..."""
+        return self.levels(features)[0]
+
+    def levels(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Features of each level, of ``widths`` channels, the finest first."""
+        levels = [skip(level) for skip, level in zip(self.skips, features, strict=True)]
+        return top_down(levels, self.lateral, self.blocks)
+
+
 class CompactUNet(nn.Module):
     """U-Net (Ronneberger et al. 2015, arXiv 1505.04597) whose finest features are at half the input's resolution.
 
@@ -69,8 +112,7 @@ class CompactUNet(nn.Module):
             self.encoder.append(nn.Sequential(*(ResidualBlock(*pair) for pair in steps)))
             inputs = width
         self.pool = nn.MaxPool2d(2)
-        self.lateral = nn.ModuleList(ConvNormAct(deep, fine, 1, act=False) for fine, deep in pairwise(widths))
-        self.decoder = nn.ModuleList(ResidualBlock(width, width) for width in widths[:-1])
+        self.lateral, self.decoder = top_down_blocks(widths)
         self.fine_heads = dict(fine_heads)
         self.fine = nn.Conv2d(widths[0], 4 * sum(fine_heads.values()), 3, padding=1)
         self.deep = nn.ModuleDict({name: nn.Conv2d(widths[-1], count, 1) for name, count in deep_heads.items()})
@@ -87,11 +129,7 @@ class CompactUNet(nn.Module):
         for index, level in enumerate(self.encoder):
             x = level(x if index == 0 else self.pool(x))
             features.append(x)
-        for index in reversed(range(len(features) - 1)):
-            x = functional.interpolate(self.lateral[index](x), scale_factor=2.0, mode="nearest")
-            x = self.decoder[index](x + features[index])
-            features[index] = x
-        return features
+        return top_down(features, self.lateral, self.decoder)
 
     def fine_logits(self, finest: Tensor) -> dict[str, Tensor]:
         """Named logits at the images' resolution, of the finest features."""

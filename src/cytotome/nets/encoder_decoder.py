@@ -1,20 +1,25 @@
-"""Any timm encoder with one of three decoders: U-Net, RefineNet, or light transposed convolutions."""
+"""Any timm encoder with one of four decoders: U-Net, RefineNet, light transposed convolutions, our own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cytotome.errors import ConfigError
+from cytotome.nets.compact import CompactDecoder
+from cytotome.nets.depthwise import speed_up_depthwise
 from cytotome.nets.heads import split_heads
+from cytotome.nets.pretrained import load_encoder
 from cytotome.nets.refine import RefineDecoder
 from cytotome.nets.transposed import TransposedDecoder
 
-DecoderName = Literal["unet", "refine", "light"]
+DecoderName = Literal["unet", "refine", "light", "compact"]
 LEVELS = 5
 UNET_WIDTHS = (256, 128, 64, 32, 16)
 
@@ -24,15 +29,16 @@ class EncoderDecoder(nn.Module):
 
     Args:
         encoder: timm name, such as ``resnet18`` or ``tf_efficientnetv2_m``.
-        decoder: ``unet`` (Ronneberger et al. 2015), ``refine`` (:class:`~.refine.RefineDecoder`) or ``light``
-            (:class:`~.transposed.TransposedDecoder`).
+        decoder: ``unet`` (Ronneberger et al. 2015), ``refine`` (:class:`~.refine.RefineDecoder`), ``light``
+            (:class:`~.transposed.TransposedDecoder`) or ``compact`` (:class:`~.compact.CompactDecoder`).
         channels: of the input.
         fine_heads: name to channels of the outputs at the input's resolution.
         deep_heads: name to channels of the outputs on the deepest features.
-        pretrained: load the encoder's ImageNet weights through timm.
+        pretrained: true loads the encoder's ImageNet weights through timm, a path those of a file.
+        widths: channels of the decoder ``compact`` at each level, from the finest on.
 
     Raises:
-        ConfigError: where timm has no such encoder or it gives no feature pyramid.
+        ConfigError: where timm has no such encoder, it gives no feature pyramid, or the file does not fit.
     """
 
     def __init__(
@@ -43,33 +49,48 @@ class EncoderDecoder(nn.Module):
         fine_heads: Mapping[str, int],
         deep_heads: Mapping[str, int],
         *,
-        pretrained: bool = False,
+        pretrained: bool | str = False,
+        widths: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.stride = 2**LEVELS
         try:
             self.encoder = get_encoder(
-                f"tu-{encoder}", in_channels=channels, depth=LEVELS, weights=True if pretrained else None
+                f"tu-{encoder}", in_channels=channels, depth=LEVELS, weights=True if pretrained is True else None
             )
         except (RuntimeError, ValueError, KeyError, AttributeError) as error:
             raise ConfigError(f"encoder {encoder!r} cannot be used: {error}; see timm.list_models()") from error
+        speed_up_depthwise(self.encoder)
+        if isinstance(pretrained, str):
+            load_encoder(self.encoder.model, Path(pretrained))
         counts = tuple(self.encoder.out_channels)
         self.whole_pyramid = decoder == "unet"
-        self.decoder, width = _make_decoder(decoder, counts)
+        self.decoder, width = _make_decoder(decoder, counts, widths)
+        self.enlargement = int(getattr(self.decoder, "stride", 1))
         self.fine_heads = dict(fine_heads)
-        self.fine = nn.Conv2d(width, sum(fine_heads.values()), 3, padding=1)
+        self.fine = nn.Conv2d(width, self.enlargement**2 * sum(fine_heads.values()), 3, padding=1)
         self.deep = nn.ModuleDict({name: nn.Conv2d(counts[-1], count, 1) for name, count in deep_heads.items()})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Named logits of ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
         features = self.encoder(images)
         outputs = {name: head(features[-1]) for name, head in self.deep.items()}
-        x = self.decoder(features if self.whole_pyramid else features[1:])
-        return {**outputs, **split_heads(self.fine(x), self.fine_heads)}
+        return outputs | self.fine_logits(self.decoder(features if self.whole_pyramid else features[1:]))
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Levels of the decoder ``compact``, from the finest, at half the images' size, to the deepest."""
+        assert isinstance(self.decoder, CompactDecoder)
+        return self.decoder.levels(self.encoder(images)[1:])
+
+    def fine_logits(self, finest: Tensor) -> dict[str, Tensor]:
+        """Named logits at the images' resolution, of the decoder's finest features."""
+        return split_heads(functional.pixel_shuffle(self.fine(finest), self.enlargement), self.fine_heads)
 
 
-def _make_decoder(decoder: DecoderName, counts: tuple[int, ...]) -> tuple[nn.Module, int]:
+def _make_decoder(decoder: DecoderName, counts: tuple[int, ...], widths: Sequence[int]) -> tuple[nn.Module, int]:
     """The decoder over levels of so many channels, the input's first, and the channels that it gives."""
+    if decoder == "compact":
+        return CompactDecoder(counts[1:], widths), widths[0]
     if decoder == "unet":
         return UnetDecoder(counts, UNET_WIDTHS, n_blocks=LEVELS), UNET_WIDTHS[-1]
     made = RefineDecoder(counts[1:]) if decoder == "refine" else TransposedDecoder(counts[1:])

@@ -13,7 +13,9 @@ from torch.nn import functional
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from cytotome.errors import ConfigError
-from cytotome.nets.compact import CompactUNet, initialise
+from cytotome.nets.compact import CompactUNet
+from cytotome.nets.depthwise import speed_up_depthwise
+from cytotome.nets.encoder_decoder import EncoderDecoder
 
 PyramidNorm: TypeAlias = Literal["none", "batch", "group"]
 LEVELS = 4
@@ -64,6 +66,7 @@ class Pyramid(nn.Module):
         self.imagenet_normalisation = imagenet_normalisation
         options: dict[str, Any] = {"channels": widths} if widths else {}
         self.body = _body(backbone, 3 if imagenet_normalisation else channels, pretrained, options)
+        speed_up_depthwise(self.body)
         for module in self.body.modules():
             if isinstance(module, nn.BatchNorm2d) and not pretrained:
                 module.momentum = STATISTICS_MOMENTUM
@@ -95,20 +98,19 @@ class CompactPyramid(nn.Module):
     stride 2. Its names and shapes of weights are those of a ``flow`` model of the same widths, from which it can start.
 
     Args:
-        channels: of the images.
+        body: with heads ``flow`` and ``cell``: the U-Net, or one on a timm encoder with the decoder ``compact``.
+        widths: channels of its five levels, from the finest on.
         pyramid_channels: of every level.
-        widths, blocks: channels and residual blocks of the five levels of the U-Net, from the finest on.
         norm: normalisation of each level of the pyramid.
     """
 
     strides = tuple(4 * 2**level for level in range(LEVELS + 1))
 
     def __init__(
-        self, channels: int, pyramid_channels: int, widths: Sequence[int], blocks: Sequence[int], norm: PyramidNorm
+        self, body: CompactUNet | EncoderDecoder, widths: Sequence[int], pyramid_channels: int, norm: PyramidNorm
     ) -> None:
         super().__init__()
-        self.body = CompactUNet(channels, widths, blocks, {"flow": 2, "cell": 1}, {})
-        initialise(self.body)
+        self.body = body
         self.finest = nn.Conv2d(widths[0], pyramid_channels, 3, stride=2, padding=1)
         self.lateral = nn.ModuleList(nn.Conv2d(width, pyramid_channels, 3, padding=1) for width in widths[1:])
         make = norm_layer(norm) or nn.Identity

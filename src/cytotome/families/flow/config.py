@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from cytotome.contract import DecodeParameters, FamilyConfig
 from cytotome.nets.trunk_config import Blocks, Widths, check_levels
 
+ENCODER_LEVELS = 5
+
 
 class FlowConfig(FamilyConfig):
     """Network and losses.
@@ -16,10 +18,12 @@ class FlowConfig(FamilyConfig):
     Attributes:
         network: ``compact`` is our residual U-Net with half-resolution trunk; ``timm`` a U-Net on any timm encoder;
             ``cellpose`` the residual network with style vector of Stringer et al. 2021.
-        widths: channels of the levels of ``compact`` and ``cellpose``, from the finest on.
+        widths: channels of the levels of ``compact`` (network or decoder) and ``cellpose``, from the finest on.
         blocks: residual blocks in each level of the encoder of ``compact``.
         encoder: timm name of the encoder of ``timm``.
-        pretrained: load the encoder's ImageNet weights through timm (needs a network or timm's cache).
+        decoder: of ``timm``: ``unet``, or ``compact``, that of our own network, which ends at half the resolution.
+        pretrained: weights of the encoder of ``timm`` to start from: false for none, true for timm's of ImageNet (needs
+            a network or timm's cache), or the path of a ``.pth`` or ``.safetensors`` file of such weights.
         flow_weight, cell_weight, type_weight: weights of the three losses.
     """
 
@@ -28,7 +32,8 @@ class FlowConfig(FamilyConfig):
     widths: Widths = (32, 64, 128, 256)
     blocks: Blocks = (0, 2, 2, 2)
     encoder: str = "resnet18"
-    pretrained: bool = False
+    decoder: Literal["unet", "compact"] = "unet"
+    pretrained: bool | str = False
     flow_weight: float = Field(default=5.0, ge=0)
     cell_weight: float = Field(default=1.0, ge=0)
     type_weight: float = Field(default=0.1, ge=0)
@@ -37,6 +42,8 @@ class FlowConfig(FamilyConfig):
     def _check(self) -> FlowConfig:
         if self.network == "compact":
             check_levels(self.widths, self.blocks)
+        elif self.network == "timm" and self.decoder == "compact" and len(self.widths) != ENCODER_LEVELS:
+            raise ValueError(f"decoder compact needs {ENCODER_LEVELS} widths, got {len(self.widths)}")
         return self
 
 

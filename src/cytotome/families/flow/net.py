@@ -17,7 +17,15 @@ def build_network(config: FlowConfig) -> nn.Module:
     if config.network == "timm":
         from cytotome.nets.encoder_decoder import EncoderDecoder  # timm and its kin take seconds to import
 
-        return EncoderDecoder(config.encoder, "unet", config.channels, fine, deep, pretrained=config.pretrained)
+        return EncoderDecoder(
+            config.encoder,
+            config.decoder,
+            config.channels,
+            fine,
+            deep,
+            pretrained=config.pretrained,
+            widths=config.widths,
+        )
     if config.network == "cellpose":
         return CellposeNet(config.channels, config.widths, fine, deep)
     net = CompactUNet(config.channels, config.widths, config.blocks, fine, deep)

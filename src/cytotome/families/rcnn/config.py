@@ -22,14 +22,16 @@ class RcnnConfig(FamilyConfig):
     The defaults are a small network that learns on a processor; recipes have the published sizes.
 
     Attributes:
-        backbone: timm name of a network with four levels or more; ``compact`` is the residual U-Net of ``flow``, whose
-            models' weights it can start from.
+        backbone: timm name of a network with four levels or more; ``compact`` is the U-Net of ``flow``, whose models'
+            weights it can start from.
         widths: channels of a ResNet's four stages before expansion; empty for those of its name. Of ``compact``, those
             of its five levels.
-        blocks: residual blocks in each level of the encoder of ``compact``.
+        encoder: timm name of the encoder of ``compact``; its own residual one where empty.
+        blocks: residual blocks in each level of that residual encoder.
         pretrained: weights to start from: false for none, ``imagenet`` (or true) for timm's weights of the backbone,
             ``coco`` for torchvision's Mask R-CNN of ResNet-50 (each needs a network or a cache), or the path of a
-            file of either kind, ``.pth`` or ``.safetensors``. Layers whose shapes differ stay new.
+            file of either kind, ``.pth`` or ``.safetensors``. Layers whose shapes differ stay new. Of ``compact``:
+            true or a file, for its timm encoder.
         imagenet_normalisation: the backbone sees three channels of ImageNet's mean and deviation.
         stem_stride: stride of the finest level; 2 takes one halving out of a convolutional stem.
         frozen_stages: stages of the backbone that do not learn, the stem being the first.
@@ -61,6 +63,7 @@ class RcnnConfig(FamilyConfig):
     input_scale: float = Field(default=2.0, gt=0, le=8)
     backbone: str = "resnet18"
     widths: tuple[AtLeastOne, ...] = (32, 64, 128, 256)
+    encoder: str = ""
     blocks: Blocks = ()
     pretrained: bool | str = False
     imagenet_normalisation: bool = False
@@ -110,15 +113,18 @@ class RcnnConfig(FamilyConfig):
             raise ValueError(f"stages must rise, since each refines the last, got {list(self.stages)}")
         if self.backbone == COMPACT:
             self._check_compact()
-        elif self.dense_weight:
-            raise ValueError(f"dense_weight needs backbone: {COMPACT}, got {self.backbone}; leave it at 0")
+        elif self.dense_weight or self.encoder:
+            name = "dense_weight" if self.dense_weight else "encoder"
+            raise ValueError(f"{name} needs backbone: {COMPACT}, got {self.backbone}; leave it out")
         return self
 
     def _check_compact(self) -> None:
-        check_levels(self.widths, self.blocks)
+        if not self.encoder:
+            check_levels(self.widths, self.blocks)
         if len(self.widths) != COMPACT_LEVELS:
             raise ValueError(f"backbone {COMPACT} needs {COMPACT_LEVELS} widths, got {len(self.widths)}")
-        for name in ("pretrained", "imagenet_normalisation", "stem_stride", "frozen_stages", "frozen_norm"):
+        others = ["imagenet_normalisation", "stem_stride", "frozen_stages", "frozen_norm"]
+        for name in others if self.encoder else ["pretrained", *others]:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} is for backbones of timm; leave it out with backbone: {COMPACT}")
 

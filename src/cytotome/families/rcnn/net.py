@@ -14,9 +14,13 @@ from torchvision.ops.poolers import LevelMapper
 
 from cytotome.families.rcnn.config import COMPACT, RcnnConfig
 from cytotome.families.rcnn.proposals import build_proposals
+from cytotome.nets.compact import CompactUNet, initialise
+from cytotome.nets.encoder_decoder import EncoderDecoder
 from cytotome.nets.pyramid import LEVELS, CompactPyramid, Pyramid, norm_layer
 
 BOX_CELLS = 7
+DENSE_HEADS = {"flow": 2, "cell": 1}
+"""Channels of what ``flow`` learns on every pixel."""
 STAGE_CODES = ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0))
 """Factors on box deltas of the first, second and every later stage (Cai and Vasconcelos 2018)."""
 
@@ -121,7 +125,7 @@ def pool_boxes(
 def build_network(config: RcnnConfig) -> Rcnn:
     """The network, with the weights that ``config.pretrained`` names."""
     net = Rcnn(config)
-    if isinstance(config.pretrained, str) and config.pretrained != "imagenet":
+    if isinstance(config.pretrained, str) and config.pretrained != "imagenet" and config.backbone != COMPACT:
         from cytotome.families.rcnn.pretrained import load_pretrained
 
         load_pretrained(net, config.pretrained)
@@ -130,7 +134,7 @@ def build_network(config: RcnnConfig) -> Rcnn:
 
 def _pyramid(config: RcnnConfig) -> Pyramid | CompactPyramid:
     if config.backbone == COMPACT:
-        return CompactPyramid(config.channels, config.pyramid_channels, config.widths, config.blocks, config.norm)
+        return CompactPyramid(_compact(config), config.widths, config.pyramid_channels, config.norm)
     return Pyramid(
         config.backbone,
         config.channels,
@@ -141,6 +145,23 @@ def _pyramid(config: RcnnConfig) -> Pyramid | CompactPyramid:
         imagenet_normalisation=config.imagenet_normalisation,
         pretrained=config.pretrained is True or config.pretrained == "imagenet",
     )
+
+
+def _compact(config: RcnnConfig) -> CompactUNet | EncoderDecoder:
+    """The network of ``flow``, with its heads."""
+    if config.encoder:
+        return EncoderDecoder(
+            config.encoder,
+            "compact",
+            config.channels,
+            DENSE_HEADS,
+            {},
+            pretrained=config.pretrained,
+            widths=config.widths,
+        )
+    net = CompactUNet(config.channels, config.widths, config.blocks, DENSE_HEADS, {})
+    initialise(net)
+    return net
 
 
 def _begin_small(predictors: nn.ModuleList) -> None:

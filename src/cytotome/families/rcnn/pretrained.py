@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from cytotome.errors import ConfigError
+from cytotome.nets.pretrained import fitted, read_weights
 
 RENAMED = {
     "backbone.": "backbone.",
@@ -39,7 +39,7 @@ def load_pretrained(net: nn.Module, source: str) -> tuple[int, int]:
     own = net.state_dict()
     taken = {}
     for name, value in renamed(weights, _stages(own)).items():
-        fitting = _fitted(value, own.get(name))
+        fitting = fitted(value, own.get(name))
         if fitting is not None:
             taken[name] = fitting
     if not taken:
@@ -59,37 +59,6 @@ def renamed(weights: Mapping[str, Tensor], stages: int) -> dict[str, Tensor]:
                 for stage in range(stages):
                     result[ours.format(stage=stage) + name.removeprefix(theirs)] = value
     return result
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.pth`` or ``.safetensors`` file; nothing in it is executed.
-
-    Raises:
-        ConfigError: where it cannot be read.
-    """
-    if not path.is_file():
-        raise ConfigError(f"pretrained: {path} is not there; expected false, imagenet, coco or the path of a file")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each format has errors of its own
-        fault = " ".join(str(error).split())[:200]
-        raise ConfigError(f"pretrained: {path} cannot be read ({fault}); expected a file of weights alone") from error
-    content = content if isinstance(content, dict) else {}
-    content = content.get("state_dict") or content.get("model") or content
-    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
-
-
-def _fitted(value: Tensor, own: Tensor | None) -> Tensor | None:
-    """The value in the shape of our own; the first convolution's colours are summed where images are grey."""
-    if own is None:
-        return None
-    if value.ndim == 4 and own.ndim == 4 and value.shape[1] == 3 and own.shape[1] == 1:
-        value = value.sum(dim=1, keepdim=True)
-    return value.to(own.dtype) if value.shape == own.shape else None
 
 
 def _stages(own: Mapping[str, Tensor]) -> int:

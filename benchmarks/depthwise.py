@@ -1,0 +1,57 @@
+"""Training of an encoder of depthwise convolutions on a processor: all in bfloat16, and those convolutions in float32.
+
+    python benchmarks/depthwise.py [--encoder tf_efficientnet_lite0] [--json FILE]
+
+One forward and one backward pass of a batch of 3 images of 256 x 256 through the encoder, one thread, both ways in
+turn; the median of the repeats is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import time
+from pathlib import Path
+
+import timm
+import torch
+from answer import give
+from torch import nn
+
+from cytotome.nets.depthwise import speed_up_depthwise
+
+REPEATS = 7
+
+
+def seconds(encoder: nn.Module, images: torch.Tensor) -> float:
+    start = time.perf_counter()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = sum(level.float().square().mean() for level in encoder(images))
+    loss.backward()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", default="tf_efficientnet_lite0")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    plain = timm.create_model(arguments.encoder, features_only=True, in_chans=1)
+    mixed = copy.deepcopy(plain)
+    speed_up_depthwise(mixed)
+    images = torch.rand(3, 1, 256, 256).to(memory_format=torch.channels_last)
+    spent: dict[str, list[float]] = {"bfloat16": [], "depthwise in float32": []}
+    for _ in range(REPEATS + 1):
+        for (name, times), net in zip(spent.items(), (plain, mixed), strict=True):
+            del name
+            times.append(seconds(net.to(memory_format=torch.channels_last).train(), images))
+    medians = {name: statistics.median(times[1:]) for name, times in spent.items()}
+    ratio = medians["bfloat16"] / medians["depthwise in float32"]
+    give({"encoder": arguments.encoder, "seconds": medians, "ratio": ratio}, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
