@@ -63,6 +63,10 @@ class FamilyConfig(BaseModel):
     cell_size: float | None = Field(default=None, gt=0)
     offset: tuple[float, float] = (0.0, 0.0)
 
+    def trained(self) -> Self:
+        """The config of a network that has its weights: ``pretrained``, where a family has it, asks for none."""
+        return self.model_copy(update={"pretrained": False}) if "pretrained" in type(self).model_fields else self
+
     def size_factor(self, areas: AnyArray, scale: float) -> float:
         """By how much more an image is to be enlarged to bring its median cell to ``cell_size``; 1 without cells.
 

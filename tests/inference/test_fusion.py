@@ -66,6 +66,15 @@ def test_the_networks_of_others() -> None:
     assert count(fast, FusedConvolution) > 10
 
 
+@fuses
+@pytest.mark.parametrize("encoder", ["efficientnet_lite0", "tf_efficientnet_lite0"])
+def test_depthwise_convolutions_and_activations_in_normalisations(encoder: str) -> None:
+    """Also where the image is halved with TensorFlow's padding."""
+    net = randomise(EncoderDecoder(encoder, "compact", 1, {"a": 3}, {"c": 2}, widths=(8, 8, 12, 16, 16)))
+    fast = assert_same(net, torch.randn(1, 1, 64, 96))
+    assert count(fast, nn.BatchNorm2d) == count(fast, nn.ReLU6) == count(fast, nn.Conv2d) == 0
+
+
 class Odd(nn.Module):
     """All that must not be fused, or fused with care."""
 

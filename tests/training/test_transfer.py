@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -40,6 +41,21 @@ def test_a_run_starts_from_what_was_pretrained(disks: Any, quiet: Any, tmp_path:
     assert f"started from {len(first.weights)} of the network's {len(first.weights)} weights\n" in said
     again = train(recipe_of(), [disks(name="first"), disks(name="own")], output=tmp_path, console=quiet, device="cpu")
     assert read_model(again).weights.keys() == first.weights.keys()
+
+
+def test_a_pretrained_encoder_is_learned_on_and_its_file_is_forgotten(disks: Any, quiet: Any, tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    source = timm.create_model("test_resnet", in_chans=1).state_dict()
+    torch.save(source, tmp_path / "weights.pth")
+    encoded = {"network": "timm", "encoder": "test_resnet", "decoder": "compact", "widths": [8] * 5}
+    config = {"input_scale": 1.0, **encoded, "pretrained": str(tmp_path / "weights.pth")}
+    recipe = {name: value for name, value in recipe_of(config=config).items() if name != "pretrain"}
+    recipe["schedule"] |= {"learning_rate": 1e-5, "ema": 0}
+    file = read_model(train(recipe, disks(), output=tmp_path / "run", console=quiet, device="cpu"))
+    assert not file.config.model_dump()["pretrained"]
+    weight = file.weights["encoder.model.layer1.0.conv1.weight"]
+    torch.testing.assert_close(weight, source["layer1.0.conv1.weight"], rtol=0, atol=1e-3)
+    assert not torch.equal(weight, source["layer1.0.conv1.weight"])
 
 
 def test_a_start_that_has_seen_the_fold_is_warned_of(disks: Any, quiet: Any, tmp_path: Path) -> None:

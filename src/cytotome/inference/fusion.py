@@ -1,7 +1,7 @@
 """Makes a trained network quicker without changing what it computes.
 
 Batch normalisation is folded into the convolution before it; on x86 processors a convolution, the sum with a shortcut
-and the ReLU after it become one oneDNN call, so that activations go through memory once. The graph is found by
+and the ReLU or ReLU6 after it become one oneDNN call, so that activations go through memory once. The graph is found by
 ``torch.fx``; a module that cannot be traced is left as it is and its children are tried.
 """
 
@@ -11,44 +11,50 @@ import operator
 import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from cytotome.nets.depthwise import DepthwiseConv2d
+
 ADDITIONS = (operator.add, operator.iadd, torch.add)
 RECTIFIERS = (functional.relu, torch.relu, functional.relu_, torch.relu_)
+Rectifier: TypeAlias = Literal["none", "relu", "relu6"]
 
 
 class FusedConvolution(nn.Module):
-    """Convolution, then optionally the sum with a second input, then optionally ReLU, as one oneDNN call.
+    """Convolution, then optionally the sum with a second input, then optionally a rectifier, as one oneDNN call.
 
     Args:
         convolution: whose weights are taken; its padding is by zeros.
-        rectify: whether ReLU comes last.
+        rectifier: ``none``, ``relu`` or ``relu6``; the last one where there is no second input.
     """
 
-    def __init__(self, convolution: nn.Conv2d, rectify: bool) -> None:
+    def __init__(self, convolution: nn.Conv2d, rectifier: Rectifier) -> None:
         super().__init__()
         assert not isinstance(convolution.padding, str)
         self.weight = convolution.weight
         self.bias = convolution.bias
         self.padding, self.stride = convolution.padding, convolution.stride
         self.dilation, self.groups = convolution.dilation, convolution.groups
-        self.rectify = rectify
+        self.rectifier = rectifier
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         """``(B, C, H, W)`` of ``(B, C', H', W')``, as the modules that are replaced would give."""
         geometry = (self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
         call = torch.ops.mkldnn._convolution_pointwise
         if other is None:
-            return call(x, *geometry, "relu" if self.rectify else "none", [], "")  # type: ignore[no-any-return]
+            if self.rectifier == "relu6":
+                return call(x, *geometry, "hardtanh", [0.0, 6.0], "")  # type: ignore[no-any-return]
+            return call(x, *geometry, self.rectifier, [], "")  # type: ignore[no-any-return]
+        rectify = self.rectifier == "relu"
         if other.shape == self._output_shape(x):
-            unary = "relu" if self.rectify else None
-            return call.binary(x, other, *geometry, "add", 1.0, unary, [], "")  # type: ignore[no-any-return]
+            return call.binary(x, other, *geometry, "add", 1.0, "relu" if rectify else None, [], "")  # type: ignore[no-any-return]
         total = call(x, *geometry, "none", [], "") + other  # a shortcut that is broadcast
-        return functional.relu(total) if self.rectify else total
+        return functional.relu(total) if rectify else total
 
     def _output_shape(self, x: Tensor) -> tuple[int, ...]:
         sides = (
@@ -75,6 +81,7 @@ def optimise(net: nn.Module, *, fuse_activations: bool) -> nn.Module:
     """
     if next(net.children(), None) is None:
         return net
+    _part_layers(net)
     try:
         graph = fx.GraphModule(net, _Tracer().trace(net), type(net).__name__)
     except Exception:  # whatever its forward raises on proxies: control flow, assertions, types
@@ -90,6 +97,46 @@ def optimise(net: nn.Module, *, fuse_activations: bool) -> nn.Module:
     graph.delete_all_unused_submodules()
     graph.recompile()
     return graph
+
+
+def _part_layers(net: nn.Module) -> None:
+    """Puts plain layers in the place of timm's normalisation with activation, and of our depthwise convolutions."""
+    for module in list(net.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm2d) and type(child).__name__ == "BatchNormAct2d":
+                norm = nn.BatchNorm2d(child.num_features, child.eps, affine=child.affine).eval()
+                norm.load_state_dict(child.state_dict(), strict=False)
+                module.add_module(name, nn.Sequential(norm, *child.children()))
+            elif isinstance(child, nn.Conv2d) and type(child).__name__ in ("Conv2dSame", "DepthwiseConv2d"):
+                module.add_module(name, _plain(child))
+
+
+def _plain(layer: nn.Conv2d) -> nn.Conv2d:
+    """An ordinary convolution that gives the same on maps of even sides.
+
+    TensorFlow's padding of a convolution that halves such a map lies below and right alone; with a row and a column of
+    zeros above and left of its weights the padding is even.
+    """
+    pads_same = not isinstance(layer, DepthwiseConv2d) or layer.pads_same
+    kernel, padding, weight = layer.kernel_size, layer.padding, layer.weight
+    if pads_same:
+        if layer.stride != (2, 2) or layer.dilation != (1, 1) or not all(side % 2 for side in kernel):
+            return layer
+        padding = tuple(side // 2 for side in kernel)
+        kernel = tuple(side + 1 for side in kernel)
+        weight = nn.Parameter(functional.pad(weight, (1, 0, 1, 0)), requires_grad=False)
+    plain = nn.Conv2d(
+        layer.in_channels,
+        layer.out_channels,
+        cast("tuple[int, int]", kernel),
+        cast("tuple[int, int]", layer.stride),
+        cast("tuple[int, int]", padding),
+        cast("tuple[int, int]", layer.dilation),
+        layer.groups,
+        bias=layer.bias is not None,
+    )
+    plain.weight, plain.bias = weight, layer.bias
+    return plain.train(layer.training)
 
 
 class _Tracer(fx.Tracer):
@@ -136,12 +183,14 @@ def _fuse_activations(graph: fx.GraphModule) -> None:
         if addition is not None and _adds_to(addition, node):
             last = addition
             inputs += [arg for arg in addition.args if arg is not node]
-        rectifier = _only_user(last)
-        rectify = rectifier is not None and _rectifies(rectifier, modules)
-        if rectifier is not None and rectify:
-            last = rectifier
+        following = _only_user(last)
+        rectifier = "none" if following is None else _rectifier(following, modules)
+        if following is not None and (rectifier == "relu" or (rectifier == "relu6" and last is node)):
+            last = following
+        else:
+            rectifier = "none"
         name = f"fused_{node.name}"
-        modules[name] = FusedConvolution(modules[node.target], rectify)
+        modules[name] = FusedConvolution(modules[node.target], rectifier)
         graph.add_submodule(name, modules[name])
         with graph.graph.inserting_before(last):
             fused = graph.graph.call_module(name, tuple(inputs))
@@ -171,8 +220,9 @@ def _adds_to(node: fx.Node, convolution: fx.Node) -> bool:
     return node.target is not operator.iadd or first is convolution
 
 
-def _rectifies(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
-    if _is_module(node, modules, nn.ReLU):
-        return True
+def _rectifier(node: fx.Node, modules: Mapping[str, nn.Module]) -> Rectifier:
+    if _is_module(node, modules, nn.ReLU6):
+        return "relu6"
     named = node.op == "call_method" and node.target in ("relu", "relu_")
-    return named or (node.op == "call_function" and node.target in RECTIFIERS)
+    called = node.op == "call_function" and node.target in RECTIFIERS
+    return "relu" if named or called or _is_module(node, modules, nn.ReLU) else "none"

@@ -330,11 +330,8 @@ def build_model(
     chosen_device = choose_device(device)
     chosen_precision = choose_precision(precision, chosen_device)
     family = family or get_family(file.family)
-    config = file.config
-    if "pretrained" in type(config).model_fields:  # the file's weights replace those that would be loaded
-        config = config.model_copy(update={"pretrained": False})
     with torch.random.fork_rng(devices=[]):  # random weights that are overwritten cost the caller no seed
-        net = family.build(config)
+        net = family.build(file.config.trained())
     try:
         net.load_state_dict(dict(file.weights))
     except RuntimeError as error:

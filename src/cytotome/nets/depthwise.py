@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from timm.layers.conv2d_same import Conv2dSame
-from timm.layers.padding import pad_same
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -23,10 +21,10 @@ class DepthwiseConv2d(nn.Conv2d):
     """
 
     def __init__(self, like: nn.Conv2d) -> None:
-        self.pads_same = isinstance(like, Conv2dSame)
-        options: dict[str, Any] = {name: getattr(like, name) for name in ("stride", "dilation", "groups")}
-        options |= {"padding": 0 if self.pads_same else like.padding, "bias": like.bias is not None}
-        super().__init__(like.in_channels, like.out_channels, cast("Any", like.kernel_size), **options)
+        options: dict[str, Any] = {name: getattr(like, name) for name in ("stride", "padding", "dilation", "groups")}
+        kernel = cast("Any", like.kernel_size)
+        super().__init__(like.in_channels, like.out_channels, kernel, **options, bias=like.bias is not None)
+        self.pads_same = type(like).__name__ == "Conv2dSame"
         self.weight, self.bias = like.weight, like.bias
 
     @override
@@ -40,6 +38,8 @@ class DepthwiseConv2d(nn.Conv2d):
     def _padded(self, x: Tensor) -> Tensor:
         if not self.pads_same:
             return x
+        from timm.layers.padding import pad_same  # timm takes seconds to import
+
         return cast("Tensor", pad_same(x, list(self.kernel_size), list(self.stride), list(self.dilation)))
 
 

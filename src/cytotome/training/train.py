@@ -248,7 +248,9 @@ class Run:
             | {name: metadata.version(name) for name in ("torch", "lightning")},
         )
         parameters = self.recipe.decode_parameters()
-        return ModelFile(self.recipe.family, self.config, parameters, self.recipe.normalisation, weights, card)
+        return ModelFile(
+            self.recipe.family, self.config.trained(), parameters, self.recipe.normalisation, weights, card
+        )
 
 
 _NOT_OF_THE_RESULT = ("checkpoint_minutes", "validate_every", "validation_images", "pictures_every", "minutes")
