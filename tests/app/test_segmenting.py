@@ -19,7 +19,7 @@ import pytest
 import tifffile
 
 from cytotome.app.segmenting import run_segment
-from cytotome.app.settings import SegmentOptions
+from cytotome.app.settings import SegmentOptions, parse_page
 from cytotome.errors import ConfigError, CytotomeError, DataError
 from cytotome.inference.model import load_model
 from cytotome.io.coco import read_coco
@@ -215,6 +215,54 @@ def test_page_and_microns_are_taken(tmp_path: Path, options: SegmentOptions, pic
     pd.testing.assert_frame_equal(first, second)
     np.testing.assert_allclose(first["area_um2"], first["area_pixels"] / 4, atol=1e-4)
     assert run_segment([str(tmp_path / "stack.tif")], tmp_path / "c", replace(options, page=3)) == 1
+
+
+def test_every_page_is_an_image(
+    tmp_path: Path, options: SegmentOptions, pictures: list[np.ndarray], contents: Contents
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    tifffile.imwrite(
+        folder / "stack.tif", np.stack([*pictures[:2], np.zeros_like(pictures[0])]), photometric="minisblack"
+    )
+    cv2.imwrite(str(folder / "single.png"), pictures[2])
+    (folder / "damaged.tif").write_bytes(b"II*\0")
+    chosen = replace(options, page="all", maps=True)
+    assert run_segment([str(folder)], out, chosen) == 2
+    images = pd.read_csv(out / "images.csv")["image"].tolist()
+    assert images == ["single.png", "stack_p000.tif", "stack_p001.tif"]
+    failures = run_file(out)["failures"]
+    assert set(failures) == {"damaged.tif", "stack_p002.tif"}  # type: ignore[call-overload]
+    assert "stack.tif: every pixel" in failures["stack_p002.tif"]  # type: ignore[index]
+    model = load_model(options.model, device="cpu")
+    for page in range(2):
+        labels = read_label_map(out / f"stack_p00{page}_labels.tif")
+        np.testing.assert_array_equal(labels, to_label_map(model.segment(pictures[page])))
+        assert (out / f"stack_p00{page}_map_flow.png").is_file()
+    before = contents(out)
+    assert run_segment([str(folder)], out, chosen) == 2
+    assert run_file(out)["images"]["skipped"] == 3  # type: ignore[index]
+    assert contents(out) == before
+    with pytest.raises(ConfigError, match=r"page was all, now 0"):
+        run_segment([str(folder)], out, options)
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "first", ""])
+def test_a_page_is_a_number_or_all(text: str) -> None:
+    assert (parse_page(None), parse_page("3"), parse_page("all")) == (None, 3, "all")
+    with pytest.raises(ConfigError, match="expected a number from 0, or all"):
+        parse_page(text)
+
+
+def test_tiles_are_as_large_as_asked(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
+    run_segment([str(plate / "top.png")], tmp_path / "out", replace(options, tile=64))
+    model = load_model(options.model, device="cpu")
+    labels = read_label_map(tmp_path / "out" / "top_labels.tif")
+    expected = to_label_map(model.segment(plate / "top.png", tile=64))
+    np.testing.assert_array_equal(labels, expected)
+    assert not np.array_equal(labels, to_label_map(model.segment(plate / "top.png")))
+    with pytest.raises(ConfigError, match="tile was 64, now None"):
+        run_segment([str(plate / "top.png")], tmp_path / "out", options)
 
 
 def test_no_overlay_writes_none(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:

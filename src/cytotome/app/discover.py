@@ -5,11 +5,12 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from cytotome.errors import ConfigError
-from cytotome.io.images import IMAGE_SUFFIXES
+from cytotome.errors import ConfigError, ImageError
+from cytotome.io.images import IMAGE_SUFFIXES, page_count, read_image
+from cytotome.types import Image
 
 LABELS_ENDING, OVERLAY_ENDING, MAP_PART = "_labels.tif", "_overlay.png", "_map_"
 MARKS = ".done"
@@ -23,15 +24,45 @@ class Source:
     Attributes:
         name: its path below the common folder of all inputs, with ``/`` and with its suffix: what tables call it.
         path: the file.
+        page: of a file of which every page is an image of its own, None of any other.
     """
 
     name: str
     path: Path
+    page: int | None = None
 
     @property
     def stem(self) -> str:
         """The name without its suffix; results are named after it."""
         return str(PurePosixPath(self.name).with_suffix(""))
+
+    @property
+    def place(self) -> str:
+        """The file, and the page where it is one of several: what is told from all other images by."""
+        return str(self.path) if self.page is None else f"{self.path}, page {self.page}"
+
+    def read(self, page: int = 0) -> Image:
+        """The image: its own page of the file, or the given one where it has none of its own.
+
+        Raises:
+            ImageError: where it cannot be used.
+        """
+        image = read_image(self.path, page=page if self.page is None else self.page)
+        return replace(image, source=self.place)
+
+    def pages(self) -> list[Source]:
+        """Each page of the file by itself, named ``NAME_p000.tif`` and so on; the image itself where it has no other.
+
+        Also a file that cannot be read is left as it is, to be told of when it is.
+        """
+        try:
+            count = page_count(self.path)
+        except ImageError:
+            return [self]
+        if count == 1:
+            return [self]
+        suffix, digits = PurePosixPath(self.name).suffix, max(3, len(str(count - 1)))
+        return [Source(f"{self.stem}_p{page:0{digits}d}{suffix}", self.path, page) for page in range(count)]
 
 
 def discover(inputs: Sequence[str], output: Path) -> list[Source]:

@@ -7,9 +7,10 @@ from typing import Any
 
 from cytotome.app.discover import Source
 from cytotome.app.results import Results
+from cytotome.app.settings import SegmentOptions
 from cytotome.errors import ConfigError, CytotomeError
 from cytotome.inference.model import Model
-from cytotome.io.images import read_image
+from cytotome.inference.tiling import TILE
 from cytotome.report.maps import EmbeddingColours, draw_embedding, draw_map, fit_colours, read_colours
 from cytotome.report.png import write_png
 from cytotome.types import DenseMaps, Image, OutputSpec
@@ -36,11 +37,11 @@ class MapPictures:
         model: predicts the maps, once more than for the cells.
         results: the folder; it keeps the colours of embeddings, so that a run that goes on has them too.
         sources: all images, of which the first that can be used gives the colours where the folder has none.
-        tta: as for the cells.
+        options: those that the cells are found with.
     """
 
-    def __init__(self, model: Model, results: Results, sources: Sequence[Source], *, tta: bool) -> None:
-        self.model, self.results, self.tta = model, results, tta
+    def __init__(self, model: Model, results: Results, sources: Sequence[Source], options: SegmentOptions) -> None:
+        self.model, self.results, self.options = model, results, options
         self.specs = map_specs(model)
         self.colours: EmbeddingColours | None = None
         for spec in self.specs:
@@ -49,7 +50,7 @@ class MapPictures:
 
     def write(self, source: Source, image: Image) -> None:
         """Writes a picture of each map of an image."""
-        maps = self.model.predict_maps(image, tta=self.tta)
+        maps = self._maps(image)
         for spec in self.specs:
             values = maps[spec.name]
             if spec.kind == "embedding" and self.colours is not None:
@@ -58,13 +59,16 @@ class MapPictures:
                 picture = draw_map(values, spec)
             write_png(self.results.map_picture(source, spec.name), picture)
 
+    def _maps(self, image: Image) -> DenseMaps:
+        return self.model.predict_maps(image, tta=self.options.tta, tile=self.options.tile or TILE)
+
     def _colours(self, spec: OutputSpec, sources: Sequence[Source]) -> EmbeddingColours | None:
         path = self.results.folder / COLOURS_FILE
         if path.is_file():
             return read_colours(path, spec.channels)
         for source in sources:
             try:
-                maps = self.model.predict_maps(read_image(source.path), tta=self.tta)
+                maps = self._maps(source.read(self.options.first_page))
             except CytotomeError:
                 continue  # named when its turn comes
             cell = _cell(maps)

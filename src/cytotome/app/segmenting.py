@@ -20,7 +20,8 @@ from cytotome.ensemble.load import Segmenter, open_model
 from cytotome.errors import CytotomeError, DataError, ImageError
 from cytotome.inference.model import Model
 from cytotome.inference.stream import map_in_order
-from cytotome.io.images import page_count, read_image
+from cytotome.inference.tiling import TILE
+from cytotome.io.images import page_count
 from cytotome.types import Image, Instances
 
 READERS, WRITERS = 2, 4
@@ -56,7 +57,10 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
         ModelError: where the model cannot be loaded.
         DataError: where the folder cannot be written.
     """
-    sources, clashes = split_clashes(discover(inputs, output))
+    sources = discover(inputs, output)
+    if options.page == "all":
+        sources = [page for source in sources for page in source.pages()]
+    sources, clashes = split_clashes(sources)
     model = open_model(options.model, device=options.device, precision=options.precision)
     settings = effective_settings(model, options)
     maps = [spec.name for spec in map_specs(model)] if options.maps else []
@@ -79,7 +83,7 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
         record["started"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         results.write_run(record)
         start = time.perf_counter()
-        drawn = MapPictures(model, results, sources, tta=options.tta) if isinstance(model, Model) and maps else None
+        drawn = MapPictures(model, results, sources, options) if isinstance(model, Model) and maps else None
         _Segmenting(model, results, options, tally, drawn).run(undone)
         results.assemble()
         seconds = time.perf_counter() - start
@@ -110,7 +114,8 @@ class _Segmenting:
         with progress(len(undone), quiet=self.options.quiet) as advance, ThreadPoolExecutor(WRITERS) as writers:
             try:
                 images = self._images(undone, advance)
-                outcomes = self.model.process_many(images, self._writer(writers), tta=self.options.tta, **overrides)
+                tta, tile = self.options.tta, self.options.tile or TILE
+                outcomes = self.model.process_many(images, self._writer(writers), tta=tta, tile=tile, **overrides)
                 for outcome in outcomes:
                     self._network_done(outcome, advance)
                 while self.in_writing:
@@ -130,11 +135,11 @@ class _Segmenting:
 
     def _read(self, source: Source) -> Image | CytotomeError:
         self.results.discard(source)
-        self.states[str(source.path)] = (source, file_state(source.path))
-        page, microns = self.options.page, self.options.microns
+        self.states[source.place] = (source, file_state(source.path))
+        microns = self.options.microns
         try:
-            image = read_image(source.path, page=page or 0)
-            if page is None and page_count(source.path) > 1:
+            image = source.read(self.options.first_page)
+            if self.options.page is None and page_count(source.path) > 1:
                 self.tally.stacks.append(source.name)
             return image if microns is None else replace(image, microns_per_pixel=microns)
         except ImageError as error:
@@ -169,7 +174,7 @@ class _Segmenting:
         advance()
 
     def _fail(self, source: Source, error: CytotomeError, advance: Callable[[], None]) -> None:
-        self.states.pop(str(source.path), None)
+        self.states.pop(source.place, None)
         self.tally.failures[source.name] = str(error)
         advance()
 

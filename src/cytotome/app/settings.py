@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cytotome.errors import ConfigError
 
@@ -23,10 +23,11 @@ class SegmentOptions:
     Attributes:
         model: name or path.
         overwrite: segment anew what is done.
-        page: of multi-page files, None for the first.
+        page: of multi-page files, ``all`` for each as an image of its own, None for the first.
         microns: per pixel, in the place of what the files say.
         settings: ``name=value`` overrides of decode parameters.
         tta: average over the symmetries of the square.
+        tile: side of a tile in pixels of the network's input, None for the default.
         overlays: write overlays.
         maps: write pictures of the network's maps.
         coco: write a COCO file of all masks.
@@ -36,10 +37,11 @@ class SegmentOptions:
 
     model: str = "neurons"
     overwrite: bool = False
-    page: int | None = None
+    page: int | Literal["all"] | None = None
     microns: float | None = None
     settings: tuple[str, ...] = ()
     tta: bool = False
+    tile: int | None = None
     overlays: bool = True
     maps: bool = False
     coco: bool = False
@@ -50,11 +52,29 @@ class SegmentOptions:
     def __post_init__(self) -> None:
         check_microns(self.microns)
 
+    @property
+    def first_page(self) -> int:
+        """The page to read of a file that is one image."""
+        return self.page if isinstance(self.page, int) else 0
+
 
 def check_microns(microns: float | None) -> None:
     """Raises ConfigError where microns per pixel are given and no positive number."""
     if microns is not None and not 0 < microns < float("inf"):
         raise ConfigError(f"microns: expected a positive number, got {microns}")
+
+
+def parse_page(text: str | None) -> int | Literal["all"] | None:
+    """A page as it is typed: a number from 0, or ``all``.
+
+    Raises:
+        ConfigError: where it is neither.
+    """
+    if text is None or text == "all":
+        return text  # type: ignore[return-value]
+    if not text.isascii() or not text.isdecimal():
+        raise ConfigError(f"--page {text}: expected a number from 0, or all")
+    return int(text)
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
@@ -94,6 +114,7 @@ def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, A
         "page": options.page or 0,
         "microns": options.microns,
         "tta": options.tta,
+        "tile": options.tile,
         "device": model.device.type,
         "precision": str(model.precision).removeprefix("torch."),
     }

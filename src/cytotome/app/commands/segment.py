@@ -19,7 +19,9 @@ def segment(
         str, typer.Option("--model", "-m", help="A bundled model's name, a model file or an ensemble file (.yaml).")
     ] = "neurons",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Segment anew what is done already.")] = False,
-    page: Annotated[int | None, typer.Option("--page", min=0, help="Page of multi-page files, counted from 0.")] = None,
+    page: Annotated[
+        str | None, typer.Option("--page", help="Page of multi-page files, counted from 0; or all, each by itself.")
+    ] = None,
     microns: Annotated[
         float | None, typer.Option("--microns", help="Microns per pixel, in the place of what the files say.")
     ] = None,
@@ -30,6 +32,9 @@ def segment(
     tta: Annotated[
         bool, typer.Option("--tta", help="Average over flips and quarter turns: better, eight times slower.")
     ] = False,
+    tile: Annotated[
+        int | None, typer.Option("--tile", min=64, help="Side of the tiles of large images, where memory is short.")
+    ] = None,
     overlays: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write a picture of the outlines.")] = True,
     maps: Annotated[
         bool, typer.Option("--maps", help="Write pictures of the network's maps; takes about twice the time.")
@@ -60,17 +65,20 @@ def segment(
       cytotome segment "plate/**/*.tif" -o results/ --model nuclei --microns 0.65
 
       cytotome segment a.png b.png -o results/ --set min_area=40
+
+      cytotome segment timelapse.tif -o results/ --page all
     """
     from cytotome.app.segmenting import run_segment
-    from cytotome.app.settings import SegmentOptions
+    from cytotome.app.settings import SegmentOptions, parse_page
 
     options = SegmentOptions(
         model=model,
         overwrite=overwrite,
-        page=page,
+        page=parse_page(page),
         microns=microns,
         settings=tuple(settings or ()),
         tta=tta,
+        tile=tile,
         overlays=overlays,
         maps=maps,
         coco=coco,
