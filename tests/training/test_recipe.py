@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from cytotome.errors import ConfigError
+from cytotome.models.file import read_model
+from cytotome.models.registry import bundled_models, find_model
 from cytotome.training.recipe import Recipe, find_recipe, load_recipe, recipe_names
+from cytotome.training.weights import load_weights
 
 
 def test_every_fault_is_named_at_once(recipe: dict[str, Any]) -> None:
@@ -120,6 +123,16 @@ def test_recipes_that_come_with_the_package_are_sound(name: str) -> None:
     assert checked.name == name
     checked.family_config(("a", "b"))
     checked.decode_parameters()
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if load_recipe(name).weights in bundled_models()])
+def test_recipes_that_start_from_a_bundled_model_have_its_network(name: str) -> None:
+    """Every weight of the trunk is taken; layers of other classes may be new."""
+    checked = load_recipe(name)
+    start = read_model(find_model(str(checked.weights)))
+    said = load_weights(checked.get_family().build(checked.family_config(start.config.class_names)), start.weights)
+    taken = int(said.split()[2])
+    assert taken >= len(start.weights) - 2, said
 
 
 def test_class_names_are_those_of_the_data_unless_given(recipe: dict[str, Any]) -> None:
