@@ -16,6 +16,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
+from cytotome.data.normalise import Normalisation
 from cytotome.datasets import open_dataset
 from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.errors import ConfigError
@@ -28,8 +29,11 @@ from cytotome.families.rcnn.predict import predict_instances
 from cytotome.families.rcnn.pretrained import load_pretrained
 from cytotome.families.rcnn.proposals import centre_is_valid
 from cytotome.families.rcnn.targets import BOXES, CLASSES, MASKS, detections, rcnn_targets
+from cytotome.inference.model import build_model
 from cytotome.losses.flow import flow_losses
 from cytotome.metrics.challenge import mean_score
+from cytotome.models.card import Card
+from cytotome.models.file import ModelFile
 from cytotome.nets.pyramid import Pyramid, frozen_parameters
 from cytotome.ops.runs import empty_instances, from_masks
 from cytotome.ops.scores import are_hits
@@ -246,6 +250,23 @@ def test_the_compact_backbone_starts_from_a_flow_model(options: dict[str, Any]) 
         (64, 1, 2)
     ]
     assert frozen_parameters(net.backbone, 0, norms=False) == set()
+
+
+@pytest.mark.parametrize("options", [COMPACT, ENCODED], ids=["own", "on an encoder"])
+def test_the_compact_backbone_predicts_alike_when_it_is_fused(options: dict[str, Any]) -> None:
+    """The network of a model is traced and folded; boxes and scores are those of the plain one."""
+    config = RcnnConfig(class_names=NAMES, input_scale=1.0, candidate_score=0.0, most_candidates=20, **options)
+    torch.manual_seed(4)
+    net = build_network(config).eval()
+    weights = {name: value.clone() for name, value in net.state_dict().items()}
+    image = torch.rand(1, 1, 64, 96)
+    with torch.inference_mode():
+        expected = predict_instances(net, image)[0]
+    file = ModelFile("rcnn", config, RcnnParameters(), Normalisation(), weights, Card(name="compact"))
+    with torch.inference_mode():
+        found = build_model(file, device="cpu", precision="float32")._run_instances(image)[0]
+    assert len(found) == len(expected) == 20
+    np.testing.assert_allclose(np.sort(found.scores), np.sort(expected.scores), atol=1e-4)
 
 
 @pytest.mark.parametrize(

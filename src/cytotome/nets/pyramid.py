@@ -104,12 +104,11 @@ class CompactPyramid(nn.Module):
         norm: normalisation of each level of the pyramid.
     """
 
-    strides = tuple(4 * 2**level for level in range(LEVELS + 1))
-
     def __init__(
         self, body: CompactUNet | EncoderDecoder, widths: Sequence[int], pyramid_channels: int, norm: PyramidNorm
     ) -> None:
         super().__init__()
+        self.strides = tuple(4 * 2**level for level in range(LEVELS + 1))  # of its own, which tracing keeps
         self.body = body
         self.finest = nn.Conv2d(widths[0], pyramid_channels, 3, stride=2, padding=1)
         self.lateral = nn.ModuleList(nn.Conv2d(width, pyramid_channels, 3, padding=1) for width in widths[1:])
