@@ -13,7 +13,8 @@ class DepthwiseConv2d(nn.Conv2d):
     """A depthwise convolution that a processor trains in float32.
 
     The gradients of depthwise convolutions in bfloat16 take a processor longer than those in float32, so that a whole
-    encoder learns half as fast (``benchmarks/depthwise.py``). Everywhere else, and in prediction, it is the convolution that it was made of.
+    encoder learns half as fast (``benchmarks/depthwise.py``). Everywhere else, and in prediction, it is the convolution
+    that it was made of.
 
     Args:
         like: the convolution whose weights are shared; it pads with zeros as that does, or as TensorFlow does
