@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from cytotome.errors import ConfigError
+from cytotome.families import get_family
 from cytotome.nets.encoder_decoder import EncoderDecoder
 from cytotome.nets.refine import RefineDecoder
 from cytotome.nets.transposed import TransposedDecoder
@@ -126,3 +127,27 @@ def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
 def test_unknown_encoder_is_named() -> None:
     with pytest.raises(ConfigError, match=r"encoder 'resnet_of_nobody'.*list_models"):
         EncoderDecoder("resnet_of_nobody", "light", 1, FINE, DEEP)
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("flow", {"network": "timm"}),
+        ("flow", {"network": "timm", "decoder": "compact", "widths": WIDTHS}),
+        ("embedding", {"network": "light"}),
+        ("watershed", {"network": "timm"}),
+        ("rcnn", {"backbone": "compact", "widths": WIDTHS}),
+    ],
+)
+def test_every_family_with_such_an_encoder_takes_a_file(
+    family: str, options: dict[str, object], tmp_path: Path
+) -> None:
+    torch.manual_seed(6)
+    source = timm.create_model("test_resnet", in_chans=1).state_dict()
+    torch.save(source, tmp_path / "weights.pth")
+    made = get_family(family)
+    config = made.config(**{"encoder": "test_resnet", "pretrained": str(tmp_path / "weights.pth"), **options})
+    weights = made.build(config).state_dict()
+    found = [value for name, value in weights.items() if name.endswith("encoder.model.layer1.0.conv1.weight")]
+    assert len(found) == 1
+    torch.testing.assert_close(found[0], source["layer1.0.conv1.weight"])

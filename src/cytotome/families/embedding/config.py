@@ -27,7 +27,8 @@ class EmbeddingConfig(FamilyConfig):
         widths: channels of the levels of ``compact``, from the finest on.
         blocks: residual blocks in each level of the encoder of ``compact``.
         encoder: timm name of the encoder.
-        pretrained: load the encoder's ImageNet weights through timm (needs a network or timm's cache).
+        pretrained: weights of the encoder to start from: false for none, true for timm's of ImageNet (needs a network
+            or timm's cache), or the path of a ``.pth`` or ``.safetensors`` file of such weights.
         loss: ``contrast`` or, for the variant ``instances``, ``discriminative`` (De Brabandere et al. 2017).
         sampler: which pixels are contrasted: any, those of a window, of a cell's box, of bands around outlines, or
             the sum of the losses of a window and of bands.
@@ -52,7 +53,7 @@ class EmbeddingConfig(FamilyConfig):
     widths: Widths = (32, 64, 128, 256)
     blocks: Blocks = (0, 2, 2, 2)
     encoder: str = "resnet18"
-    pretrained: bool = False
+    pretrained: bool | str = False
     loss: Literal["contrast", "discriminative"] = "contrast"
     sampler: Sampler = "window"
     pixels: int = Field(default=1024, ge=2)

@@ -21,7 +21,8 @@ class WatershedConfig(FamilyConfig):
             on any timm encoder.
         widths, blocks: channels of the levels of ``compact``, from the finest on, and residual blocks of each.
         encoder: timm name of the encoder of ``timm``.
-        pretrained: load the encoder's ImageNet weights through timm (needs a network or timm's cache).
+        pretrained: weights of the encoder to start from: false for none, true for timm's of ImageNet (needs a network
+            or timm's cache), or the path of a ``.pth`` or ``.safetensors`` file of such weights.
         direction_network: ``compact``, or ``vgg`` for the trunk with side branches of Bai and Urtasun 2017.
         direction_widths, direction_blocks: channels of its levels and blocks (``compact``) or convolutions (``vgg``).
         energy_network, energy_widths, energy_blocks: likewise of the network from directions to energy levels.
@@ -42,7 +43,7 @@ class WatershedConfig(FamilyConfig):
     widths: Widths = (24, 48, 96, 192)
     blocks: Blocks = (0, 2, 2, 2)
     encoder: str = "resnet18"
-    pretrained: bool = False
+    pretrained: bool | str = False
     direction_network: Literal["compact", "vgg"] = "compact"
     direction_widths: Widths = (24, 48, 96, 128)
     direction_blocks: Blocks = (0, 2, 2, 2)
