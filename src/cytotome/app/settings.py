@@ -70,8 +70,10 @@ def parse_page(text: str | None) -> int | Literal["all"] | None:
     Raises:
         ConfigError: where it is neither.
     """
-    if text is None or text == "all":
-        return text  # type: ignore[return-value]
+    if text is None:
+        return None
+    if text == "all":
+        return "all"
     if not text.isascii() or not text.isdecimal():
         raise ConfigError(f"--page {text}: expected a number from 0, or all")
     return int(text)

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cytotome.nets.depthwise import DepthwiseConv2d
+from cytotome.nets.depthwise import DepthwiseConv2d, pads_same
 
 ADDITIONS = (operator.add, operator.iadd, torch.add)
 RECTIFIERS = (functional.relu, torch.relu, functional.relu_, torch.relu_)
@@ -107,7 +107,7 @@ def _part_layers(net: nn.Module) -> None:
                 norm = nn.BatchNorm2d(child.num_features, child.eps, affine=child.affine).eval()
                 norm.load_state_dict(child.state_dict(), strict=False)
                 module.add_module(name, nn.Sequential(norm, *child.children()))
-            elif isinstance(child, nn.Conv2d) and type(child).__name__ in ("Conv2dSame", "DepthwiseConv2d"):
+            elif isinstance(child, nn.Conv2d) and (isinstance(child, DepthwiseConv2d) or pads_same(child)):
                 module.add_module(name, _plain(child))
 
 
@@ -117,9 +117,8 @@ def _plain(layer: nn.Conv2d) -> nn.Conv2d:
     TensorFlow's padding of a convolution that halves such a map lies below and right alone; with a row and a column of
     zeros above and left of its weights the padding is even.
     """
-    pads_same = not isinstance(layer, DepthwiseConv2d) or layer.pads_same
     kernel, padding, weight = layer.kernel_size, layer.padding, layer.weight
-    if pads_same:
+    if pads_same(layer):
         if layer.stride != (2, 2) or layer.dilation != (1, 1) or not all(side % 2 for side in kernel):
             return layer
         padding = tuple(side // 2 for side in kernel)

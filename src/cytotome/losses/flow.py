@@ -9,6 +9,9 @@ from torch.nn import functional
 
 from cytotome.contract import Batch
 
+FLOW_HEADS = {"flow": 2, "cell": 1}
+"""Channels of the outputs that learn from :func:`flow_losses`."""
+
 
 def flow_losses(outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
     """Mean squared error of the flow, ``flow``, and mean cross entropy of the cells, ``cell``, over valid pixels.

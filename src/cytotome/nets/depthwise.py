@@ -25,7 +25,7 @@ class DepthwiseConv2d(nn.Conv2d):
         options: dict[str, Any] = {name: getattr(like, name) for name in ("stride", "padding", "dilation", "groups")}
         kernel = cast("Any", like.kernel_size)
         super().__init__(like.in_channels, like.out_channels, kernel, **options, bias=like.bias is not None)
-        self.pads_same = type(like).__name__ == "Conv2dSame"
+        self.pads_same = pads_same(like)
         self.weight, self.bias = like.weight, like.bias
 
     @override
@@ -42,6 +42,11 @@ class DepthwiseConv2d(nn.Conv2d):
         from timm.layers.padding import pad_same  # timm takes seconds to import
 
         return cast("Tensor", pad_same(x, list(self.kernel_size), list(self.stride), list(self.dilation)))
+
+
+def pads_same(layer: nn.Conv2d) -> bool:
+    """Whether a convolution pads as TensorFlow does: timm's ``Conv2dSame``, or ours in its place."""
+    return layer.pads_same if isinstance(layer, DepthwiseConv2d) else type(layer).__name__ == "Conv2dSame"
 
 
 def speed_up_depthwise(net: nn.Module) -> None:

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from cytotome.families.flow.config import FlowConfig
+from cytotome.losses.flow import FLOW_HEADS
 from cytotome.nets.cellpose import CellposeNet
 from cytotome.nets.compact import CompactUNet, initialise
 
 
 def build_network(config: FlowConfig) -> nn.Module:
     """A network of random weights; it gives logits ``flow``, ``cell`` and, for several classes, ``cell_type``."""
-    fine = {"flow": 2, "cell": 1}
     deep = {"cell_type": len(config.class_names)} if len(config.class_names) > 1 else {}
     if config.network == "timm":
         from cytotome.nets.encoder_decoder import EncoderDecoder  # timm and its kin take seconds to import
@@ -21,14 +21,14 @@ def build_network(config: FlowConfig) -> nn.Module:
             config.encoder,
             config.decoder,
             config.channels,
-            fine,
+            FLOW_HEADS,
             deep,
             pretrained=config.pretrained,
             widths=config.widths,
         )
     if config.network == "cellpose":
-        return CellposeNet(config.channels, config.widths, fine, deep)
-    net = CompactUNet(config.channels, config.widths, config.blocks, fine, deep)
+        return CellposeNet(config.channels, config.widths, FLOW_HEADS, deep)
+    net = CompactUNet(config.channels, config.widths, config.blocks, FLOW_HEADS, deep)
     initialise(net)
     return net
 

@@ -14,13 +14,12 @@ from torchvision.ops.poolers import LevelMapper
 
 from cytotome.families.rcnn.config import COMPACT, RcnnConfig
 from cytotome.families.rcnn.proposals import build_proposals
+from cytotome.losses.flow import FLOW_HEADS
 from cytotome.nets.compact import CompactUNet, initialise
 from cytotome.nets.encoder_decoder import EncoderDecoder
 from cytotome.nets.pyramid import LEVELS, CompactPyramid, Pyramid, norm_layer
 
 BOX_CELLS = 7
-DENSE_HEADS = {"flow": 2, "cell": 1}
-"""Channels of what ``flow`` learns on every pixel."""
 STAGE_CODES = ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0))
 """Factors on box deltas of the first, second and every later stage (Cai and Vasconcelos 2018)."""
 
@@ -154,12 +153,12 @@ def _compact(config: RcnnConfig) -> CompactUNet | EncoderDecoder:
             config.encoder,
             "compact",
             config.channels,
-            DENSE_HEADS,
+            FLOW_HEADS,
             {},
             pretrained=config.pretrained,
             widths=config.widths,
         )
-    net = CompactUNet(config.channels, config.widths, config.blocks, DENSE_HEADS, {})
+    net = CompactUNet(config.channels, config.widths, config.blocks, FLOW_HEADS, {})
     initialise(net)
     return net
 
