@@ -21,8 +21,8 @@ from scipy import ndimage
 
 from cytotome.datasets import open_dataset, splits
 from cytotome.inference.model import Model, load_model
-from cytotome.metrics.matching import find_overlaps
 from cytotome.ops.labels import from_label_map, to_label_map
+from cytotome.ops.matching import find_overlaps
 from cytotome.types import Dataset, Instances, Sample
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.families.embedding import FAMILY
-from cytotome.families.embedding.calibrate import best_ious, calibrate, image_precision
+from cytotome.families.embedding.calibrate import calibrate
 from cytotome.families.embedding.config import EmbeddingConfig, EmbeddingParameters, Sampler
 from cytotome.families.embedding.decode import features
 from cytotome.families.embedding.loss import embedding_loss
@@ -20,6 +20,7 @@ from cytotome.families.embedding.segment import segment_parts, split_clusters
 from cytotome.families.embedding.targets import BORDER, CELL, oracle_embeddings, parts_of
 from cytotome.metrics.challenge import image_score
 from cytotome.ops.labels import from_label_map, to_label_map
+from cytotome.ops.matching import find_overlaps
 from cytotome.training.recipe import load_recipe
 from cytotome.types import DenseMaps, Image, Instances, Sample, SampleInfo
 
@@ -58,7 +59,7 @@ def test_masks_and_classes_come_back_and_the_hidden_cell_is_one(noise: float) ->
     found = _decode(_maps(noise=noise), similarity=0.55)
     assert len(found) == 4
     assert image_score(found, _truth()) == 1.0
-    ious = best_ious(_truth(), found)
+    ious, _ = find_overlaps(_truth(), found).best_truths()
     assert ious.min() > 0.97
     assert sorted(found.classes.tolist()) == [0, 0, 1, 1]
     assert len(_decode(_maps(noise=noise), similarity=0.55, gap=0)) == 5
@@ -67,7 +68,7 @@ def test_masks_and_classes_come_back_and_the_hidden_cell_is_one(noise: float) ->
 def test_the_resized_decoder_keeps_what_its_map_can_hold() -> None:
     """Touching squares of 20 pixels, at half the resolution: 9 pixels of theirs are more than half inside."""
     found = _decode(_maps(), decoder="resized", resized_shape=(32, 40))
-    ious = best_ious(_truth(), found)
+    ious, _ = find_overlaps(_truth(), found).best_truths()
     np.testing.assert_allclose(ious[:2], 18**2 / 20**2)
     turned = {name: np.ascontiguousarray(values.transpose(0, 2, 1)) for name, values in _maps().items()}
     upright = _decode(turned, decoder="resized", resized_shape=(32, 40))
@@ -101,7 +102,7 @@ def test_parts_of_touching_cells_alone_have_a_border() -> None:
 def test_cells_grow_back_over_their_border() -> None:
     config = EmbeddingConfig(class_names=NAMES, variant="binary")
     found = _decode(_maps(config))
-    ious = best_ious(_truth(), found)
+    ious, _ = find_overlaps(_truth(), found).best_truths()
     assert (ious[:2] > 0.98).all()
     labels, count = segment_parts(_maps(config)["parts"], 0.5, 0)
     assert (labels[10:20, 23:27] == 0).all()
@@ -252,15 +253,6 @@ def test_scores_decide_what_is_kept_and_the_parameters_of_the_cell_type_come_fir
     assert len(_decode(_maps(), score_weights=(0, 0, 0, 1, -6), min_score=0.4)) == 2 + (found.areas[2:] > 270).sum()
     assert len(_decode(_maps(), by_class={"long": {"min_area": 100_000}})) == 0
     assert len(_decode(_maps(), by_class={"round": {"min_area": 100_000}})) == 4
-
-
-def test_the_precision_that_is_fitted_is_the_challenges() -> None:
-    truth = _truth()
-    shifted = from_label_map(np.roll(_labels(), 2, axis=1)).select([0, 1, 2])
-    ours = image_precision(best_ious(shifted, truth), len(truth))
-    assert 0.2 < ours < 0.8
-    assert ours == pytest.approx(image_score(shifted, truth))
-    assert image_precision(np.zeros(0), 0) == 1.0
 
 
 @pytest.mark.parametrize(

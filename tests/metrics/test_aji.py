@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cytotome.metrics.aji import aggregated_jaccard_index
-from cytotome.metrics.matching import find_overlaps
+from cytotome.ops.matching import find_overlaps
 from cytotome.ops.runs import empty_instances, from_masks
 
 

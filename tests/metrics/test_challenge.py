@@ -6,7 +6,7 @@ from scipy.optimize import linear_sum_assignment
 
 from cytotome.errors import ConfigError
 from cytotome.metrics.challenge import count_hits, image_score, mean_score, precision_at
-from cytotome.metrics.matching import find_overlaps
+from cytotome.ops.matching import find_overlaps
 from cytotome.ops.runs import empty_instances, from_masks
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cytotome.metrics.matching import find_overlaps
 from cytotome.metrics.panoptic import panoptic_quality
 from cytotome.ops.labels import from_label_map, to_label_map
+from cytotome.ops.matching import find_overlaps
 from cytotome.ops.runs import empty_instances, from_masks
 
 

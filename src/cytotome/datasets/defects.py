@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from cytotome.ops.runs import intersections, mask_crop
+from cytotome.ops.matching import find_overlaps
+from cytotome.ops.runs import mask_crop
 from cytotome.types import BoolArray, Instances
 
 HOLLOW = 0.1
@@ -101,9 +101,7 @@ def _longest_edge(mask, first_open, last_open):  # type: ignore[no-untyped-def]
 
 
 def _doubles(instances: Instances) -> BoolArray:
-    first, second, shared = intersections(instances, instances)
-    areas: npt.NDArray[np.int64] = instances.areas
-    iou = shared / (areas[first] + areas[second] - shared)
+    pairs = find_overlaps(instances, instances)
     double = np.zeros(len(instances), bool)
-    double[first[(first != second) & (iou >= DOUBLE)]] = True
+    double[pairs.truth[(pairs.truth != pairs.prediction) & (pairs.iou >= DOUBLE)]] = True
     return double

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from scipy.optimize import isotonic_regression
 
 from cytotome.errors import ConfigError
-from cytotome.ops.runs import intersections
+from cytotome.ops.matching import find_overlaps
 from cytotome.types import AnyArray, BoolArray, FloatArray, Instances
 
 MOST_KNOTS = 40
@@ -103,11 +103,10 @@ def find_hits(found: Instances, truth: Instances, threshold: float = 0.5) -> Boo
     Returns:
         ``(N,)`` bool; a second instance on a true one that is taken is no hit.
     """
-    i, j, shared = intersections(found, truth)
-    iou = shared / (found.areas[i] + truth.areas[j] - shared)
-    above = iou > threshold
-    i, j, iou = i[above], j[above], iou[above]
-    order = np.lexsort((-iou, i, -found.scores[i]))
+    pairs = find_overlaps(found, truth)
+    above = pairs.select_pairs(pairs.iou > threshold)
+    i, j = above.prediction, above.truth
+    order = np.lexsort((-above.iou, i, -found.scores[i]))
     hit, taken = np.zeros(len(found), bool), np.zeros(len(truth), bool)
     for pair in order:
         if not hit[i[pair]] and not taken[j[pair]]:

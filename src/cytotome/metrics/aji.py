@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cytotome.metrics.matching import Overlaps
+from cytotome.ops.matching import Overlaps
 
 
 def aggregated_jaccard_index(overlaps: Overlaps) -> float:

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from cytotome.errors import ConfigError
-from cytotome.metrics.matching import THRESHOLDS, Float64Array, Int64Array, Overlaps, count_matches, find_overlaps
+from cytotome.ops.matching import THRESHOLDS, Float64Array, Int64Array, Overlaps, count_matches, find_overlaps
 from cytotome.types import Instances
 
 Rule = Literal["matching", "kernel"]

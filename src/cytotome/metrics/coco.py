@@ -11,7 +11,7 @@ import numpy as np
 
 from cytotome.errors import ConfigError
 from cytotome.io.rle import to_coco_rle
-from cytotome.metrics.matching import Int64Array
+from cytotome.ops.matching import Int64Array
 from cytotome.types import AnyArray, Instances
 
 MAX_DETECTIONS: tuple[int, ...] = (100, 1000)

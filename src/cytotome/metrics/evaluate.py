@@ -13,8 +13,8 @@ from cytotome.metrics.aji import aggregated_jaccard_index
 from cytotome.metrics.boundary import TOLERANCE, boundary_f
 from cytotome.metrics.challenge import Rule, count_hits, precision_at
 from cytotome.metrics.coco import CocoScores, coco_scores
-from cytotome.metrics.matching import THRESHOLDS, Overlaps, find_overlaps
 from cytotome.metrics.panoptic import panoptic_quality
+from cytotome.ops.matching import THRESHOLDS, Overlaps, find_overlaps
 from cytotome.ops.runs import empty_instances
 from cytotome.types import Dataset, Instances, SampleInfo, Subset
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cytotome.metrics.matching import Overlaps, best_matching
+from cytotome.ops.matching import Overlaps, best_matching
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from cytotome.ops.runs import intersections
+from cytotome.ops.matching import find_overlaps
 from cytotome.types import AnyArray, Instances
 
 RIDGE = 1e-4
@@ -17,10 +17,7 @@ RIDGE = 1e-4
 
 def are_hits(found: Instances, truth: Instances, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
     """``(N,)`` bool, whether each found instance overlaps any true one with an IoU above ``threshold``."""
-    i, j, pixels = intersections(found, truth)
-    iou = pixels / (found.areas[i] + truth.areas[j] - pixels)
-    best = np.zeros(len(found))
-    np.maximum.at(best, i, iou)
+    best, _ = find_overlaps(found, truth).best_truths()
     return best > threshold
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from cytotome.errors import ConfigError
 from cytotome.inference.model import Model
-from cytotome.ops.runs import intersections
+from cytotome.ops.matching import find_overlaps
 from cytotome.types import BoolArray, Image, Instances
 
 
@@ -118,13 +118,8 @@ def agreed(found: Sequence[Instances], settings: PseudoLabelSettings) -> PseudoL
 
 def best_overlaps(first: Instances, second: Instances) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
     """For each instance of ``first``, its greatest IoU with one of ``second``, and that one's score; 0 for none."""
-    i, j, pixels = intersections(first, second)
-    iou = pixels / (first.areas[i] + second.areas[j] - pixels)
-    order = np.argsort(iou, kind="stable")  # the greatest comes last, and stays
-    best, score = np.zeros(len(first)), np.zeros(len(first), np.float32)
-    best[i[order]] = iou[order]
-    score[i[order]] = second.scores[j[order]]
-    return best, score
+    best, place = find_overlaps(first, second).best_truths()
+    return best, np.append(second.scores, np.float32(0))[place]
 
 
 def _covered(found: Sequence[Instances]) -> BoolArray:

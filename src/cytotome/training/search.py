@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cytotome.metrics.matching import THRESHOLDS, Overlaps, count_matches, find_overlaps
+from cytotome.ops.matching import Overlaps, find_overlaps, mean_precision
 from cytotome.types import AnyArray, Instances
 
 Values: TypeAlias = "dict[str, float]"
@@ -87,32 +87,13 @@ def keep_pairs(found: Instances, truth: Instances) -> Candidates:
     """What :func:`limited_score` needs of instances."""
     pairs = find_overlaps(found, truth)
     near = 2 * pairs.intersection > pairs.union
-    kept = _select(pairs, near)
-    return Candidates(found.scores, found.areas, kept)
-
-
-def _select(pairs: Overlaps, keep: AnyArray) -> Overlaps:
-    return Overlaps(
-        pairs.truth[keep],
-        pairs.prediction[keep],
-        pairs.intersection[keep],
-        pairs.union[keep],
-        pairs.truth_areas,
-        pairs.prediction_areas,
-    )
+    return Candidates(found.scores, found.areas, pairs.select_pairs(near))
 
 
 def limited_score(candidates: Candidates, min_score: float, min_area: float) -> float:
     """The challenge's score of one image, of the instances that pass both limits."""
     keep = (candidates.scores >= np.float32(min_score)) & (candidates.areas >= min_area)
-    pairs = candidates.pairs
-    truths, found = len(pairs.truth_areas), int(np.count_nonzero(keep))
-    if truths + found == 0:
-        return 1.0
-    near = keep[pairs.prediction]
-    kept = _select(pairs, near)
-    hits = count_matches(kept, THRESHOLDS)
-    return float((hits / (found + truths - hits)).mean())
+    return mean_precision(candidates.pairs.select_predictions(keep))
 
 
 def greedy(

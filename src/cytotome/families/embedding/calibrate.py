@@ -13,14 +13,11 @@ from cytotome.families.embedding.decode import cell_probability, decode_embeddin
 from cytotome.families.embedding.segment import segment_maps
 from cytotome.ops.cell_types import parameters_of_image
 from cytotome.ops.labels import from_label_map
-from cytotome.ops.runs import intersections
+from cytotome.ops.matching import find_overlaps, mean_precision
 from cytotome.ops.scores import are_hits, fit_logistic
-from cytotome.types import DenseMaps, Instances, Sample
+from cytotome.types import DenseMaps, Sample
 
 Pair: TypeAlias = tuple[DenseMaps, Sample]
-
-LEVELS = np.linspace(0.5, 0.95, 10)
-"""IoU thresholds of the challenge's metric."""
 
 
 def calibrate(
@@ -64,7 +61,7 @@ def _score(pairs: Sequence[Pair], parameters: EmbeddingParameters, class_names: 
     for maps, sample in pairs:
         assert sample.instances is not None
         found = decode_embeddings(maps, parameters, class_names)
-        scores.append(image_precision(best_ious(found, sample.instances), len(sample.instances)))
+        scores.append(mean_precision(find_overlaps(found, sample.instances)))
     return float(np.mean(scores))
 
 
@@ -76,8 +73,8 @@ def _scores_of_limits(
     for row, (maps, sample) in zip(table, pairs, strict=True):
         assert sample.instances is not None
         found = decode_embeddings(maps, everything, class_names)
-        ious = best_ious(found, sample.instances)
-        row[:] = [image_precision(ious[found.scores >= limit], len(sample.instances)) for limit in limits]
+        overlaps = find_overlaps(found, sample.instances)
+        row[:] = [mean_precision(overlaps.select_predictions(found.scores >= limit)) for limit in limits]
     means: npt.NDArray[np.float64] = table.mean(axis=0)
     return means
 
@@ -95,24 +92,3 @@ def fit_scores(
             images.append((table, are_hits(from_label_map(labels), sample.instances)))
     weights = fit_logistic(images)
     return parameters if weights is None else parameters.model_copy(update={"score_weights": weights})
-
-
-def best_ious(found: Instances, truth: Instances) -> npt.NDArray[np.float64]:
-    """``(N,)`` greatest IoU of each of ``found`` with any of ``truth``."""
-    best = np.zeros(len(found))
-    i, j, pixels = intersections(found, truth)
-    np.maximum.at(best, i, pixels / (found.areas[i] + truth.areas[j] - pixels))
-    return best
-
-
-def image_precision(ious: npt.NDArray[np.float64], truths: int) -> float:
-    """Mean over :data:`LEVELS` of hits / (found + truths - hits): the challenge's, where the found do not overlap.
-
-    Args:
-        ious: of each instance found, as :func:`best_ious` gives them.
-        truths: number of true instances.
-    """
-    if len(ious) + truths == 0:
-        return 1.0
-    hits = np.minimum((ious[:, None] > LEVELS).sum(axis=0), truths)
-    return float((hits / (len(ious) + truths - hits)).mean())

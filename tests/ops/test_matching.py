@@ -11,7 +11,15 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from cytotome.errors import DataError
-from cytotome.metrics.matching import THRESHOLDS, Overlaps, best_matching, count_matches, find_overlaps
+from cytotome.metrics.challenge import image_score
+from cytotome.ops.matching import (
+    THRESHOLDS,
+    Overlaps,
+    best_matching,
+    count_matches,
+    find_overlaps,
+    mean_precision,
+)
 from cytotome.ops.runs import empty_instances, from_masks
 
 
@@ -127,3 +135,36 @@ def test_nothing_against_nothing_and_against_something():
 def test_images_of_different_size_are_refused():
     with pytest.raises(DataError, match=r"\(4, 7\) and \(4, 6\)"):
         find_overlaps(empty_instances((4, 6)), empty_instances((4, 7)))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_mean_precision_is_the_challenges_score(seed, random_pair):
+    predictions, truth = random_pair(seed)
+    assert mean_precision(find_overlaps(predictions, truth)) == pytest.approx(image_score(predictions, truth))
+
+
+def test_nothing_found_where_nothing_is_has_a_mean_precision_of_one():
+    nothing = empty_instances((8, 8))
+    assert mean_precision(find_overlaps(nothing, nothing)) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_best_truth_of_each_prediction_is_that_of_dense_masks(seed, random_pair, dense_iou):
+    predictions, truth = random_pair(seed)
+    best, place = find_overlaps(predictions, truth).best_truths()
+    iou = dense_iou(predictions, truth)
+    expected = iou.max(axis=0, initial=0)
+    np.testing.assert_allclose(best, expected)
+    assert ((place >= 0) == (expected > 0)).all()
+    hit = np.flatnonzero(place >= 0)
+    np.testing.assert_allclose(iou[place[hit], hit], expected[hit])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_overlaps_of_selected_predictions_are_those_of_these_alone(seed, random_pair):
+    predictions, truth = random_pair(seed)
+    keep = np.random.default_rng(seed).random(len(predictions)) < 0.6
+    selected = find_overlaps(predictions, truth).select_predictions(keep)
+    alone = find_overlaps(predictions.select(keep), truth)
+    for name in ("truth", "prediction", "intersection", "union", "truth_areas", "prediction_areas"):
+        np.testing.assert_array_equal(getattr(selected, name), getattr(alone, name))

@@ -7,7 +7,7 @@ and each truth is then counted once, by a maximum matching of the bipartite grap
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from cytotome.ops.runs import intersections
-from cytotome.types import Instances, IntArray
+from cytotome.types import BoolArray, Instances, IntArray
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
@@ -56,6 +56,34 @@ class Overlaps:
         """Whether there is neither a truth nor a prediction."""
         return len(self.truth_areas) + len(self.prediction_areas) == 0
 
+    def best_truths(self) -> tuple[Float64Array, IntArray]:
+        """For each prediction, its largest IoU with a truth and the position of that truth.
+
+        Returns:
+            ``(iou (M,) float64, truth (M,) int32)``; 0 and -1 where a prediction shares no pixel with any truth.
+        """
+        order = np.argsort(self.iou, kind="stable")  # the largest comes last, and stays
+        best, truth = np.zeros(len(self.prediction_areas)), np.full(len(self.prediction_areas), -1, np.int32)
+        best[self.prediction[order]] = self.iou[order]
+        truth[self.prediction[order]] = self.truth[order]
+        return best, truth
+
+    def select_pairs(self, keep: BoolArray) -> Overlaps:
+        """The overlaps of some of the pairs, given as ``(P,)`` bool; all truths and predictions stay."""
+        return replace(
+            self,
+            truth=self.truth[keep],
+            prediction=self.prediction[keep],
+            intersection=self.intersection[keep],
+            union=self.union[keep],
+        )
+
+    def select_predictions(self, keep: BoolArray) -> Overlaps:
+        """The overlaps without the predictions that ``keep``, ``(M,)`` bool, leaves out."""
+        position = np.cumsum(keep, dtype=np.int32) - np.int32(1)
+        kept = self.select_pairs(keep[self.prediction])
+        return replace(kept, prediction=position[kept.prediction], prediction_areas=self.prediction_areas[keep])
+
 
 def find_overlaps(predictions: Instances, truth: Instances) -> Overlaps:
     """The pairs of predictions and truths that share a pixel.
@@ -67,6 +95,14 @@ def find_overlaps(predictions: Instances, truth: Instances) -> Overlaps:
     truth_areas, prediction_areas = truth.areas, predictions.areas
     union = truth_areas[i] + prediction_areas[j] - shared
     return Overlaps(i, j, shared, union, truth_areas, prediction_areas)
+
+
+def mean_precision(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS) -> float:
+    """Mean over the thresholds of TP / (TP + FP + FN), the challenge's score of one image; 1 where both are empty."""
+    if overlaps.both_empty:
+        return 1.0
+    hits = count_matches(overlaps, thresholds)
+    return float((hits / (len(overlaps.truth_areas) + len(overlaps.prediction_areas) - hits)).mean())
 
 
 def count_matches(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS) -> Int64Array:
