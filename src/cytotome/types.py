@@ -188,6 +188,41 @@ class Instances:
             boxes[filled, 3] = np.maximum.reduceat(self.runs[:, 2], first)
         return boxes
 
+    def __iter__(self) -> Iterator[Instances]:
+        """Each instance by itself, as :class:`Instances` of length 1."""
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int | slice | BoolArray | npt.NDArray[np.int64] | Sequence[int]) -> Instances:
+        """The chosen instances: a position (an :class:`Instances` of length 1), a slice, a bool mask or positions.
+
+        Raises:
+            IndexError: for a position that there is not, or a mask of another length.
+        """
+        if isinstance(index, slice):
+            return self.select(np.arange(len(self))[index])
+        return self.select(np.atleast_1d(np.arange(len(self))[index]))
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        classes = f", classes {'/'.join(self.class_names)}" if self.class_names else ""
+        return f"Instances({len(self)} cells, {height}x{width}{classes})"
+
+    def masks(self) -> BoolArray:
+        """``(N, H, W)`` bool, the mask of each instance in the whole image; overlaps are kept.
+
+        Takes N times the memory of the image; :func:`cytotome.ops.runs.mask_crop` gives one mask inside its box.
+        """
+        height, width = self.shape
+        change = np.zeros((len(self), height, width + 1), np.int8)
+        owners = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        change[owners, self.runs[:, 0], self.runs[:, 1]] += 1
+        change[owners, self.runs[:, 0], self.runs[:, 2]] -= 1
+        return np.cumsum(change, axis=2, dtype=np.int8)[:, :, :-1].astype(bool)
+
+    def renumbered(self) -> Instances:
+        """The same instances with ids 1 to N in their order."""
+        return replace(self, ids=np.arange(1, len(self) + 1, dtype=np.int32))
+
     def select(self, index: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | Sequence[int]) -> Instances:
         """The chosen instances, in the order given; ``index`` is a boolean mask or positions."""
         chosen = np.asarray(index)

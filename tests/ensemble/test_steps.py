@@ -12,15 +12,7 @@ from cytotome.ensemble.steps import STEPS, apply_steps, fill_holes, largest_part
 from cytotome.errors import ConfigError
 from cytotome.ops.labels import resolve_overlaps
 from cytotome.ops.runs import empty_instances, from_masks
-from cytotome.types import AnyArray, BoolArray, Instances
-
-
-def full_masks(instances: Instances) -> AnyArray:
-    masks = np.zeros((len(instances), *instances.shape), bool)
-    for index in range(len(instances)):
-        for row, start, stop in instances.runs[instances.offsets[index] : instances.offsets[index + 1]]:
-            masks[index, row, start:stop] = True
-    return masks
+from cytotome.types import AnyArray, BoolArray
 
 
 def blobs(seed: int, count: int = 12) -> AnyArray:
@@ -44,12 +36,12 @@ def test_holes_are_filled_as_by_scipy() -> None:
     masks = blobs(0)
     expected = np.stack([ndimage.binary_fill_holes(mask) for mask in masks])
     assert (expected != masks).any()
-    np.testing.assert_array_equal(full_masks(fill_holes(from_masks(masks))), expected)
+    np.testing.assert_array_equal(fill_holes(from_masks(masks)).masks(), expected)
 
 
 def test_the_largest_part_is_that_of_scipy() -> None:
     masks = blobs(1)
-    for mask, found in zip(masks, full_masks(largest_part(from_masks(masks))), strict=True):
+    for mask, found in zip(masks, largest_part(from_masks(masks)).masks(), strict=True):
         parts, count = ndimage.label(mask, np.ones((3, 3)))
         sizes = ndimage.sum_labels(mask, parts, np.arange(1, count + 1))
         assert count > 1
@@ -65,7 +57,7 @@ def test_smoothing_takes_roughness_away_and_keeps_thin_masks() -> None:
     )
     line = np.zeros_like(clean)
     line[5, 5:50] = True
-    found = full_masks(smooth(from_masks(np.stack([rough, line])), sigma=2.0))
+    found = smooth(from_masks(np.stack([rough, line])), sigma=2.0).masks()
     assert iou(found[0], clean) > iou(rough, clean)
     assert _edge(found[0]) < 0.9 * _edge(rough)
     np.testing.assert_array_equal(found[1], line)
@@ -86,7 +78,7 @@ def test_a_blurred_straight_cut_is_straight_again(turns: int) -> None:
         blurred[30 + min(offset, 0) : 30, column] = True
         blurred[30 : 30 + max(offset, 0), column] = False
     cut, blurred = np.rot90(cut, turns), np.rot90(blurred, turns)
-    found = full_masks(straight_edges(from_masks(blurred[None].copy())))[0]
+    found = straight_edges(from_masks(blurred[None].copy())).masks()[0]
     assert (blurred != cut).sum() > 30
     assert (found != cut).sum() <= 4  # the corners, where the round edge begins within the tolerance
 
@@ -94,7 +86,7 @@ def test_a_blurred_straight_cut_is_straight_again(turns: int) -> None:
 def test_round_and_long_cells_have_no_straight_edge() -> None:
     shapes = [(20, 20), (30, 33), (10, 42), (6, 40), (42, 9), (3, 12)]
     masks = np.stack([disc((100, 100), (50, 50), axes) for axes in shapes])
-    np.testing.assert_array_equal(full_masks(straight_edges(from_masks(masks))), masks)
+    np.testing.assert_array_equal(straight_edges(from_masks(masks)).masks(), masks)
 
 
 def test_overlaps_are_resolved_by_the_policies() -> None:
@@ -102,8 +94,8 @@ def test_overlaps_are_resolved_by_the_policies() -> None:
     cells = from_masks(masks, scores=np.linspace(0.2, 0.9, len(masks)))
     for policy in ("score", "area", "drop"):
         found = apply_steps(cells, [{"overlaps": {"policy": policy}}])
-        np.testing.assert_array_equal(full_masks(found), full_masks(resolve_overlaps(cells, policy)))
-        assert full_masks(found).sum(axis=0).max() == 1
+        np.testing.assert_array_equal(found.masks(), resolve_overlaps(cells, policy).masks())
+        assert found.masks().sum(axis=0).max() == 1
 
 
 def test_steps_follow_one_another_and_keep_what_belongs_to_the_instances() -> None:

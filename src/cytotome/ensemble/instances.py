@@ -75,7 +75,7 @@ def fuse_instances(
     fused = METHODS[settings.method](stacked, settings)
     keep = (fused.scores >= settings.min_score) & (fused.areas >= settings.min_area)
     fused = fused.select(np.flatnonzero(keep)[best_first(fused.scores[keep])])
-    return replace(fused, ids=np.arange(1, len(fused) + 1, dtype=np.int32))
+    return fused.renumbered()
 
 
 def _vote(stacked: Stack, settings: InstanceFusion) -> Instances:

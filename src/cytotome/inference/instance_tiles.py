@@ -40,7 +40,7 @@ def segment_in_tiles(planes: FloatArray, segment: Callable[[FloatArray], Instanc
         for one in tiles
     ]
     stitched = stitch(parts, tiles, shape)
-    return replace(stitched, soft=None, ids=np.arange(1, len(stitched) + 1, dtype=np.int32))
+    return replace(stitched, soft=None).renumbered()
 
 
 def _with_soft_masks(instances: Instances) -> Instances:

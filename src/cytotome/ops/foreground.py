@@ -83,7 +83,7 @@ def decode_foreground(maps: DenseMaps, parameters: ForegroundParameters, class_n
     scores = expit(table @ np.asarray(parameters.score_weights)).astype(np.float32)
     keep = (scores >= parameters.min_score) & (areas >= parameters.min_area)
     found = replace(from_label_map(labels), scores=scores, classes=classes, class_names=tuple(class_names)).select(keep)
-    return replace(found, ids=np.arange(1, len(found) + 1, dtype=np.int32))
+    return found.renumbered()
 
 
 def of_image(

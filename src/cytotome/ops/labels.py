@@ -128,7 +128,7 @@ def to_label_map(instances: Instances, policy: OverlapPolicy = "area") -> IntArr
 
 def label_positions(instances: Instances) -> IntArray:
     """``(H, W)`` int32, position + 1 of the instance at each pixel, 0 where there is none; the smaller lie on top."""
-    return to_label_map(replace(instances, ids=np.arange(1, len(instances) + 1, dtype=np.int32)))
+    return to_label_map(instances.renumbered())
 
 
 @njit(cache=True)

@@ -107,7 +107,7 @@ def agreed(found: Sequence[Instances], settings: PseudoLabelSettings) -> PseudoL
         least[first.classes == first.class_names.index(name)] = value
     keep = (scores >= least) & (agreement >= settings.agreement)
     kept = replace(first, scores=scores).select(keep)
-    kept = replace(kept, ids=np.arange(1, len(kept) + 1, dtype=np.int32))
+    kept = kept.renumbered()
     doubt = _covered(found) & ~_covered([kept])
     if settings.margin and doubt.any():
         side = 2 * settings.margin + 1

@@ -44,7 +44,7 @@ def decode_embeddings(maps: DenseMaps, parameters: EmbeddingParameters, class_na
     instances = replace(from_label_map(labels), scores=scores, classes=classes, class_names=tuple(class_names)).select(
         keep
     )
-    return replace(instances, ids=np.arange(1, len(instances) + 1, dtype=np.int32))
+    return instances.renumbered()
 
 
 def cell_probability(maps: DenseMaps) -> FloatArray:

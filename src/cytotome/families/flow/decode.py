@@ -49,7 +49,7 @@ def decode_flows(maps: DenseMaps, parameters: FlowParameters, class_names: Seque
     instances = replace(from_label_map(labels), scores=scores, classes=classes, class_names=tuple(class_names)).select(
         keep
     )
-    return replace(instances, ids=np.arange(1, len(instances) + 1, dtype=np.int32))
+    return instances.renumbered()
 
 
 def _segment(flow: FloatArray, cell: FloatArray, parameters: FlowParameters) -> tuple[IntArray, int]:

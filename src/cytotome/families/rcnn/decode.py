@@ -39,8 +39,7 @@ def decode_detections(found: Instances, parameters: RcnnParameters, class_names:
     masked = replace(masked, scores=scores).select(keep & (areas > 0))
     kept = masked.select(nms(masked.scores, iou_graph(masked), parameters.nms_iou))
     ordered = kept.select(np.argsort(-kept.scores, kind="stable"))
-    ids = np.arange(1, len(ordered) + 1, dtype=np.int32)
-    return replace(ordered, ids=ids, class_names=tuple(class_names))
+    return replace(ordered.renumbered(), class_names=tuple(class_names))
 
 
 def of_image(found: Instances, parameters: RcnnParameters, class_names: Sequence[str]) -> RcnnParameters:

@@ -46,7 +46,7 @@ def decode_energy(maps: DenseMaps, parameters: WatershedParameters, class_names:
     keep = (scores >= parameters.min_score) & (areas >= parameters.min_area) & (areas <= parameters.max_area)
     classes = np.zeros(count, np.int32) if types is None else means.argmax(axis=1).astype(np.int32)
     found = replace(from_label_map(labels), scores=scores, classes=classes, class_names=tuple(class_names)).select(keep)
-    return replace(found, ids=np.arange(1, len(found) + 1, dtype=np.int32))
+    return found.renumbered()
 
 
 def segment(maps: DenseMaps, parameters: WatershedParameters) -> tuple[IntArray, int]:

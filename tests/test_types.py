@@ -1,0 +1,107 @@
+"""The values that travel: what they check, and the verbs of instances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cytotome.errors import DataError, ImageError
+from cytotome.ops.runs import empty_instances, from_masks
+from cytotome.types import AnyArray, Image, Instances
+
+Pair = tuple[Instances, Instances]
+
+
+def two_cells(**changes: Any) -> Instances:
+    """Two overlapping cells of an image of 4 x 6 pixels."""
+    fields: dict[str, Any] = {
+        "shape": (4, 6),
+        "runs": np.array([[0, 1, 3], [1, 1, 4], [1, 2, 6]], np.int32),
+        "offsets": np.array([0, 2, 3]),
+        "scores": np.array([0.5, 1.0], np.float32),
+        "classes": np.array([0, 1], np.int32),
+        "ids": np.array([7, 3], np.int32),
+        "class_names": ("cort", "astro"),
+    }
+    return Instances(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"offsets": np.array([0, 2])}, "offsets must run from 0 to the number of runs"),
+        ({"offsets": np.array([1, 2, 3])}, "offsets must run from 0 to the number of runs"),
+        ({"runs": np.zeros((3, 2), np.int32)}, r"runs must be \(R, 3\)"),
+        ({"scores": np.ones(3, np.float32)}, r"scores must be \(2,\), got \(3,\)"),
+        ({"runs": np.array([[0, 1, 3], [1, 1, 4], [1, 2, 7]], np.int32)}, "a run leaves the image of 4x6"),
+        ({"runs": np.array([[0, 3, 3], [1, 1, 4], [1, 2, 6]], np.int32)}, "a run must have start < stop"),
+    ],
+)
+def test_instances_that_contradict_themselves_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        two_cells(**changes)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "microns", "message"),
+    [
+        (np.zeros((2, 3, 4, 5), np.uint8), None, r"expected \(H, W\) or \(H, W, C\)"),
+        (np.zeros((2, 3), np.int64), None, "of uint8, uint16 or float32"),
+        (np.zeros((0, 3), np.uint8), None, "the image is empty"),
+        (np.zeros((2, 3), np.uint8), 0.0, "microns_per_pixel must be positive"),
+    ],
+)
+def test_images_that_cannot_be_are_refused(pixels: AnyArray, microns: float | None, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        Image(pixels, microns)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_masks_are_those_painted_run_by_run(
+    seed: int, random_pair: Callable[[int], Pair], dense: Callable[[Instances], AnyArray]
+) -> None:
+    cells, _ = random_pair(seed)
+    masks = cells.masks()
+    assert masks.dtype == bool
+    np.testing.assert_array_equal(masks, dense(cells))
+    again = from_masks(masks, shape=cells.shape)
+    np.testing.assert_array_equal(again.runs, cells.runs)
+    np.testing.assert_array_equal(again.offsets, cells.offsets)
+
+
+def test_nothing_has_no_mask() -> None:
+    assert empty_instances((3, 4)).masks().shape == (0, 3, 4)
+
+
+def test_an_index_a_slice_a_mask_and_positions_choose_cells() -> None:
+    cells = two_cells()
+    assert cells[0].ids.tolist() == [7]
+    assert cells[-1].ids.tolist() == [3]
+    assert cells[::-1].ids.tolist() == [3, 7]
+    assert cells[np.array([False, True])].ids.tolist() == [3]
+    assert cells[cells.scores > 2].ids.tolist() == []
+    assert cells[[1, 0, 1]].ids.tolist() == [3, 7, 3]
+    np.testing.assert_array_equal(cells[1].masks()[0], cells.masks()[1])
+
+
+@pytest.mark.parametrize("index", [2, -3, np.array([True])])
+def test_a_position_that_there_is_not_is_an_index_error(index: Any) -> None:
+    with pytest.raises(IndexError):
+        two_cells()[index]
+
+
+def test_iterating_gives_each_cell_once() -> None:
+    assert [(len(cell), int(cell.ids[0]), int(cell.areas[0])) for cell in two_cells()] == [(1, 7, 5), (1, 3, 4)]
+
+
+def test_renumbered_ids_count_from_one() -> None:
+    assert two_cells().renumbered().ids.tolist() == [1, 2]
+    assert two_cells().renumbered().scores.tolist() == [0.5, 1.0]
+
+
+def test_instances_are_shown_in_one_short_line() -> None:
+    assert repr(two_cells()) == "Instances(2 cells, 4x6, classes cort/astro)"
+    assert repr(empty_instances((520, 704))) == "Instances(0 cells, 520x704)"
