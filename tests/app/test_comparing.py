@@ -19,6 +19,7 @@ from cytotome.app.held_out import Predictions, held_out_images, may_have_seen, p
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import read_ensemble
 from cytotome.errors import ConfigError, DataError
+from cytotome.models.registry import BUNDLED
 from cytotome.ops.runs import from_masks
 from cytotome.ops.soft_masks import from_crops
 from cytotome.types import Dataset, Instances
@@ -243,3 +244,16 @@ def test_a_failure_is_forgotten_once_the_method_succeeds(tmp_path: Path) -> None
     state.fail("flow", "why")
     state.succeed("flow")
     assert State(tmp_path, 60.0).content["failures"] == {}
+
+
+def test_a_name_that_stands_for_another_model_now_is_another_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = {"old": "neurons.safetensors", "new": "nuclei.safetensors"}
+    entry = Entry(parse_method("favourite"), "given", "synthetic:2", None, {0: 0}, tmp_path, False, "cpu")
+    keys = []
+    for file in models.values():
+        monkeypatch.setattr(compare_entry, "find_model", lambda _, file=file: BUNDLED / file)
+        keys.append(entry.key())
+    monkeypatch.undo()
+    assert len(set(keys)) == 2

@@ -16,6 +16,8 @@ import numpy as np
 
 from cytotome.app.held_out import Method, Predictions, write_outputs
 from cytotome.errors import CytotomeError, DataError
+from cytotome.models.header import read_header
+from cytotome.models.registry import find_model
 from cytotome.types import Dataset, Instances, Sample
 
 CEILING_IMAGES = 12
@@ -45,15 +47,11 @@ class Entry:
     device: str
 
     def key(self) -> str:
-        """Changes with anything that the results depend on."""
+        """Changes with anything that the results depend on; models count by their content, under whatever name."""
         content = asdict(self)
         content["output"] = ""
-        content["files"] = [_state(Path(model.path)) for model in self.method.models]
+        content["models"] = [read_header(find_model(model.path)).digest for model in self.method.models]
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _state(path: Path) -> object:
-    return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else str(path)
 
 
 def score_in_child(entry: Entry) -> dict[str, Any]:

@@ -236,7 +236,7 @@ def _entry(
     entry = Entry(method, kind, data, options.layout, fold_of, options.output, options.tta, options.device)
     path = options.output / "entries" / f"{method.name}.json"
     known = read_json_object(path)
-    if known and known.get("key") == entry.key():
+    if known and known.get("key") == _attempt(method.name, state, options, entry.key):
         state.succeed(method.name)
         return known
     say(f"scoring {method.name} on {len(fold_of)} images", quiet=options.quiet)
