@@ -17,6 +17,7 @@ from torch import nn
 from cytotome.contract import Family
 from cytotome.errors import ConfigError, CytotomeError, DataError, ImageError, ModelError
 from cytotome.inference.model import Model, build_model, load_model
+from cytotome.inference.passes import Pass
 from cytotome.models.file import save_model
 from cytotome.ops.labels import from_label_map, to_label_map
 from cytotome.types import AnyArray, FloatArray, Image, Instances
@@ -118,7 +119,7 @@ def test_a_batch_of_several_sizes_and_errors_keeps_its_order(make_model: MakeMod
     drawn = [discs(shape, 2, index) for index, shape in enumerate(shapes)]
     sources: list[AnyArray] = [image for image, _ in drawn]
     sources.insert(1, np.zeros((40, 64), np.uint8))
-    results = model._process_batch(sources, lambda _, cells: cells, model.parameters, False, 512)
+    results = model._process_batch(sources, lambda _, cells: cells, Pass(model.parameters, tta=False, tile=512))
     error = results.pop(1)
     assert isinstance(error, ImageError)
     for cells, (_, labels) in zip(results, drawn, strict=True):
