@@ -115,7 +115,10 @@ class _Segmenting:
             try:
                 images = self._images(undone, advance)
                 tta, tile = self.options.tta, self.options.tile or TILE
-                outcomes = self.model.process_many(images, self._writer(writers), tta=tta, tile=tile, **overrides)
+                size = {"scale": self.options.scale, "diameter": self.options.diameter}
+                outcomes = self.model.process_many(
+                    images, self._writer(writers), tta=tta, tile=tile, **size, **overrides
+                )
                 for outcome in outcomes:
                     self._network_done(outcome, advance)
                 while self.in_writing:
