@@ -147,7 +147,7 @@ def test_bad_files_give_one_line_each_and_the_others_go_through(
     for name, line in zip(sorted(bad), lines[1:], strict=True):
         assert line.startswith(f"  {plate / name}: ")
     assert len(pd.read_csv(out / "images.csv")) == 5
-    assert "several pages: 1, first channels.tif" in run["notes"][0]  # type: ignore[index]
+    assert run["notes"] == ["several pages, of which page 0 was taken (see --page): channels.tif"]
 
 
 def test_results_of_other_settings_are_not_mixed(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:

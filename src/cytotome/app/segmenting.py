@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cytotome.app.console import progress, say, warn_of_failures
+from cytotome.app.console import Notices, progress, say, warn_of_failures
 from cytotome.app.discover import Source, discover, split_clashes
 from cytotome.app.mapping import MapPictures, map_specs
 from cytotome.app.results import FileState, Results, file_state, read_run
@@ -31,22 +31,17 @@ WAITING = 16
 
 @dataclass
 class Tally:
-    """What came of a run so far; ``failures`` and ``stacks`` by the name of the image."""
+    """What came of a run so far; ``failures`` by the name of the image.
+
+    ``notices.add(image, text)`` tells the user of an image what is no failure.
+    """
 
     found: int
     skipped: int
     segmented: int = 0
     cells: int = 0
     failures: dict[str, str] = field(default_factory=dict)
-    stacks: list[str] = field(default_factory=list)
-
-    def notes(self) -> list[str]:
-        """What a user should know though nothing failed."""
-        if not self.stacks:
-            return []
-        return [
-            f"images with several pages: {len(self.stacks)}, first {min(self.stacks)}; page 0 was taken, see --page"
-        ]
+    notices: Notices = field(default_factory=Notices)
 
 
 def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) -> int:
@@ -143,7 +138,7 @@ class _Segmenting:
         try:
             image = source.read(self.options.first_page)
             if self.options.page is None and page_count(source.path) > 1:
-                self.tally.stacks.append(source.name)
+                self.tally.notices.add(source.name, "several pages, of which page 0 was taken (see --page)")
             return image if microns is None else replace(image, microns_per_pixel=microns)
         except ImageError as error:
             return error
@@ -194,7 +189,7 @@ def _outcome(tally: Tally, seconds: float) -> dict[str, object]:
         "seconds": round(seconds, 3),
         "images_per_second": round(tally.segmented / seconds, 3),
         "failures": dict(sorted(tally.failures.items())),
-        "notes": tally.notes(),
+        "notes": tally.notices.lines(),
     }
 
 
@@ -205,6 +200,6 @@ def _tell(tally: Tally, seconds: float, output: Path, quiet: bool) -> None:
         f"results in {output}",
         quiet=quiet,
     )
-    for note in tally.notes():
+    for note in tally.notices.lines():
         say(f"note: {note}", quiet=quiet)
     warn_of_failures(tally.failures, tally.found, "segmented")
