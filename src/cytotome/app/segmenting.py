@@ -19,6 +19,7 @@ from cytotome.app.settings import SegmentOptions, check_names, check_same, effec
 from cytotome.ensemble.load import Segmenter, open_model
 from cytotome.errors import CytotomeError, DataError, ImageError
 from cytotome.inference.model import Model
+from cytotome.inference.scale import size_note
 from cytotome.inference.stream import map_in_order
 from cytotome.inference.tiling import TILE
 from cytotome.io.images import page_count
@@ -109,10 +110,14 @@ class _Segmenting:
         with progress(len(undone), quiet=self.options.quiet) as advance, ThreadPoolExecutor(WRITERS) as writers:
             try:
                 images = self._images(undone, advance)
-                tta, tile = self.options.tta, self.options.tile or TILE
-                size = {"scale": self.options.scale, "diameter": self.options.diameter}
                 outcomes = self.model.process_many(
-                    images, self._writer(writers), tta=tta, tile=tile, **size, **overrides
+                    images,
+                    self._writer(writers),
+                    tta=self.options.tta,
+                    tile=self.options.tile or TILE,
+                    scale=self.options.scale,
+                    diameter=self.options.diameter,
+                    **overrides,
                 )
                 for outcome in outcomes:
                     self._network_done(outcome, advance)
@@ -146,6 +151,8 @@ class _Segmenting:
     def _writer(self, writers: ThreadPoolExecutor) -> Callable[[Image, Instances], Future[int]]:
         def write(image: Image, cells: Instances) -> Future[int]:
             source, state = self.states.pop(image.source)
+            if note := size_note(image, cells, self.model.cell_sizes, self.options.cell_scale()):
+                self.tally.notices.add(source.name, note)
             if self.maps is not None:
                 self.maps.write(source, image)
             return writers.submit(self.results.write, source, state, image, cells)

@@ -175,16 +175,24 @@ def resized_instances(cells: Instances, shape: tuple[int, int]) -> Instances:
     return sized.select(sized.areas > 0)
 
 
-def far_from_known(cells: Instances, sizes: CellSizes, scale: float = 1.0) -> float | None:
-    """The median diameter of cells, in pixels of their image, where the model knows no such size; else None.
+def size_note(image: Image, cells: Instances, sizes: CellSizes | None, size: CellScale) -> str:
+    """One line for the user where cells are of a size that the model was not trained on; else empty.
 
     Args:
-        cells: found.
+        image: where the cells were found.
+        cells: in the image's own pixels.
         sizes: those that the model knows.
-        scale: by which the image was resized for the model, as far as that is known.
+        size: what the user said.
     """
-    found = diameter(cells.areas)
-    return None if len(cells) < FEW or sizes.least <= found * scale <= sizes.greatest else found
+    if sizes is None or len(cells) < FEW:
+        return ""
+    factor = size.known(image, sizes)
+    if sizes.least <= diameter(cells.areas) * (factor or 1.0) <= sizes.greatest:
+        return ""
+    known = f"cells of another size than the model knows ({sizes.least:.0f} to {sizes.greatest:.0f} pixels)"
+    if factor is None:
+        return f"{known}, so that images were resized where that helped; check the overlays and pass --diameter PIXELS"
+    return f"{known} after resizing; check the overlays and pass another --diameter PIXELS"
 
 
 def _bounded(factor: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -106,21 +107,37 @@ class CellSizes(BaseModel):
         )
 
 
-def sizes_of(datasets: Iterable[tuple[Dataset, Mapping[str, str]]], most: int = 1000) -> CellSizes | None:
-    """The cells of the labelled images of some datasets, by type; None where there are none.
+@dataclass(frozen=True, slots=True)
+class SizedData:
+    """A dataset whose cells are measured.
+
+    Attributes:
+        dataset: its labelled images count.
+        names: new names of its classes; those not named keep theirs.
+        scale: by which its images are enlarged in training.
+    """
+
+    dataset: Dataset
+    names: Mapping[str, str] = field(default_factory=dict)
+    scale: float = 1.0
+
+
+def measured_sizes(data: Iterable[SizedData], most: int = 1000) -> CellSizes | None:
+    """The cells of labelled images, by type, those of no class as ``unknown``; None where there are none.
 
     Args:
-        datasets: each with new names of its classes; the others keep theirs, and cells of no class are ``unknown``.
+        data: what a model is trained on.
         most: images of a dataset that are read, evenly spread over it.
     """
     areas: dict[str, list[AnyArray]] = {}
-    for dataset, names in datasets:
-        labelled = [place for place, info in enumerate(dataset.infos) if info.mask_quality != "none"]
+    for one in data:
+        labelled = [place for place, info in enumerate(one.dataset.infos) if info.mask_quality != "none"]
         for place in labelled[:: -(-len(labelled) // most) or 1]:
-            cells = dataset.instances(place)
+            cells = one.dataset.instances(place)
             if cells is None:
                 continue
             for index in np.unique(cells.classes):
                 name = cells.class_names[index] if index >= 0 else UNKNOWN
-                areas.setdefault(names.get(name, name), []).append(cells.areas[cells.classes == index])
+                of_class = cells.areas[cells.classes == index] * one.scale**2
+                areas.setdefault(one.names.get(name, name), []).append(of_class)
     return CellSizes(types={name: CellSize.of(images) for name, images in sorted(areas.items())}) if areas else None
