@@ -51,7 +51,7 @@ def find(image: Image) -> Instances:
     return cells.select(cells.areas > 40)
 
 
-@pytest.mark.parametrize("side", [14, 20, 24])
+@pytest.mark.parametrize("side", [16, 20, 24])
 def test_cells_of_a_known_size_keep_the_image_as_it_is(side: int) -> None:
     image, _ = drawn(side)
     assert estimate_scale(find(image), image, SIZES, find) == 1
