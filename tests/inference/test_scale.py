@@ -57,7 +57,7 @@ def test_cells_of_a_known_size_keep_the_image_as_it_is(side: int) -> None:
     assert estimate_scale(find(image), image, SIZES, find) == 1
 
 
-@pytest.mark.parametrize("side", [60, 90])
+@pytest.mark.parametrize("side", [60, 80])
 def test_cells_in_pieces_are_found_at_a_reduced_size(side: int) -> None:
     image, labels = drawn(side)
     pieces = find(image)

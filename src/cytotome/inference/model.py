@@ -266,6 +266,8 @@ class Model:
         try:
             if shown.scale is None and sizes is not None:
                 cells = at_known_size(cells, image, sizes, again)
+            if self.card.cell_types is not None:
+                cells = self.card.cell_types.checked(cells)
             return then(image, resized_instances(cells, image.shape))
         except CytotomeError as error:
             return error

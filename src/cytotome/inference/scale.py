@@ -31,7 +31,7 @@ ENLARGED = 2.0
 """Cells smaller than the model knows are looked for at this size of the image."""
 
 NEAR = 1.15
-"""Cells too small are dropped by the decoder, so that the median of the rest may lie by so much above the least size."""
+"""The decoder drops cells that are too small, so that the median of the rest may lie so much above the least size."""
 
 FEW = 3
 """Fewer cells tell nothing of the size of cells."""

@@ -7,6 +7,7 @@ import re
 from pydantic import BaseModel, ConfigDict
 
 from cytotome.models.cell_size import CellSizes
+from cytotome.models.familiar import KnownTypes
 
 
 class Card(BaseModel):
@@ -23,6 +24,7 @@ class Card(BaseModel):
         date: when it was trained, ISO 8601.
         versions: of the libraries that trained it.
         cell_sizes: of the training images, None where they were not measured.
+        cell_types: what the model finds in images of each type, None where it was not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -37,6 +39,7 @@ class Card(BaseModel):
     date: str = ""
     versions: dict[str, str] = {}
     cell_sizes: CellSizes | None = None
+    cell_types: KnownTypes | None = None
 
     def may_have_seen(self, dataset: str, fold: int | None) -> bool:
         """Whether the model, or one that it started from, was trained on images of a fold of a dataset.

@@ -17,13 +17,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cytotome.data.normalise import Normalisation
 from cytotome.errors import ModelError
 from cytotome.models.card import Card
-from cytotome.models.cell_size import CellSizes
 
 FORMAT = 1
 KEY = "cytotome"
 BUNDLED = Path(__file__).parent / "bundled"
-FACTS = BUNDLED / "cell_sizes.json"
-"""Cell sizes of the bundled models by name, as ``scripts/cell-sizes`` measures them: for cards that hold none."""
+FACTS = BUNDLED / "facts.json"
+"""Fields of bundled models' cards that were measured after their training, by name (``scripts/bundled-facts``)."""
 
 MAX_HEADER = 100_000_000
 """The limit of safetensors itself; a longer header is no header."""
@@ -92,15 +91,15 @@ def parse_header(path: str | os.PathLike[str], content: dict[str, Any]) -> Heade
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
         raise ModelError(f"{path}: the model's description lacks or garbles {fields}; copy it again") from None
-    if header.card.cell_sizes is None and Path(path).parent == BUNDLED:
-        return header.model_copy(update={"card": header.card.model_copy(update=bundled_facts(Path(path).stem))})
+    if Path(path).parent == BUNDLED:
+        return header.model_copy(update={"card": with_facts(header.card, Path(path).stem)})
     return header
 
 
-def bundled_facts(name: str) -> dict[str, CellSizes]:
-    """Fields of a bundled model's card that were measured after its training, by the field's name."""
-    facts = json.loads(FACTS.read_text(encoding="utf-8")).get(name)
-    return {} if facts is None else {"cell_sizes": CellSizes.model_validate(facts)}
+def with_facts(card: Card, name: str) -> Card:
+    """The card of a bundled model with what was measured after its training; what it holds itself comes first."""
+    facts = json.loads(FACTS.read_text(encoding="utf-8")).get(name, {})
+    return Card.model_validate({**facts, **card.model_dump(exclude_defaults=True)})
 
 
 def _read_metadata(path: str | os.PathLike[str]) -> str:
