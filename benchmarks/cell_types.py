@@ -1,7 +1,8 @@
 """How often the type of an image is right, wrong or unknown, on images that no statistics were made of.
 
-    python benchmarks/cell_types.py DATA [--model neurons] [--json FILE]     (DATA holds sartorius/, livecell/, usiigaci/)
+    python benchmarks/cell_types.py DATA [--model neurons] [--json FILE]
 
+DATA holds sartorius/, livecell/ and usiigaci/.
 Known types are fold 0 of Sartorius and the SHSY5Y images of LIVECell that ``scripts/bundled-facts`` leaves out; all
 other lines of LIVECell, and T98G, are of no type that the model knows. Prints images by what they are and are called.
 """

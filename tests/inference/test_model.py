@@ -289,3 +289,28 @@ def test_real_images_from_their_files(real_data: Path, make_model: MakeModel, op
     for cells, path in zip(make_model().segment(paths, **options), paths, strict=True):
         assert cells.shape == cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).shape
         assert (cells.areas >= 15).all()
+
+
+def test_cells_of_a_resized_image_come_in_its_own_pixels(make_model: MakeModel, discs: Discs) -> None:
+    image, labels = discs((96, 128), 4, 9)
+    model = make_model()
+    large = cv2.resize(image, (384, 288), interpolation=cv2.INTER_CUBIC)
+    cells = model.segment(large, scale=1 / 3)
+    assert cells.shape == (288, 384)
+    assert len(cells) == labels.max()
+    np.testing.assert_allclose(sorted(cells.areas), sorted(9 * model.segment(image).areas), rtol=0.1)
+    assert model.predict_maps(large, scale=1 / 3)["bright"].shape == (1, 288, 384)
+
+
+def test_a_model_that_knows_its_pixels_takes_an_image_at_their_size(make_model: MakeModel, discs: Discs) -> None:
+    from cytotome.models.card import Card
+    from cytotome.models.cell_size import CellSize, CellSizes
+
+    image, labels = discs((96, 128), 4, 9)
+    sizes = CellSizes(types={"cell": CellSize(diameter=12, least=10, greatest=14)}, microns_per_pixel=1.0)
+    model = build_model(
+        replace(make_model().file, card=Card(cell_sizes=sizes)), family=make_model().family, device="cpu"
+    )
+    large = Image(cv2.resize(image, (256, 192)), microns_per_pixel=0.5)
+    np.testing.assert_array_equal(model.segment(large).runs, model.segment(large, scale=0.5).runs)
+    assert len(model.segment(large)) == labels.max()
