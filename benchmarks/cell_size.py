@@ -21,8 +21,8 @@ from answer import give
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.load import open_model
 from cytotome.inference.scale import resized_image, resized_instances
-from cytotome.metrics.matching import count_matches, find_overlaps
 from cytotome.models.cell_size import diameter
+from cytotome.ops.matching import count_matches, find_overlaps
 from cytotome.types import Instances, Sample
 
 WAYS = ("as it is", "by itself", "told")

@@ -187,6 +187,14 @@ class Ensemble:
         def find(picture: Image) -> Instances:
             return fuse_members(self.member_instances(picture, tta=tta, tile=tile), file)
 
+        return self._checked(self._at_scale(image, size, find))
+
+    def _checked(self, cells: Instances) -> Instances:
+        """Types that are far from what the card states are unknown; a single model's card speaks for its ensemble."""
+        known = self.card.cell_types or (self.models[0].card.cell_types if len(self.models) == 1 else None)
+        return cells if known is None else known.checked(cells)
+
+    def _at_scale(self, image: Image, size: CellScale, find: Callable[[Image], Instances]) -> Instances:
         scale = size.known(image, self.cell_sizes)
         if scale is None and self.cell_sizes is not None:
             return at_known_size(find(image), image, self.cell_sizes, find)
