@@ -33,7 +33,7 @@ ENLARGED = 2.0
 NEAR = 1.15
 """The decoder drops cells that are too small, so that the median of the rest may lie so much above the least size."""
 
-FEW = 3
+FEW = 5
 """Fewer cells tell nothing of the size of cells."""
 
 AGREEMENT = 0.6
