@@ -147,7 +147,7 @@ def test_bad_files_give_one_line_each_and_the_others_go_through(
     for name, line in zip(sorted(bad), lines[1:], strict=True):
         assert line.startswith(f"  {plate / name}: ")
     assert len(pd.read_csv(out / "images.csv")) == 5
-    assert "several pages: 1, first channels.tif" in run["notes"][0]  # type: ignore[index]
+    assert run["notes"] == ["several pages, of which page 0 was taken (see --page): channels.tif"]
 
 
 def test_results_of_other_settings_are_not_mixed(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
@@ -305,3 +305,19 @@ def test_killed_and_taken_up_again_gives_what_an_unbroken_run_gives(
     assert kills >= 2
     run_segment([str(plate)], out, options)
     assert contents(out) == contents(tmp_path / "unbroken")
+
+
+def test_the_size_of_the_cells_is_recorded_and_taken(
+    tmp_path: Path, options: SegmentOptions, pictures: list[np.ndarray]
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), pictures[0])
+    out = tmp_path / "out"
+    assert run_segment([str(tmp_path / "a.png")], out, replace(options, scale=0.5)) == 0
+    assert run_file(out)["settings"]["scale"] == 0.5  # type: ignore[index]
+    model = load_model(options.model, device="cpu")
+    expected = to_label_map(model.segment(pictures[0], scale=0.5))
+    np.testing.assert_array_equal(read_label_map(out / "a_labels.tif"), expected)
+    with pytest.raises(ConfigError, match=r"scale was 0\.5, now None"):
+        run_segment([str(tmp_path / "a.png")], out, options)
+    with pytest.raises(ConfigError, match="give one of the two"):
+        replace(options, scale=0.5, diameter=30)

@@ -17,6 +17,7 @@ from torch import nn
 from cytotome.contract import Family
 from cytotome.errors import ConfigError, CytotomeError, DataError, ImageError, ModelError
 from cytotome.inference.model import Model, build_model, load_model
+from cytotome.inference.passes import Pass
 from cytotome.models.file import save_model
 from cytotome.ops.labels import from_label_map, to_label_map
 from cytotome.types import AnyArray, FloatArray, Image, Instances
@@ -118,7 +119,7 @@ def test_a_batch_of_several_sizes_and_errors_keeps_its_order(make_model: MakeMod
     drawn = [discs(shape, 2, index) for index, shape in enumerate(shapes)]
     sources: list[AnyArray] = [image for image, _ in drawn]
     sources.insert(1, np.zeros((40, 64), np.uint8))
-    results = model._process_batch(sources, lambda _, cells: cells, model.parameters, False, 512)
+    results = model._process_batch(sources, lambda _, cells: cells, Pass(model.parameters, tta=False, tile=512))
     error = results.pop(1)
     assert isinstance(error, ImageError)
     for cells, (_, labels) in zip(results, drawn, strict=True):
@@ -288,3 +289,28 @@ def test_real_images_from_their_files(real_data: Path, make_model: MakeModel, op
     for cells, path in zip(make_model().segment(paths, **options), paths, strict=True):
         assert cells.shape == cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).shape
         assert (cells.areas >= 15).all()
+
+
+def test_cells_of_a_resized_image_come_in_its_own_pixels(make_model: MakeModel, discs: Discs) -> None:
+    image, labels = discs((96, 128), 4, 9)
+    model = make_model()
+    large = cv2.resize(image, (384, 288), interpolation=cv2.INTER_CUBIC)
+    cells = model.segment(large, scale=1 / 3)
+    assert cells.shape == (288, 384)
+    assert len(cells) == labels.max()
+    np.testing.assert_allclose(sorted(cells.areas), sorted(9 * model.segment(image).areas), rtol=0.1)
+    assert model.predict_maps(large, scale=1 / 3)["bright"].shape == (1, 288, 384)
+
+
+def test_a_model_that_knows_its_pixels_takes_an_image_at_their_size(make_model: MakeModel, discs: Discs) -> None:
+    from cytotome.models.card import Card
+    from cytotome.models.cell_size import CellSize, CellSizes
+
+    image, labels = discs((96, 128), 4, 9)
+    sizes = CellSizes(types={"cell": CellSize(diameter=12, least=10, greatest=14)}, microns_per_pixel=1.0)
+    model = build_model(
+        replace(make_model().file, card=Card(cell_sizes=sizes)), family=make_model().family, device="cpu"
+    )
+    large = Image(cv2.resize(image, (256, 192)), microns_per_pixel=0.5)
+    np.testing.assert_array_equal(model.segment(large).runs, model.segment(large, scale=0.5).runs)
+    assert len(model.segment(large)) == labels.max()

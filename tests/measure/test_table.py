@@ -40,7 +40,7 @@ def test_a_row_a_cell_in_pixels_and_microns(two_squares: Instances) -> None:
     assert first["perimeter_um"] == first["perimeter_pixels"] / 2 == 6
     assert first["intensity_mean"] == 7
     assert second["cell"] == 9
-    assert np.isnan(second["class"])
+    assert second["class"] == "unknown"
 
 
 def test_microns_are_empty_where_the_file_does_not_know_them(two_squares: Instances) -> None:

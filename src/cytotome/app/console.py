@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import typer
 
@@ -30,6 +31,30 @@ def warn_of_failures(failures: Mapping[str, str], total: int, done: str) -> None
         warn(f"{len(failures)} of {total} images could not be {done}:")
     for message in dict(sorted(failures.items())).values():
         warn(f"  {message}")
+
+
+@dataclass
+class Notices:
+    """What a user should know though nothing failed: each kind is one line per run, with a count and the first name."""
+
+    kinds: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+
+    def add(self, name: str, text: str, unit: str = "images") -> None:
+        """Notes ``text`` of an image or file; may be called from several threads.
+
+        Args:
+            name: of the image or file.
+            text: the same for all that it holds for, so without names or figures of one image.
+            unit: what is counted.
+        """
+        self.kinds.setdefault((text, unit), set()).add(name)
+
+    def lines(self) -> list[str]:
+        """A line for each kind, in the order in which they came up."""
+        return [
+            f"{text}: {len(names)} {unit}, first {min(names)}" if len(names) > 1 else f"{text}: {min(names)}"
+            for (text, unit), names in self.kinds.items()
+        ]
 
 
 @contextmanager

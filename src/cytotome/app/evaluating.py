@@ -19,6 +19,7 @@ from cytotome.io.labels import LABEL_SUFFIXES, read_label_map
 from cytotome.io.submission import read_submission
 from cytotome.io.tables import read_table
 from cytotome.metrics.evaluate import evaluate
+from cytotome.models.cell_size import UNKNOWN
 from cytotome.ops.labels import from_label_map
 from cytotome.types import Dataset, Instances
 
@@ -156,7 +157,8 @@ def _cell_table(folder: Path) -> dict[str, pd.DataFrame]:
         return {}
     if "class" not in table.columns:
         table["class"] = None
-    table["class"] = table["class"].astype(str).where(table["class"].notna()).astype("category")
+    known = table["class"].notna() & (table["class"] != UNKNOWN)
+    table["class"] = table["class"].astype(str).where(known).astype("category")
     groups = table.set_index("cell").groupby("image")[["score", "class"]]
     return {str(PurePosixPath(str(image)).with_suffix("")): cells for image, cells in groups}
 

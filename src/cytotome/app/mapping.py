@@ -60,7 +60,9 @@ class MapPictures:
             write_png(self.results.map_picture(source, spec.name), picture)
 
     def _maps(self, image: Image) -> DenseMaps:
-        return self.model.predict_maps(image, tta=self.options.tta, tile=self.options.tile or TILE)
+        options = self.options
+        tile, size = options.tile or TILE, {"scale": options.scale, "diameter": options.diameter}
+        return self.model.predict_maps(image, tta=options.tta, tile=tile, **size)
 
     def _colours(self, spec: OutputSpec, sources: Sequence[Source]) -> EmbeddingColours | None:
         path = self.results.folder / COLOURS_FILE

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cytotome.app.console import progress, say, warn_of_failures
+from cytotome.app.console import Notices, progress, say, warn_of_failures
 from cytotome.app.discover import Source, discover, split_clashes
 from cytotome.app.mapping import MapPictures, map_specs
 from cytotome.app.results import FileState, Results, file_state, read_run
@@ -19,6 +19,7 @@ from cytotome.app.settings import SegmentOptions, check_names, check_same, effec
 from cytotome.ensemble.load import Segmenter, open_model
 from cytotome.errors import CytotomeError, DataError, ImageError
 from cytotome.inference.model import Model
+from cytotome.inference.scale import size_note
 from cytotome.inference.stream import map_in_order
 from cytotome.inference.tiling import TILE
 from cytotome.io.images import page_count
@@ -31,22 +32,17 @@ WAITING = 16
 
 @dataclass
 class Tally:
-    """What came of a run so far; ``failures`` and ``stacks`` by the name of the image."""
+    """What came of a run so far; ``failures`` by the name of the image.
+
+    ``notices.add(image, text)`` tells the user of an image what is no failure.
+    """
 
     found: int
     skipped: int
     segmented: int = 0
     cells: int = 0
     failures: dict[str, str] = field(default_factory=dict)
-    stacks: list[str] = field(default_factory=list)
-
-    def notes(self) -> list[str]:
-        """What a user should know though nothing failed."""
-        if not self.stacks:
-            return []
-        return [
-            f"images with several pages: {len(self.stacks)}, first {min(self.stacks)}; page 0 was taken, see --page"
-        ]
+    notices: Notices = field(default_factory=Notices)
 
 
 def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) -> int:
@@ -114,8 +110,15 @@ class _Segmenting:
         with progress(len(undone), quiet=self.options.quiet) as advance, ThreadPoolExecutor(WRITERS) as writers:
             try:
                 images = self._images(undone, advance)
-                tta, tile = self.options.tta, self.options.tile or TILE
-                outcomes = self.model.process_many(images, self._writer(writers), tta=tta, tile=tile, **overrides)
+                outcomes = self.model.process_many(
+                    images,
+                    self._writer(writers),
+                    tta=self.options.tta,
+                    tile=self.options.tile or TILE,
+                    scale=self.options.scale,
+                    diameter=self.options.diameter,
+                    **overrides,
+                )
                 for outcome in outcomes:
                     self._network_done(outcome, advance)
                 while self.in_writing:
@@ -140,7 +143,7 @@ class _Segmenting:
         try:
             image = source.read(self.options.first_page)
             if self.options.page is None and page_count(source.path) > 1:
-                self.tally.stacks.append(source.name)
+                self.tally.notices.add(source.name, "several pages, of which page 0 was taken (see --page)")
             return image if microns is None else replace(image, microns_per_pixel=microns)
         except ImageError as error:
             return error
@@ -148,6 +151,8 @@ class _Segmenting:
     def _writer(self, writers: ThreadPoolExecutor) -> Callable[[Image, Instances], Future[int]]:
         def write(image: Image, cells: Instances) -> Future[int]:
             source, state = self.states.pop(image.source)
+            if note := size_note(image, cells, self.model.cell_sizes, self.options.cell_scale()):
+                self.tally.notices.add(source.name, note)
             if self.maps is not None:
                 self.maps.write(source, image)
             return writers.submit(self.results.write, source, state, image, cells)
@@ -191,7 +196,7 @@ def _outcome(tally: Tally, seconds: float) -> dict[str, object]:
         "seconds": round(seconds, 3),
         "images_per_second": round(tally.segmented / seconds, 3),
         "failures": dict(sorted(tally.failures.items())),
-        "notes": tally.notes(),
+        "notes": tally.notices.lines(),
     }
 
 
@@ -202,6 +207,6 @@ def _tell(tally: Tally, seconds: float, output: Path, quiet: bool) -> None:
         f"results in {output}",
         quiet=quiet,
     )
-    for note in tally.notes():
+    for note in tally.notices.lines():
         say(f"note: {note}", quiet=quiet)
     warn_of_failures(tally.failures, tally.found, "segmented")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cytotome.app.discover import Source
     from cytotome.app.results import Results
     from cytotome.ensemble.load import Segmenter
+    from cytotome.inference.scale import CellScale
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class SegmentOptions:
         overwrite: segment anew what is done.
         page: of multi-page files, ``all`` for each as an image of its own, None for the first.
         microns: per pixel, in the place of what the files say.
+        diameter: typical diameter of the cells in pixels, None where it is to be found out.
+        scale: factor by which images are resized for the model, instead of ``diameter``.
         settings: ``name=value`` overrides of decode parameters.
         tta: average over the symmetries of the square.
         tile: side of a tile in pixels of the network's input, None for the default.
@@ -39,6 +42,8 @@ class SegmentOptions:
     overwrite: bool = False
     page: int | Literal["all"] | None = None
     microns: float | None = None
+    diameter: float | None = None
+    scale: float | None = None
     settings: tuple[str, ...] = ()
     tta: bool = False
     tile: int | None = None
@@ -51,6 +56,17 @@ class SegmentOptions:
 
     def __post_init__(self) -> None:
         check_microns(self.microns)
+        self.cell_scale()
+
+    def cell_scale(self) -> CellScale:
+        """The size at which images are shown to the model.
+
+        Raises:
+            ConfigError: where it is given twice or out of range.
+        """
+        from cytotome.inference.scale import CellScale
+
+        return CellScale(self.scale, self.diameter)
 
     @property
     def first_page(self) -> int:
@@ -115,6 +131,8 @@ def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, A
         "parameters": parameters.model_dump(mode="json"),
         "page": options.page or 0,
         "microns": options.microns,
+        "diameter": options.diameter,
+        "scale": options.scale,
         "tta": options.tta,
         "tile": options.tile,
         "device": model.device.type,

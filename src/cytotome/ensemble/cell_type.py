@@ -11,44 +11,26 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from cytotome.errors import ConfigError
+from cytotome.ops.cell_types import majority_class, population
 from cytotome.types import Instances
 
 Float64Array = npt.NDArray[np.float64]
 
-FEATURES = ("log count", "log median area", "spread of log area", "median elongation", "covered part", "mean score")
 RIDGE = 1e-2
 
 
 def majority_type(instances: Instances) -> str:
     """The class with the greatest sum of scores; empty where nothing of a known class was found."""
-    known = instances.classes >= 0
-    if not known.any():
-        return ""
-    votes = np.bincount(instances.classes[known], instances.scores[known] + 1e-9, len(instances.class_names))
-    return instances.class_names[int(votes.argmax())]
+    majority = majority_class(instances)
+    return instances.class_names[majority] if majority >= 0 else ""
 
 
 def describe(instances: Instances) -> Float64Array:
-    """``(6 + K,)`` float64: :data:`FEATURES`, then the share of each of the K classes by score; zeros for nothing."""
-    names = len(instances.class_names)
-    if len(instances) == 0:
-        return np.zeros(len(FEATURES) + names)
-    areas = np.maximum(instances.areas, 1).astype(np.float64)
-    boxes = instances.boxes.astype(np.float64)
-    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1)
-    height, width = instances.shape
-    shares = np.zeros(names)
+    """``(6 + K,)`` float64: :func:`population`, then the share of each of the K classes by score; zeros for nothing."""
+    shares = np.zeros(len(instances.class_names))
     known = instances.classes >= 0
     np.add.at(shares, instances.classes[known], instances.scores[known])
-    features = [
-        np.log1p(1e5 * len(instances) / (height * width)),
-        np.log(np.median(areas)),
-        np.log(areas).std(),
-        np.median(np.log(sides.max(axis=1) / sides.min(axis=1))),
-        min(1.0, areas.sum() / (height * width)),
-        float(instances.scores.mean()),
-    ]
-    return np.concatenate([features, shares / max(shares.sum(), 1e-9)])
+    return np.concatenate([population(instances), shares / max(shares.sum(), 1e-9)])
 
 
 class TypeClassifier(BaseModel):

@@ -16,9 +16,11 @@ from cytotome.ensemble.steps import apply_steps
 from cytotome.errors import ConfigError, CytotomeError
 from cytotome.inference.lanes import process_in_lanes
 from cytotome.inference.model import ImageLike, Model, to_image
+from cytotome.inference.scale import CellScale, at_known_size, resized_image, resized_instances
 from cytotome.inference.tiling import TILE
 from cytotome.inference.tta import Tta
 from cytotome.models.card import Card
+from cytotome.models.cell_size import CellSizes
 from cytotome.types import Image, Instances
 
 Result = TypeVar("Result")
@@ -73,6 +75,11 @@ class Ensemble:
         return self.file.card
 
     @property
+    def cell_sizes(self) -> CellSizes | None:
+        """Those that the ensemble's card states, else those of its first model."""
+        return self.card.cell_sizes or self.models[0].card.cell_sizes
+
+    @property
     def device(self) -> torch.device:
         """Where the networks compute."""
         return self.models[0].device
@@ -105,24 +112,31 @@ class Ensemble:
         }
         return self.file.model_copy(update={"fusion": fusion, "by_class": by_class})
 
-    def segment(self, images: Any, *, tta: bool | Tta = False, tile: int = TILE, **parameters: Any) -> Any:
+    def segment(
+        self,
+        images: Any,
+        *,
+        tta: bool | Tta = False,
+        tile: int = TILE,
+        scale: float | None = None,
+        diameter: float | None = None,
+        **parameters: Any,
+    ) -> Any:
         """The cells of an image, or of each of a list or tuple of images, as :meth:`Model.segment`.
 
         Args:
             images: as there.
             tta: views for the members that name none themselves.
-            tile: as there.
+            tile, scale, diameter: as there.
             **parameters: override those of the fusion.
         """
         if isinstance(images, list | tuple):
-            return list(self.segment_many(images, tta=tta, tile=tile, **parameters))
-        return self._segment(to_image(images), self.override(**parameters), tta, tile)
+            return list(self.segment_many(images, tta=tta, tile=tile, scale=scale, diameter=diameter, **parameters))
+        return self._segment(to_image(images), self.override(**parameters), tta, tile, CellScale(scale, diameter))
 
-    def segment_many(
-        self, images: Iterable[ImageLike], *, tta: bool | Tta = False, tile: int = TILE, **parameters: Any
-    ) -> Iterator[Instances]:
+    def segment_many(self, images: Iterable[ImageLike], **options: Any) -> Iterator[Instances]:
         """The cells of each image of a stream, in order; an error is raised at its image's turn."""
-        for outcome in self.process_many(images, lambda _, cells: cells, tta=tta, tile=tile, **parameters):
+        for outcome in self.process_many(images, lambda _, cells: cells, **options):
             if isinstance(outcome, CytotomeError):
                 raise outcome
             yield outcome
@@ -134,16 +148,18 @@ class Ensemble:
         *,
         tta: bool | Tta = False,
         tile: int = TILE,
+        scale: float | None = None,
+        diameter: float | None = None,
         workers: int | None = None,
         **parameters: Any,
     ) -> Iterator[Result | CytotomeError]:
         """``then(image, cells)`` of each image of a stream, as :meth:`Model.process_many`."""
-        chosen = self.override(**parameters)
+        chosen, size = self.override(**parameters), CellScale(scale, diameter)
 
         def one(source: ImageLike) -> Result | CytotomeError:
             try:
                 image = to_image(source)
-                return then(image, self._segment(image, chosen, tta, tile))
+                return then(image, self._segment(image, chosen, tta, tile, size))
             except CytotomeError as error:
                 return error
 
@@ -167,8 +183,22 @@ class Ensemble:
         fused = fuse_maps(outputs, [member.weight for member in members]) if len(group) > 1 else outputs[0]
         return models[0].decode(fused, **members[0].parameters)
 
-    def _segment(self, image: Image, file: EnsembleFile, tta: bool | Tta, tile: int) -> Instances:
-        return fuse_members(self.member_instances(image, tta=tta, tile=tile), file)
+    def _segment(self, image: Image, file: EnsembleFile, tta: bool | Tta, tile: int, size: CellScale) -> Instances:
+        def find(picture: Image) -> Instances:
+            return fuse_members(self.member_instances(picture, tta=tta, tile=tile), file)
+
+        return self._checked(self._at_scale(image, size, find))
+
+    def _checked(self, cells: Instances) -> Instances:
+        """Types that are far from what the card states are unknown; a single model's card speaks for its ensemble."""
+        known = self.card.cell_types or (self.models[0].card.cell_types if len(self.models) == 1 else None)
+        return cells if known is None else known.checked(cells)
+
+    def _at_scale(self, image: Image, size: CellScale, find: Callable[[Image], Instances]) -> Instances:
+        scale = size.known(image, self.cell_sizes)
+        if scale is None and self.cell_sizes is not None:
+            return at_known_size(find(image), image, self.cell_sizes, find)
+        return resized_instances(find(resized_image(image, scale or 1.0)), image.shape)
 
 
 def fuse_members(found: Sequence[Instances], file: EnsembleFile) -> Instances:

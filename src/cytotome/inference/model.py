@@ -25,12 +25,15 @@ from cytotome.inference.fusion import can_fuse_activations, optimise
 from cytotome.inference.instance_tiles import segment_in_tiles
 from cytotome.inference.instance_tta import with_instance_tta
 from cytotome.inference.lanes import process_in_lanes
+from cytotome.inference.passes import Pass, Shown, geometry
 from cytotome.inference.predict import Canvas, instances_to_image_size, to_canvas, to_image_size
+from cytotome.inference.scale import CellScale, at_known_size, resized_image, resized_instances
 from cytotome.inference.stitching import InstancePredictor, with_stitched_tiles
 from cytotome.inference.tiling import TILE, with_tiles
 from cytotome.inference.tta import Predictor, Tta, tta_settings, with_tta
 from cytotome.io.images import read_image
 from cytotome.models.card import Card
+from cytotome.models.cell_size import CellSizes
 from cytotome.models.file import ModelFile, read_model
 from cytotome.models.registry import find_model
 from cytotome.types import IMAGE_DTYPES, AnyArray, DenseMaps, FloatArray, Image, Instances
@@ -83,6 +86,11 @@ class Model:
         return self.file.card
 
     @property
+    def cell_sizes(self) -> CellSizes | None:
+        """The cells that it was trained on, None where its card does not say."""
+        return self.card.cell_sizes
+
+    @property
     def parameters(self) -> DecodeParameters:
         """The calibrated parameters of the decoder."""
         return self.file.parameters
@@ -94,13 +102,18 @@ class Model:
         return model
 
     @overload
-    def segment(self, images: ImageLike, *, tta: bool | Tta = ..., tile: int = ..., **parameters: Any) -> Instances: ...
+    def segment(self, images: ImageLike, **options: Any) -> Instances: ...
     @overload
+    def segment(self, images: Sequence[ImageLike], **options: Any) -> list[Instances]: ...
     def segment(
-        self, images: Sequence[ImageLike], *, tta: bool | Tta = ..., tile: int = ..., **parameters: Any
-    ) -> list[Instances]: ...
-    def segment(
-        self, images: ImageLike | Sequence[ImageLike], *, tta: bool | Tta = False, tile: int = TILE, **parameters: Any
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        *,
+        tta: bool | Tta = False,
+        tile: int = TILE,
+        scale: float | None = None,
+        diameter: float | None = None,
+        **parameters: Any,
     ) -> Instances | list[Instances]:
         """The cells of an image, or of each of a list or tuple of images.
 
@@ -108,6 +121,11 @@ class Model:
             images: an :class:`Image`, a ``(H, W)`` or ``(H, W, C)`` array or the path of a file; or several.
             tta: average over the eight symmetries of the square, eight times as slow; or the views to average over.
             tile: images with a longer side, in pixels of the network's input, are predicted in tiles.
+            scale: resize images by this factor before the model sees them; cells are given in the image's own pixels,
+                while the decoder's parameters count those of the resized image. 1 takes images as they are. By default
+                the factor follows from the image's pixel size where both it and the card's ``cell_sizes`` state one,
+                and else from a first pass, see :mod:`cytotome.inference.scale`.
+            diameter: typical diameter of the cells in pixels, instead of ``scale``.
             **parameters: override the calibrated parameters of the decoder.
 
         Raises:
@@ -115,13 +133,11 @@ class Model:
             ConfigError: where a parameter is unknown or out of range; all faults are named.
         """
         if isinstance(images, list | tuple):
-            return list(self.segment_many(images, tta=tta, tile=tile, **parameters))
-        chosen = self.override(**parameters)
-        return self._segment([self._canvas(to_image(images), tile)], chosen, tta, tile)[0]  # type: ignore[arg-type]
+            return list(self.segment_many(images, tta=tta, tile=tile, scale=scale, diameter=diameter, **parameters))
+        how = Pass(self.override(**parameters), tta, tile, CellScale(scale, diameter))
+        return _raised(self._process_batch([images], lambda _, cells: cells, how)[0])  # type: ignore[list-item]
 
-    def segment_many(
-        self, images: Iterable[ImageLike], *, tta: bool | Tta = False, tile: int = TILE, **parameters: Any
-    ) -> Iterator[Instances]:
+    def segment_many(self, images: Iterable[ImageLike], **options: Any) -> Iterator[Instances]:
         """The cells of each image of a stream, in order; options as in :meth:`segment`.
 
         Images are taken a few ahead, so memory does not grow with their number.
@@ -129,7 +145,7 @@ class Model:
         Raises:
             CytotomeError: at the turn of an image that cannot be used; the stream ends there.
         """
-        return map(_raised, self.process_many(images, lambda _, cells: cells, tta=tta, tile=tile, **parameters))
+        return map(_raised, self.process_many(images, lambda _, cells: cells, **options))
 
     def process_many(
         self,
@@ -138,6 +154,8 @@ class Model:
         *,
         tta: bool | Tta = False,
         tile: int = TILE,
+        scale: float | None = None,
+        diameter: float | None = None,
         workers: int | None = None,
         **parameters: Any,
     ) -> Iterator[Result | CytotomeError]:
@@ -150,28 +168,41 @@ class Model:
         Args:
             images: paths are read in the threads.
             then: for instance writes files; called from several threads.
-            tta, tile, **parameters: as in :meth:`segment`.
+            tta, tile, scale, diameter, **parameters: as in :meth:`segment`.
             workers: number of threads.
 
         Raises:
             ConfigError: at once, where a parameter is unknown or out of range.
         """
-        chosen = self.override(**parameters)
+        how = Pass(self.override(**parameters), tta, tile, CellScale(scale, diameter))
 
         def process(batch: Sequence[ImageLike]) -> list[Result | CytotomeError]:
-            return self._process_batch(batch, then, chosen, tta, tile)
+            return self._process_batch(batch, then, how)
 
         return process_in_lanes(process, images, self.device, workers=workers)
 
-    def predict_maps(self, image: ImageLike, *, tta: bool | Tta = False, tile: int = TILE) -> DenseMaps:
+    def predict_maps(
+        self,
+        image: ImageLike,
+        *,
+        tta: bool | Tta = False,
+        tile: int = TILE,
+        scale: float | None = None,
+        diameter: float | None = None,
+    ) -> DenseMaps:
         """The network's maps ``(C, H, W)`` float32 of the image's own size, to be decoded by :meth:`decode`.
+
+        Options are those of :meth:`segment`; no first pass estimates the size of the cells.
 
         Raises:
             ConfigError: where the family predicts instances without maps.
         """
         if not self._specs:
             raise ConfigError(f"the family {self.family.name} predicts instances without maps; use segment")
-        return self._maps([self._canvas(to_image(image), tile)], tta, tile)[0]
+        picture = to_image(image)
+        factor = CellScale(scale, diameter).known(picture, self.cell_sizes) or 1.0
+        canvas = replace(self._canvas(resized_image(picture, factor), tile), size=picture.shape)
+        return self._maps([canvas], tta, tile)[0]
 
     def outputs(self, image: ImageLike, *, tta: bool | Tta = False, tile: int = TILE) -> Any:
         """What the family's decoder takes of an image: dense maps, or the instances that it predicts, none dropped."""
@@ -198,66 +229,80 @@ class Model:
             raise ConfigError(f"decode parameters: {faults}; there are {names}") from None
 
     def _process_batch(
-        self,
-        sources: Sequence[ImageLike],
-        then: Callable[[Image, Instances], Result],
-        parameters: DecodeParameters,
-        tta: bool | Tta,
-        tile: int,
+        self, sources: Sequence[ImageLike], then: Callable[[Image, Instances], Result], how: Pass
     ) -> list[Result | CytotomeError]:
         """Results in the order of the sources; neighbours of one size share a batch of the network."""
         results: list[Result | CytotomeError] = []
-        prepared = (self._prepare(source, tile) for source in sources)
-        for _, group in groupby(prepared, key=_geometry):
-            images, canvases = [], []
+        prepared = (self._prepare(source, how) for source in sources)
+        for _, group in groupby(prepared, key=geometry):
+            shown = []
             for item in group:
                 if isinstance(item, CytotomeError):
                     results.append(item)
                 else:
-                    images.append(item[0])
-                    canvases.append(item[1])
-            if canvases:
-                results += map(_caught(then), images, self._segment(canvases, parameters, tta, tile))
+                    shown.append(item)
+            if shown:
+                found = self._segment([one.canvas for one in shown], how)
+                results += [self._finished(one, cells, how, then) for one, cells in zip(shown, found, strict=True)]
         return results
 
-    def _prepare(self, source: ImageLike, tile: int) -> tuple[Image, Canvas] | CytotomeError:
+    def _prepare(self, source: ImageLike, how: Pass) -> Shown | CytotomeError:
         try:
             image = to_image(source)
-            return image, self._canvas(image, tile)
+            scale = how.size.known(image, self.cell_sizes)
+            return Shown(image, scale, self._canvas(resized_image(image, scale or 1.0), how.tile))
         except CytotomeError as error:
             return error
 
-    def _segment(
-        self, canvases: Sequence[Canvas], parameters: DecodeParameters, tta: bool | Tta, tile: int
-    ) -> list[Instances]:
-        """Instances of images of one geometry."""
-        if self._embeds and max(canvases[0].pixels.shape[1:]) > tile:
-            return [self._segment_in_tiles(canvas, parameters, tta, tile) for canvas in canvases]
-        outputs: Sequence[Any] = (self._maps if self._specs else self._predicted_instances)(canvases, tta, tile)
-        return [self.family.decode(one, parameters, self.file.config.class_names) for one in outputs]
+    def _finished(
+        self, shown: Shown, cells: Instances, how: Pass, then: Callable[[Image, Instances], Result]
+    ) -> Result | CytotomeError:
+        """``then`` of the cells in the image's own pixels, found once more at a better size where they need it."""
 
-    def _segment_in_tiles(self, canvas: Canvas, parameters: DecodeParameters, tta: bool | Tta, tile: int) -> Instances:
+        def again(image: Image) -> Instances:
+            return self._segment([self._canvas(image, how.tile)], how)[0]
+
+        image, sizes = shown.image, self.cell_sizes
+        try:
+            if shown.scale is None and sizes is not None:
+                cells = at_known_size(cells, image, sizes, again)
+            if self.card.cell_types is not None:
+                cells = self.card.cell_types.checked(cells)
+            return then(image, resized_instances(cells, image.shape))
+        except CytotomeError as error:
+            return error
+
+    def _segment(self, canvases: Sequence[Canvas], how: Pass) -> list[Instances]:
+        """Instances of images of one geometry."""
+        if self._embeds and max(canvases[0].pixels.shape[1:]) > how.tile:
+            return [self._segment_in_tiles(canvas, how) for canvas in canvases]
+        predict = self._maps if self._specs else self._predicted_instances
+        outputs: Sequence[Any] = predict(canvases, how.tta, how.tile)
+        return [self.family.decode(one, how.parameters, self.file.config.class_names) for one in outputs]
+
+    def _segment_in_tiles(self, canvas: Canvas, how: Pass) -> Instances:
         """Tiles of the image are decoded one by one: embeddings of one are not those of another."""
         assert canvas.planes is not None
         scale = max(content / side for content, side in zip(canvas.content, canvas.size, strict=True))
-        tile = -(-tile // self._stride) * self._stride
+        tile = -(-how.tile // self._stride) * self._stride
 
         def segment(planes: FloatArray) -> Instances:
-            return self._segment([self._placed(planes, scale)], parameters, tta, tile)[0]
+            return self._segment([self._placed(planes, scale)], replace(how, tile=tile))[0]
 
         return segment_in_tiles(canvas.planes, segment, int(tile / scale))
 
     def _canvas(self, image: Image, tile: int) -> Canvas:
+        """What the network sees of an image; where the config names a ``cell_size``, after a first pass."""
         planes = normalise(image, self.file.normalisation, self.file.config.channels)
         scale = self.family.scale(self._net, planes, self.file.config)
-        return self._placed(planes, scale * self._size_factor(planes, scale, tile))
-
-    def _size_factor(self, planes: FloatArray, scale: float, tile: int) -> float:
-        """By how much more the image is to be enlarged to bring its median cell to the config's ``cell_size``."""
+        canvas = self._placed(planes, scale)
         if self.file.config.cell_size is None:
-            return 1.0
-        cells = self._segment([self._placed(planes, scale)], self.parameters, tta=False, tile=tile)[0]
-        return round(self.file.config.size_factor(cells.areas, scale), 1)  # so that images of like cells share batches
+            return canvas
+        cells = self._segment([canvas], Pass(self.parameters, tta=False, tile=tile))[0]
+        factor = round(
+            self.file.config.size_factor(cells.areas, scale), 1
+        )  # so that images of like cells share batches
+        return canvas if factor == 1 else self._placed(planes, scale * factor)
 
     def _placed(self, planes: FloatArray, scale: float) -> Canvas:
         canvas = to_canvas(planes, scale, self._stride, self.file.config.offset)
@@ -358,25 +403,7 @@ def to_image(source: ImageLike) -> Image:
     return Image(pixels)
 
 
-def _geometry(prepared: tuple[Image, Canvas] | CytotomeError) -> object:
-    """What images must share to go through the network together; None for an error."""
-    if isinstance(prepared, CytotomeError):
-        return None
-    canvas = prepared[1]
-    return canvas.pixels.shape, canvas.content, canvas.size
-
-
 def _raised(outcome: Result | CytotomeError) -> Result:
     if isinstance(outcome, CytotomeError):
         raise outcome
     return outcome
-
-
-def _caught(then: Callable[[Image, Instances], Result]) -> Callable[[Image, Instances], Result | CytotomeError]:
-    def call(image: Image, cells: Instances) -> Result | CytotomeError:
-        try:
-            return then(image, cells)
-        except CytotomeError as error:
-            return error
-
-    return call

@@ -97,7 +97,8 @@ def quoted(text: str) -> str:
 
 def _class_names(instances: Instances) -> list[object]:
     names = [quoted(name) for name in instances.class_names]
-    return [names[number] if 0 <= number < len(names) else "" for number in instances.classes.tolist()]
+    unknown = "unknown" if names else ""
+    return [names[number] if 0 <= number < len(names) else unknown for number in instances.classes.tolist()]
 
 
 def _scaled(values: AnyArray, microns_per_pixel: float | None, power: int) -> AnyArray:

@@ -6,6 +6,9 @@ import re
 
 from pydantic import BaseModel, ConfigDict
 
+from cytotome.models.cell_size import CellSizes
+from cytotome.models.familiar import KnownTypes
+
 
 class Card(BaseModel):
     """The origin and the merits of one model. Fields that a later version adds are passed over.
@@ -20,6 +23,8 @@ class Card(BaseModel):
         command: the command that trains it again.
         date: when it was trained, ISO 8601.
         versions: of the libraries that trained it.
+        cell_sizes: of the training images, None where they were not measured.
+        cell_types: what the model finds in images of each type, None where it was not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -33,6 +38,8 @@ class Card(BaseModel):
     command: str = ""
     date: str = ""
     versions: dict[str, str] = {}
+    cell_sizes: CellSizes | None = None
+    cell_types: KnownTypes | None = None
 
     def may_have_seen(self, dataset: str, fold: int | None) -> bool:
         """Whether the model, or one that it started from, was trained on images of a fold of a dataset.
@@ -52,6 +59,7 @@ class Card(BaseModel):
             "data": ", ".join(self.data),
             "licence": self.licence,
             "folds": self.folds,
+            "cells": self.cell_sizes.text() if self.cell_sizes else "",
             "scores": ", ".join(f"{name} {score:.4g}" for name, score in self.scores.items()),
             "command": self.command,
             "date": self.date,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,6 +20,10 @@ from cytotome.models.card import Card
 
 FORMAT = 1
 KEY = "cytotome"
+BUNDLED = Path(__file__).parent / "bundled"
+FACTS = BUNDLED / "facts.json"
+"""Fields of bundled models' cards that were measured after their training, by name (``scripts/bundled-facts``)."""
+
 MAX_HEADER = 100_000_000
 """The limit of safetensors itself; a longer header is no header."""
 
@@ -82,10 +87,19 @@ def parse_header(path: str | os.PathLike[str], content: dict[str, Any]) -> Heade
         ModelError: where fields are missing or of the wrong type.
     """
     try:
-        return Header.model_validate(content)
+        header = Header.model_validate(content)
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
         raise ModelError(f"{path}: the model's description lacks or garbles {fields}; copy it again") from None
+    if Path(path).parent == BUNDLED:
+        return header.model_copy(update={"card": with_facts(header.card, Path(path).stem)})
+    return header
+
+
+def with_facts(card: Card, name: str) -> Card:
+    """The card of a bundled model with what was measured after its training; what it holds itself comes first."""
+    facts = json.loads(FACTS.read_text(encoding="utf-8")).get(name, {})
+    return Card.model_validate({**facts, **card.model_dump(exclude_defaults=True)})
 
 
 def _read_metadata(path: str | os.PathLike[str]) -> str:

@@ -10,10 +10,9 @@ import yaml
 
 from cytotome.errors import ModelError
 from cytotome.models.card import Card
-from cytotome.models.header import Header, read_header
+from cytotome.models.header import BUNDLED, Header, read_header
 
 SUFFIX = ".safetensors"
-BUNDLED = Path(__file__).parent / "bundled"
 
 
 @dataclass(frozen=True, slots=True)

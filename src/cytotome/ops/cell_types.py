@@ -6,12 +6,46 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from cytotome.contract import DecodeParameters
 from cytotome.ops.labels import label_means
-from cytotome.types import AnyArray, FloatArray, IntArray
+from cytotome.types import AnyArray, FloatArray, Instances, IntArray
 
 Parameters = TypeVar("Parameters", bound=DecodeParameters)
+
+
+FEATURES = ("log count", "log median area", "spread of log area", "median elongation", "covered part", "mean score")
+"""What :func:`population` tells of the cells of an image."""
+
+
+def majority_class(instances: Instances) -> int:
+    """The class with the greatest sum of scores; -1 where nothing of a known class was found."""
+    known = instances.classes >= 0
+    if not known.any():
+        return -1
+    votes = np.bincount(instances.classes[known], instances.scores[known] + 1e-9, len(instances.class_names))
+    return int(votes.argmax())
+
+
+def population(instances: Instances) -> npt.NDArray[np.float64]:
+    """``(6,)`` float64: :data:`FEATURES` of the cells of one image; zeros for none."""
+    if len(instances) == 0:
+        return np.zeros(len(FEATURES))
+    areas = np.maximum(instances.areas, 1).astype(np.float64)
+    boxes = instances.boxes.astype(np.float64)
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1)
+    height, width = instances.shape
+    return np.array(
+        [
+            np.log1p(1e5 * len(instances) / (height * width)),
+            np.log(np.median(areas)),
+            np.log(areas).std(),
+            np.median(np.log(sides.max(axis=1) / sides.min(axis=1))),
+            min(1.0, areas.sum() / (height * width)),
+            float(instances.scores.mean()),
+        ]
+    )
 
 
 def class_of_each(labels: IntArray, count: int, types: FloatArray) -> IntArray:

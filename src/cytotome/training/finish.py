@@ -10,6 +10,7 @@ import numpy as np
 from cytotome.contract import DecodeParameters
 from cytotome.inference.model import Model
 from cytotome.metrics.challenge import image_score
+from cytotome.models.cell_size import UNKNOWN, CellSizes, SizedData, measured_sizes
 from cytotome.training.prepare import Place, Prepared
 from cytotome.training.tune import tune
 from cytotome.types import Dataset, Sample
@@ -22,6 +23,16 @@ def calibrated(model: Model, places: Sequence[Place]) -> DecodeParameters:
     samples: list[Sample] = [dataset[position] for dataset, position in places]
     pairs = [(model.outputs(sample.image), sample) for sample in samples]
     return tune(model.family, model.file.config, pairs, model.parameters)
+
+
+def known_sizes(prepared: Prepared, class_names: Sequence[str]) -> CellSizes | None:
+    """The sizes of the cells that a model of these classes was trained on; those of other classes are ``unknown``."""
+    data = []
+    for source in prepared.sources:
+        others = class_names[0] if len(class_names) == 1 else UNKNOWN
+        names = {name: others for name in (*source.dataset.class_names, UNKNOWN) if name not in class_names}
+        data.append(SizedData(source.dataset, names, source.scale))
+    return measured_sizes(data)
 
 
 def mean_score(model: Model, places: Sequence[Place]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,10 +55,13 @@ def show(
 
 def _ensemble_text(path: str) -> str:
     from cytotome.ensemble.file import read_ensemble
-    from cytotome.ensemble.load import describe_members
+    from cytotome.ensemble.load import describe_members, member_path
+    from cytotome.models.header import read_header
 
     file = read_ensemble(path)
-    lines = [file.card.text(), describe_members(file), f"fusion    {_pairs(file.fusion.model_dump())}"]
+    sizes = file.card.cell_sizes or read_header(member_path(file.members[0], Path(path).parent)).card.cell_sizes
+    cells = f"cells     {sizes.text()}" if sizes and not file.card.cell_sizes else ""
+    lines = [file.card.text(), cells, describe_members(file), f"fusion    {_pairs(file.fusion.model_dump())}"]
     lines += [f"{name:<10}{_pairs(values)}" for name, values in file.by_class.items()]
     return "\n".join([*filter(None, lines), f"hash      {file.hash}"])
 

@@ -25,6 +25,13 @@ def segment(
     microns: Annotated[
         float | None, typer.Option("--microns", help="Microns per pixel, in the place of what the files say.")
     ] = None,
+    diameter: Annotated[
+        float | None, typer.Option("--diameter", metavar="PIXELS", help="Typical diameter of your cells in pixels.")
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option("--scale", metavar="FACTOR", help="Resize images for the model; 1 keeps them as they are."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Override a parameter of the decoder; may be repeated."),
@@ -64,6 +71,8 @@ def segment(
 
       cytotome segment "plate/**/*.tif" -o results/ --model nuclei --microns 0.65
 
+      cytotome segment plate/ -o results/ --diameter 60
+
       cytotome segment a.png b.png -o results/ --set min_area=40
 
       cytotome segment timelapse.tif -o results/ --page all
@@ -76,6 +85,8 @@ def segment(
         overwrite=overwrite,
         page=parse_page(page),
         microns=microns,
+        diameter=diameter,
+        scale=scale,
         settings=tuple(settings or ()),
         tta=tta,
         tile=tile,
