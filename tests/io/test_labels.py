@@ -74,8 +74,8 @@ def test_other_suffixes_are_refused(tmp_path):
         (np.zeros((2, 2, 2), int), r"must be \(H, W\) integers, got \(2, 2, 2\)"),
         (np.array([[0.5]]), "must hold whole numbers; this looks like an image"),
         (np.array([[np.nan]]), "must hold whole numbers"),
-        (np.array([[-1]]), "labels must lie in 0 to 2147483647"),
-        (np.array([[2**31]]), "labels must lie in 0 to 2147483647"),
+        (np.array([[-1]]), "labels must lie in 0 to 2147483647, found"),
+        (np.array([[2**31]]), "labels must lie in 0 to 2147483647, found"),
     ],
 )
 def test_what_is_no_label_map_is_refused_when_read_and_when_written(tmp_path, labels, message):
@@ -84,6 +84,43 @@ def test_what_is_no_label_map_is_refused_when_read_and_when_written(tmp_path, la
         with pytest.raises(DataError, match=message):
             act()
     assert not (tmp_path / "b.tif").exists()
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.npy"])
+def test_masks_of_black_and_white_are_refused_with_the_remedy(tmp_path, name):
+    mask = np.zeros((30, 40), np.uint8)
+    mask[2:9, 3:11] = mask[20:25, 10:30] = 255
+    if name.endswith(".npy"):
+        np.save(tmp_path / name, mask)
+    else:
+        PillowImage.fromarray(mask).save(tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: all cells are one mask.*255 lies in 2 places; give each cell"):
+        read_label_map(tmp_path / name)
+    np.testing.assert_array_equal(read_label_map(tmp_path / name, check=False), mask)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32, np.uint16])
+def test_a_background_of_minus_one_is_no_cell(tmp_path, dtype):
+    cells = np.full((20, 30), -1)
+    cells[2:5, 3:9], cells[10:14, 20:28] = 0, 1
+    tifffile.imwrite(tmp_path / "a.tif", cells.astype(dtype))
+    with pytest.raises(DataError, match=r"a\.tif: .*give the background the number 0"):
+        read_label_map(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, bool])
+def test_labels_are_the_stored_numbers_though_zero_is_shown_white(tmp_path, dtype):
+    labels = np.zeros((12, 15), dtype)
+    labels[3:6, 4:9] = 1
+    tifffile.imwrite(tmp_path / "a.tif", labels, photometric="miniswhite")
+    np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), labels)
+
+
+def test_a_mask_as_tifffile_writes_booleans_by_itself(tmp_path):
+    mask = np.zeros((12, 15), bool)
+    mask[3:6, 4:9] = True
+    tifffile.imwrite(tmp_path / "a.tif", mask)
+    np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), mask)
 
 
 def test_float_maps_of_whole_numbers_are_read(tmp_path):

@@ -108,8 +108,9 @@ class LabelFolder(Mapping[str, Instances]):
 
     def __getitem__(self, name: str) -> Instances:
         path = self.paths[name]
-        instances = from_label_map(read_label_map(path))
         cells = self.cells.get(_stem(path.relative_to(self.folder)))
+        # What segment wrote needs no check: of a cell that others cut into many parts it is known that it is one.
+        instances = from_label_map(read_label_map(path, check=cells is None))
         if cells is None:
             return instances
         cells = cells.reindex(instances.ids)

@@ -53,11 +53,6 @@ def find_defects(instances: Instances) -> Defects:
     return Defects(hollow, many_parts, _doubles(instances), cut, instances.areas < TINY)
 
 
-def count_parts(mask: BoolArray) -> int:
-    """Number of the 8-connected parts of a ``(h, w)`` mask."""
-    return int(cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[0]) - 1
-
-
 def _holes_and_parts(mask: BoolArray) -> tuple[bool, bool]:
     """Whether holes, and whether loose parts, are a considerable part of ``(h, w)`` ``mask``."""
     area = np.count_nonzero(mask)

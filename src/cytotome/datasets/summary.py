@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cytotome.datasets.defects import Defects, count_parts, find_defects
+from cytotome.datasets.defects import Defects, find_defects
 from cytotome.errors import CytotomeError
-from cytotome.ops.runs import intersections, mask_crop
+from cytotome.ops.label_check import label_fault
+from cytotome.ops.runs import intersections
 from cytotome.types import Dataset, Instances
 
-BINARY_PARTS = 4
-"""Loose parts from which on the only mask of an image is taken for many cells of one number."""
 DEFECTS = tuple(field.name for field in fields(Defects))
 
 
@@ -60,7 +59,7 @@ class Summary:
         folds: number of labelled images in each fold of the dataset's own, empty where it has none.
         types: one entry a cell type.
         empty: ids of labelled images without a cell.
-        binary: ids of images whose only mask lies in :data:`BINARY_PARTS` places or more.
+        binary: ids of images whose only mask lies in :data:`~cytotome.ops.label_check.MANY_PARTS` places or more.
         unusable: why an image or its masks cannot be used, by id.
     """
 
@@ -133,7 +132,7 @@ def summary(dataset: Dataset, *, advance: Callable[[], None] = lambda: None) -> 
 
 def _is_binary(instances: Instances) -> bool:
     """Whether all cells seem to have one number, as in an image of black and white."""
-    return len(instances) == 1 and count_parts(mask_crop(instances, 0)[0]) >= BINARY_PARTS
+    return len(instances) == 1 and bool(label_fault(instances))
 
 
 def _count(instances: Instances) -> _Counts:

@@ -17,7 +17,7 @@ _PALETTE = 3
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 
 
-def read_png(path: Path, data: bytes, *, indices: bool = False) -> Raster:
+def read_png(path: Path, data: bytes, *, stored: bool = False) -> Raster:
     """Pixels and scale of a PNG; a palette becomes RGB, or its indices where asked for.
 
     Raises:
@@ -29,7 +29,7 @@ def read_png(path: Path, data: bytes, *, indices: bool = False) -> Raster:
         raise ValueError("its header is not readable")
     check_size(path, (height, width, _PNG_CHANNELS[colour]))
     scale = _check_chunks(data)
-    if indices and colour == _PALETTE:
+    if stored and colour == _PALETTE:
         from PIL import Image as PillowImage
 
         with PillowImage.open(io.BytesIO(data)) as picture:

@@ -16,13 +16,14 @@ _JPEG = b"\xff\xd8\xff"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def read_raster(path: str | os.PathLike[str], page: int = 0, *, indices: bool = False) -> Raster:
+def read_raster(path: str | os.PathLike[str], page: int = 0, *, stored: bool = False) -> Raster:
     """Decodes one page of a file; the format is known by its content, not by its name.
 
     Args:
         path: the file.
         page: page of a TIFF stack.
-        indices: give the indices of a PNG with a palette instead of its colours.
+        stored: give the numbers in the file instead of what they show: indices of a palette, and white as 0 where
+            the file stores it so.
 
     Raises:
         ImageError: where the file is missing, empty, damaged, of another format, too large, or has no such page.
@@ -30,12 +31,12 @@ def read_raster(path: str | os.PathLike[str], page: int = 0, *, indices: bool = 
     path = Path(path)
     kind = sniff(path)
     if kind == "tiff":
-        return read_tiff(path, page)
+        return read_tiff(path, page, stored=stored)
     if page != 0:
         raise ImageError(f"{path}: has no page {page}; a {kind.upper()} file has page 0 only")
     data = path.read_bytes()
     try:
-        return read_png(path, data, indices=indices) if kind == "png" else read_jpeg(path, data)
+        return read_png(path, data, stored=stored) if kind == "png" else read_jpeg(path, data)
     except (ValueError, RuntimeError, OSError, struct.error, IndexError) as error:
         raise ImageError(f"{path}: damaged {kind.upper()} file ({error}); export it again") from None
 

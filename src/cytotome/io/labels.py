@@ -13,7 +13,9 @@ import tifffile
 from cytotome.errors import DataError, ImageError
 from cytotome.io.decode import read_raster
 from cytotome.io.files import atomic_path
-from cytotome.io.raster import check_size, to_native
+from cytotome.io.raster import Raster, check_size, to_native
+from cytotome.ops.label_check import label_fault
+from cytotome.ops.labels import from_label_map
 from cytotome.types import AnyArray, IntArray
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy")
@@ -55,19 +57,35 @@ def _write_tiff(path: Path, labels: AnyArray, microns_per_pixel: float | None) -
     tifffile.imwrite(path, labels, compression="zlib", photometric="minisblack", metadata=None, **scale)
 
 
-def read_label_map(path: str | os.PathLike[str], *, page: int = 0) -> IntArray:
+def read_label_map(path: str | os.PathLike[str], *, page: int = 0, check: bool = True) -> IntArray:
     """``(H, W)`` int32 label map of a TIFF, PNG or NPY file; a map without any label is fine.
 
-    Whole numbers stored as float and grey stored as RGB are accepted, as is a PNG with a palette (its indices).
+    Whole numbers stored as float and grey stored as RGB are accepted, as is a PNG with a palette (its indices). The
+    numbers are those that are stored, also where a TIFF says that 0 is to be shown white.
+
+    Args:
+        path: the file.
+        page: page of a TIFF stack.
+        check: refuse what :func:`cytotome.ops.label_check.label_fault` takes for no map of cells, such as a mask of
+            black and white.
 
     Raises:
         DataError: where the file cannot be read or does not hold a label map.
     """
+    return read_labels(path, page=page, check=check)[0]
+
+
+def read_labels(path: str | os.PathLike[str], *, page: int = 0, check: bool = True) -> tuple[IntArray, float | None]:
+    """As :func:`read_label_map`, with the microns per pixel that the file holds, None where it holds none."""
     path = Path(path)
     try:
-        return _checked(path, _load_npy(path) if path.suffix.lower() == ".npy" else _load_raster(path, page))
+        raster = Raster(_load_npy(path)) if path.suffix.lower() == ".npy" else _load_raster(path, page)
     except ImageError as error:
         raise DataError(str(error)) from None
+    labels = _checked(path, raster.pixels)
+    if check and (fault := label_fault(from_label_map(labels))):
+        raise DataError(f"{path}: {fault}")
+    return labels, raster.microns_per_pixel
 
 
 def _load_npy(path: Path) -> AnyArray:
@@ -79,16 +97,17 @@ def _load_npy(path: Path) -> AnyArray:
     return np.array(array)
 
 
-def _load_raster(path: Path, page: int) -> AnyArray:
-    pixels = to_native(read_raster(path, page, indices=True).pixels)
+def _load_raster(path: Path, page: int) -> Raster:
+    raster = read_raster(path, page, stored=True)
+    pixels = to_native(raster.pixels)
     if pixels.ndim == 3:
         grey = pixels[:, :, 0]
         if pixels.shape[2] not in (3, 4) or (pixels[:, :, :3] != grey[:, :, None]).any():
             raise DataError(
                 f"{path}: a colour image of shape {pixels.shape} is no label map; give one channel of labels"
             )
-        return grey
-    return pixels
+        pixels = grey
+    return Raster(pixels, raster.microns_per_pixel)
 
 
 def _checked(path: object, labels: AnyArray) -> IntArray:
@@ -97,5 +116,8 @@ def _checked(path: object, labels: AnyArray) -> IntArray:
     if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.rint(labels)).all()):
         raise DataError(f"{path}: a label map must hold whole numbers; this looks like an image")
     if labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.int32).max):
-        raise DataError(f"{path}: labels must lie in 0 to {np.iinfo(np.int32).max}; renumber them")
+        raise DataError(
+            f"{path}: labels must lie in 0 to {np.iinfo(np.int32).max}, found {labels.min():g} to {labels.max():g}; "
+            "give the background the number 0 and renumber the cells"
+        )
     return np.ascontiguousarray(labels, np.int32)

@@ -51,8 +51,9 @@ _MICRONS = {
 }
 
 
-def read_tiff(path: Path, page: int = 0) -> Raster:
-    """One page of a TIFF, ``(H, W)`` or ``(H, W, C)`` as stored; white-is-zero is turned, palettes stay indices.
+def read_tiff(path: Path, page: int = 0, *, stored: bool = False) -> Raster:
+    """One page of a TIFF, ``(H, W)`` or ``(H, W, C)`` as stored; white-is-zero is turned unless ``stored``,
+    palettes stay indices.
 
     Pages are counted over all series, then over the axes of each (time, depth, channel) in the order of the file.
 
@@ -62,7 +63,7 @@ def read_tiff(path: Path, page: int = 0) -> Raster:
     try:
         with _open(path) as file:
             series_index, plane = _locate(path, file, page)
-            pixels = _plane(path, file, series_index, plane)
+            pixels = _plane(path, file, series_index, plane, stored)
             return Raster(pixels, _scale(file, series_index))
     except _DAMAGE as error:
         raise ImageError(f"{path}: damaged TIFF file ({error}); export it again") from None
@@ -107,7 +108,7 @@ def _locate(path: Path, file: tifffile.TiffFile, page: int) -> tuple[int, int]:
     raise ImageError(f"{path}: has no page {page}; it has pages 0 to {total - 1}")
 
 
-def _plane(path: Path, file: tifffile.TiffFile, index: int, plane: int) -> AnyArray:
+def _plane(path: Path, file: tifffile.TiffFile, index: int, plane: int, stored: bool) -> AnyArray:
     series = file.series[index]
     shape = tuple(length for axis, length in zip(series.axes, series.shape, strict=True) if axis in "YXS")
     check_size(path, shape)
@@ -126,7 +127,7 @@ def _plane(path: Path, file: tifffile.TiffFile, index: int, plane: int) -> AnyAr
     spatial = 3 if "S" in axes else 2
     pixels = pixels.transpose(order).reshape(-1, *(pixels.shape[axis] for axis in order[-spatial:]))
     pixels = pixels[plane if len(pixels) > 1 else 0]
-    if series.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
+    if not stored and series.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
         pixels = np.bitwise_not(pixels)
     return pixels
 

@@ -1,0 +1,100 @@
+"""Whether a label map numbers cells, or is a mask of black and white, a map of classes or a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from cytotome.types import Instances
+
+MANY_PARTS = 4
+"""Places from which on one number is taken for many cells; a cell that is cut by others lies in two or three."""
+PART_SHARE = 0.25
+"""Parts below this share of the largest of their label are crumbs, and not counted."""
+SATURATED = (2**8 - 1, 2**16 - 1)
+"""White in a mask of black and white, and -1 where it was stored without a sign."""
+
+
+def label_fault(instances: Instances) -> str:
+    """Why the instances of a label map are no cells, and what to do; empty where nothing speaks against it.
+
+    A cell lies in one place, or in few where others cut it. So it is a fault where a map has one label in
+    :data:`MANY_PARTS` places or more (in two where that label is 255 or 65535, as in masks of black and white), and
+    where half of several labels do. It is one too where a label that covers most of the image and reaches all of its
+    edges must be the background: no pixel is 0, or the label is an unsigned -1.
+
+    Args:
+        instances: as :func:`cytotome.ops.labels.from_label_map` gives them; ids are the labels.
+    """
+    if len(instances) == 0:
+        return ""
+    largest = int(np.argmax(instances.areas))
+    if len(instances) > 1 and _is_background(instances, largest):
+        return (
+            f"its label {instances.ids[largest]} covers most of the image and reaches all of its edges, "
+            "as a background does; give the background the number 0"
+        )
+    parts = count_parts(instances)
+    if len(instances) == 1:
+        if parts[0] >= (2 if instances.ids[0] in SATURATED else MANY_PARTS):
+            return (
+                f"all cells are one mask, black and white: its only label {instances.ids[0]} lies in {parts[0]} "
+                "places; give each cell its own number, as skimage.measure.label does"
+            )
+    elif np.median(parts) >= MANY_PARTS:
+        return (
+            f"a cell has a number of its own, but most of its {len(instances)} labels lie in {MANY_PARTS} places or "
+            "more; this looks like an image or a map of classes"
+        )
+    return ""
+
+
+def _is_background(instances: Instances, index: int) -> bool:
+    height, width = instances.shape
+    covers = instances.areas[index] > height * width / 2
+    reaches = instances.boxes[index].tolist() == [0, 0, height, width]
+    full = instances.areas.sum() == height * width
+    return bool(covers and reaches and (full or instances.ids[index] in SATURATED))
+
+
+def count_parts(instances: Instances, share: float = PART_SHARE) -> npt.NDArray[np.int64]:
+    """``(N,)`` int64, the 8-connected parts of each mask that have ``share`` of its largest part or more."""
+    return _count_parts(instances.runs, instances.offsets, share)  # type: ignore[no-any-return]
+
+
+@njit(cache=True, nogil=True)
+def _count_parts(runs, offsets, share):  # type: ignore[no-untyped-def]
+    counts = np.zeros(len(offsets) - 1, np.int64)
+    for i in range(len(counts)):
+        own = runs[offsets[i] : offsets[i + 1]]
+        parent = np.arange(len(own))
+        above = 0
+        for k in range(len(own)):
+            row, start, stop = own[k]
+            while own[above, 0] < row - 1 or (own[above, 0] == row - 1 and own[above, 2] < start):
+                above += 1
+            j = above
+            while own[j, 0] == row - 1 and own[j, 1] <= stop:
+                _join(parent, j, k)
+                j += 1
+        areas = np.zeros(len(own), np.int64)
+        for k in range(len(own)):
+            areas[_root(parent, k)] += own[k, 2] - own[k, 1]
+        if len(own):
+            counts[i] = np.count_nonzero(areas >= max(1.0, share * areas.max()))
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def _root(parent, k):  # type: ignore[no-untyped-def]
+    while parent[k] != k:
+        parent[k] = parent[parent[k]]
+        k = parent[k]
+    return k
+
+
+@njit(cache=True, nogil=True)
+def _join(parent, j, k):  # type: ignore[no-untyped-def]
+    first, second = _root(parent, j), _root(parent, k)
+    parent[max(first, second)] = min(first, second)
