@@ -36,6 +36,7 @@ class Image:
         pixels: ``(H, W)`` or ``(H, W, C)``, uint8, uint16 or float32, grey levels as in the file.
         microns_per_pixel: edge of a pixel in microns, None where the file does not say.
         source: path or name, used in messages.
+        notes: what a user should know of the file though it can be read, each one line.
 
     Raises:
         ImageError: for another rank or type, an empty image or a resolution that is not positive.
@@ -44,6 +45,7 @@ class Image:
     pixels: AnyArray
     microns_per_pixel: float | None = None
     source: str = "image"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         pixels = self.pixels

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cytotome.errors import ImageError
-from cytotome.io.raster import MAX_PIXELS, check_size, real_scale, to_native
+from cytotome.io.raster import MAX_PIXELS, check_size, colours_of, scale_of, to_native
 
 
 def test_sizes_up_to_the_limit_pass():
@@ -38,10 +38,19 @@ def test_an_empty_size_is_refused():
     ],
 )
 def test_only_a_microscopes_scale_is_taken(across, down, expected):
-    assert real_scale(across, down) == (None if expected is None else pytest.approx(expected))
+    microns = scale_of(across, down, "um").microns_per_pixel
+    assert microns == (None if expected is None else pytest.approx(expected))
 
 
-def test_native_arrays_have_no_axis_of_one_channel():
-    native = to_native(np.arange(6, dtype=">u2").reshape(2, 3, 1))
-    assert (native.shape, native.dtype.isnative) == ((2, 3), True)
-    assert native.ravel().tolist() == [0, 1, 2, 3, 4, 5]
+def test_native_arrays_are_in_the_order_of_the_machine():
+    native = to_native(np.arange(6, dtype=">u2").reshape(2, 3))
+    assert native.dtype.isnative
+    assert native.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize(("channels", "shape"), [(1, (2, 3)), (2, (2, 3)), (3, (2, 3, 3)), (4, (2, 3, 3))])
+def test_alpha_is_the_channel_after_grey_or_rgb(channels, shape):
+    pixels = np.arange(2 * 3 * channels).reshape(2, 3, channels)
+    found = colours_of(pixels)
+    assert found.shape == shape
+    np.testing.assert_array_equal(found, pixels[:, :, 0] if channels < 3 else pixels[:, :, :3])

@@ -11,14 +11,14 @@ import imagecodecs
 import numpy as np
 
 from cytotome.errors import ImageError
-from cytotome.io.raster import Raster, check_size, real_scale
+from cytotome.io.raster import Raster, Scale, check_size, colours_of, scale_of
 
 _PALETTE = 3
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 
 
 def read_png(path: Path, data: bytes, *, stored: bool = False) -> Raster:
-    """Pixels and scale of a PNG; a palette becomes RGB, or its indices where asked for.
+    """Pixels and scale of a PNG; a palette becomes RGB, or its indices where ``stored``; alpha is dropped.
 
     Raises:
         ImageError: for an absurd size.
@@ -34,12 +34,12 @@ def read_png(path: Path, data: bytes, *, stored: bool = False) -> Raster:
 
         with PillowImage.open(io.BytesIO(data)) as picture:
             return Raster(np.array(picture), scale)
-    return Raster(imagecodecs.png_decode(data), scale)
+    return Raster(colours_of(imagecodecs.png_decode(data)), scale)
 
 
-def _check_chunks(data: bytes) -> float | None:
+def _check_chunks(data: bytes) -> Scale:
     """Checks every chunk's sum up to IEND; gives the scale of the pHYs chunk (pixels per metre) if it is a real one."""
-    at, scale, name = 8, None, b""
+    at, scale, name = 8, Scale(), b""
     while name != b"IEND":
         if at + 12 > len(data):
             raise ValueError("it ends before its last pixel")
@@ -51,7 +51,7 @@ def _check_chunks(data: bytes) -> float | None:
             raise ValueError(f"the checksum of {name.decode('latin-1')!r} is wrong")
         if name == b"pHYs" and length == 9:
             across, down, unit = struct.unpack(">IIB", data[at + 8 : end])
-            scale = real_scale(1e6 / across, 1e6 / down) if unit == 1 and across and down else None
+            scale = scale_of(1 / across, 1 / down, "m") if unit == 1 and across and down else Scale()
         at = end + 4
     return scale
 
@@ -72,7 +72,7 @@ def read_jpeg(path: Path, data: bytes) -> Raster:
     pixels = imagecodecs.jpeg_decode(data)
     if pixels.shape[:2] != shape[:2]:
         raise ValueError("its pixels do not match its header")
-    return Raster(pixels)
+    return Raster(colours_of(pixels))
 
 
 def _jpeg_frame(data: bytes) -> tuple[tuple[int, int, int], int]:

@@ -22,12 +22,14 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 def read_image(path: str | os.PathLike[str], *, page: int = 0) -> Image:
     """Reads one page of a PNG, JPEG, TIFF or OME-TIFF file.
 
-    8 and 16 bit stay as they are, 1 bit becomes uint8, every other type float32; axes of length 1 are dropped, RGB(A)
-    is kept as ``(H, W, C)``. A rotation in EXIF is not applied, so that masks fit the stored pixels.
+    8 and 16 bit stay as they are, 1 bit becomes uint8, every other type float32. The image is ``(H, W)``, or
+    ``(H, W, 3)`` where the file itself says that it is of colours; alpha is dropped, axes of length 1 too. A rotation
+    in EXIF is not applied, so that masks fit the stored pixels.
 
     Args:
         path: the file; its format is known by its content.
-        page: page of a stack, over all its axes (time, depth, channel) in the order of the file.
+        page: page of a stack, over all its axes (time, depth, channel) in the order of the file. Channels are
+            pages, also where a TIFF stores them as samples of one pixel.
 
     Raises:
         ImageError: where the file is missing, damaged, empty, absurdly large, not finite or constant.
@@ -35,7 +37,8 @@ def read_image(path: str | os.PathLike[str], *, page: int = 0) -> Image:
     raster = read_raster(path, page)
     pixels = _to_image_type(path, to_native(raster.pixels))
     _check_values(path, pixels)
-    return Image(pixels, raster.microns_per_pixel, source=str(path))
+    scale = raster.scale
+    return Image(pixels, scale.microns_per_pixel, str(path), (scale.note,) if scale.note else ())
 
 
 def page_count(path: str | os.PathLike[str]) -> int:

@@ -85,7 +85,7 @@ def read_labels(path: str | os.PathLike[str], *, page: int = 0, check: bool = Tr
     labels = _checked(path, raster.pixels)
     if check and (fault := label_fault(from_label_map(labels))):
         raise DataError(f"{path}: {fault}")
-    return labels, raster.microns_per_pixel
+    return labels, raster.scale.microns_per_pixel
 
 
 def _load_npy(path: Path) -> AnyArray:
@@ -102,12 +102,12 @@ def _load_raster(path: Path, page: int) -> Raster:
     pixels = to_native(raster.pixels)
     if pixels.ndim == 3:
         grey = pixels[:, :, 0]
-        if pixels.shape[2] not in (3, 4) or (pixels[:, :, :3] != grey[:, :, None]).any():
+        if (pixels != grey[:, :, None]).any():
             raise DataError(
                 f"{path}: a colour image of shape {pixels.shape} is no label map; give one channel of labels"
             )
         pixels = grey
-    return Raster(pixels, raster.microns_per_pixel)
+    return Raster(pixels, raster.scale)
 
 
 def _checked(path: object, labels: AnyArray) -> IntArray:

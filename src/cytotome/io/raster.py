@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cytotome.errors import ImageError
+from cytotome.io.units import NO_LENGTH, microns_per
 from cytotome.types import AnyArray
 
 MAX_PIXELS = 2**29
@@ -16,12 +17,20 @@ MICRON_LIMITS = (1e-3, 15.0)
 """Pixel edges in microns that a microscope can have; print resolutions (72 to 1200 dpi) lie above."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Microns per pixel where a file has a real scale; else ``note`` says why not, where a user can help."""
+
+    microns_per_pixel: float | None = None
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Raster:
-    """Decoded pixels ``(H, W)`` or ``(H, W, C)`` of any type, and microns per pixel where the file has a real scale."""
+    """Decoded pixels of any type, ``(H, W)`` grey or ``(H, W, 3)`` RGB, without alpha; and their scale."""
 
     pixels: AnyArray
-    microns_per_pixel: float | None = None
+    scale: Scale = Scale()
 
 
 def check_size(source: object, shape: tuple[int, ...]) -> None:
@@ -43,16 +52,37 @@ def check_size(source: object, shape: tuple[int, ...]) -> None:
         )
 
 
-def real_scale(microns_x: float, microns_y: float) -> float | None:
-    """Microns per pixel, or None where the two edges differ or lie outside :data:`MICRON_LIMITS`."""
+def scale_of(across: float, down: float, unit: str, other: str | None = None) -> Scale:
+    """The scale of pixels of this width and height, each in its unit; ``other``, of the height, is ``unit`` if None.
+
+    There is none where an edge lies outside :data:`MICRON_LIMITS`, or the edges differ by more than 1 %.
+    """
+    units = (unit, unit if other is None else other)
+    factors = [microns_per(name) for name in units]
+    for name, factor in zip(units, factors, strict=True):
+        if factor is None:
+            known = name.strip().lower() in NO_LENGTH
+            return Scale(None, "" if known else f"its unit of length {name!r} is unknown; give microns per pixel")
     low, high = MICRON_LIMITS
-    if not (low <= microns_x <= high and low <= microns_y <= high) or abs(microns_x / microns_y - 1) > 0.01:
-        return None
-    return (microns_x + microns_y) / 2
+    edges = [edge * (factor or 0) for edge, factor in zip((across, down), factors, strict=True)]
+    if not all(low <= edge <= high for edge in edges):
+        return Scale()
+    if abs(edges[0] / edges[1] - 1) > 0.01:
+        return Scale(
+            None,
+            f"its pixels are not square ({edges[0]:g} x {edges[1]:g} microns), so that lengths are known in pixels "
+            "only; resample it, or give microns per pixel",
+        )
+    return Scale(sum(edges) / 2)
+
+
+def colours_of(pixels: AnyArray) -> AnyArray:
+    """Grey or RGB without alpha: ``(H, W, 1 to 4)`` in the order of PNG (grey, grey and alpha, RGB, RGBA)."""
+    if pixels.ndim == 2:
+        return pixels
+    return pixels[:, :, 0] if pixels.shape[2] <= 2 else pixels[:, :, :3]
 
 
 def to_native(pixels: AnyArray) -> AnyArray:
-    """The array without axes of length 1 beyond height and width, in the machine's byte order."""
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
+    """The array, contiguous and in the machine's byte order."""
     return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import struct
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
 from cytotome.errors import ImageError
-from cytotome.io.raster import Raster, check_size, real_scale
+from cytotome.io.ome import names_other_files, ome_scale
+from cytotome.io.raster import Raster, Scale, check_size, scale_of
 from cytotome.types import AnyArray
 
 _QUIET = logging.NullHandler()  # tifffile logs damage besides raising on it; without a handler that reaches stderr
@@ -32,39 +32,32 @@ _DAMAGE = (
     AssertionError,
     MemoryError,
 )
-_MICRONS = {
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "um": 1.0,
-    "µm": 1.0,
-    "μm": 1.0,
-    "\\u00b5m": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "cm": 1e4,
-    "centimeter": 1e4,
-    "m": 1e6,
-    "inch": 25400.0,
-}
+_PHOTOMETRIC = tifffile.PHOTOMETRIC
+_UNITS = {2: "in", 3: "cm", 4: "mm", 5: "um"}
+"""Units of the tag ResolutionUnit; the last two are no part of TIFF 6.0."""
+_ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
+_OTHER_COLOURS = (_PHOTOMETRIC.CIELAB, _PHOTOMETRIC.ICCLAB, _PHOTOMETRIC.ITULAB)
 
 
 def read_tiff(path: Path, page: int = 0, *, stored: bool = False) -> Raster:
-    """One page of a TIFF, ``(H, W)`` or ``(H, W, C)`` as stored; white-is-zero is turned unless ``stored``,
-    palettes stay indices.
+    """One page of a TIFF, ``(H, W)``, or ``(H, W, 3)`` where the file says that its samples are colours.
 
-    Pages are counted over all series, then over the axes of each (time, depth, channel) in the order of the file.
+    Pages are counted over all series, then over the axes of each (time, depth, channel) in the order of the file, then
+    over samples that are neither colours nor alpha. Alpha is dropped, CMYK and palettes become RGB, and white-is-zero
+    is turned, each as the file's tags say. Planes that OME-XML says are in other files are no pages of this one.
+
+    Args:
+        path: the file.
+        page: counted from 0.
+        stored: give the numbers as stored, for labels: indices of palettes, nothing turned.
 
     Raises:
-        ImageError: for a damaged file, an absurd size, or a page that is not there.
+        ImageError: for a damaged file, an absurd size, colours of another kind, or a page that is not there.
     """
     try:
         with _open(path) as file:
-            series_index, plane = _locate(path, file, page)
-            pixels = _plane(path, file, series_index, plane, stored)
-            return Raster(pixels, _scale(file, series_index))
+            index, plane = _locate(path, file, page)
+            return Raster(_plane(path, file, index, plane, stored), _scale(path, file, index))
     except _DAMAGE as error:
         raise ImageError(f"{path}: damaged TIFF file ({error}); export it again") from None
 
@@ -79,15 +72,49 @@ def tiff_page_count(path: Path) -> int:
 
 
 def _open(path: Path) -> tifffile.TiffFile:
+    """The file by itself: where OME-XML names others too, the pages are those of this one, as its directory lists.
+
+    Micro-Manager's formats, whose index spans the files of a folder, are read by their OME-XML or directory likewise.
+    """
     logging.getLogger("tifffile").addHandler(_QUIET)
-    return tifffile.TiffFile(path)
+    file = tifffile.TiffFile(path, is_mmstack=False, is_ndtiff=False)
+    try:
+        if file.ome_metadata is None or not names_other_files(file.ome_metadata, path.name):
+            return file
+    except BaseException:
+        file.close()
+        raise
+    file.close()
+    return tifffile.TiffFile(path, is_ome=False, is_mmstack=False, is_ndtiff=False)
 
 
-def _planes(series: tifffile.TiffPageSeries) -> int:
+def _outer(series: tifffile.TiffPageSeries) -> int:
+    """Number of planes of a series, each with all of its samples."""
     count = 1
     for axis, length in zip(series.axes, series.shape, strict=True):
         count *= 1 if axis in "YXS" else int(length)
     return count
+
+
+def _channels(series: tifffile.TiffPageSeries) -> list[int]:
+    """The samples of a plane that are planes by themselves; none where the samples are colours, or there is one."""
+    page = series.keyframe
+    if "S" not in series.axes or _colours(page):
+        return []
+    samples = int(series.shape[series.axes.index("S")])
+    first = samples - len(page.extrasamples)
+    return [k for k in range(samples) if k < first or page.extrasamples[k - first] not in _ALPHA]
+
+
+def _colours(page: tifffile.TiffPage) -> int:
+    """Number of samples that make a colour, 0 where they are grey levels of their own."""
+    if page.photometric in (_PHOTOMETRIC.RGB, _PHOTOMETRIC.YCBCR, *_OTHER_COLOURS):
+        return 3
+    return 4 if page.photometric == _PHOTOMETRIC.SEPARATED else 0
+
+
+def _planes(series: tifffile.TiffPageSeries) -> int:
+    return _outer(series) * max(1, len(_channels(series)))
 
 
 def _page_total(file: tifffile.TiffFile) -> int:
@@ -110,9 +137,23 @@ def _locate(path: Path, file: tifffile.TiffFile, page: int) -> tuple[int, int]:
 
 def _plane(path: Path, file: tifffile.TiffFile, index: int, plane: int, stored: bool) -> AnyArray:
     series = file.series[index]
+    channels = _channels(series)
+    outer, inner = divmod(plane, max(1, len(channels)))
+    pixels = _samples(path, file, index, outer)
+    if pixels.ndim == 2:
+        return pixels if stored else _shown(file, series.keyframe, pixels)
+    if channels:
+        pixels = pixels[:, :, channels[inner]]
+        return pixels if stored else _shown(file, series.keyframe, pixels)
+    return _to_rgb(path, series.keyframe, pixels)
+
+
+def _samples(path: Path, file: tifffile.TiffFile, index: int, plane: int) -> AnyArray:
+    """``(H, W)`` or ``(H, W, S)`` as stored."""
+    series = file.series[index]
     shape = tuple(length for axis, length in zip(series.axes, series.shape, strict=True) if axis in "YXS")
     check_size(path, shape)
-    if len(series.pages) == _planes(series):
+    if len(series.pages) == _outer(series):
         page = series.pages[plane]
         _check_complete(file, page)
         axes = series.keyframe.axes
@@ -127,48 +168,63 @@ def _plane(path: Path, file: tifffile.TiffFile, index: int, plane: int, stored: 
     spatial = 3 if "S" in axes else 2
     pixels = pixels.transpose(order).reshape(-1, *(pixels.shape[axis] for axis in order[-spatial:]))
     pixels = pixels[plane if len(pixels) > 1 else 0]
-    if not stored and series.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
-        pixels = np.bitwise_not(pixels)
-    return pixels
+    return pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+
+
+def _shown(file: tifffile.TiffFile, page: tifffile.TiffPage, pixels: AnyArray) -> AnyArray:
+    """Grey levels, or RGB, of ``(H, W)`` stored numbers, as the tags say that they are to be shown.
+
+    The palette of an ImageJ file is its false colours: there the indices are the grey levels.
+    """
+    if page.photometric == _PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
+        return np.bitwise_not(pixels)
+    if page.photometric != _PHOTOMETRIC.PALETTE or file.is_imagej or page.colormap is None:
+        return pixels
+    colours = page.colormap.T
+    colours = (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)
+    is_grey = (colours == colours[:, :1]).all()
+    shown: AnyArray = (colours[:, 0] if is_grey else colours)[pixels]
+    return shown
+
+
+def _to_rgb(path: Path, page: tifffile.TiffPage, pixels: AnyArray) -> AnyArray:
+    """``(H, W, 3)`` of ``(H, W, S)`` samples that are colours, without alpha and other extra samples."""
+    jpeg = page.compression == tifffile.COMPRESSION.JPEG  # decoded to RGB by its codec
+    inks = page.tags.valueof(332, 1) if page.photometric == _PHOTOMETRIC.SEPARATED else 1
+    if page.photometric in _OTHER_COLOURS or (page.photometric == _PHOTOMETRIC.YCBCR and not jpeg) or inks != 1:
+        kind = "colours of inks" if inks != 1 else _PHOTOMETRIC(page.photometric).name
+        raise ImageError(f"{path}: its colours are stored as {kind}; convert it to grey or RGB")
+    if page.photometric != _PHOTOMETRIC.SEPARATED:
+        return pixels[:, :, :3]
+    if pixels.dtype.kind != "u" or pixels.shape[2] < 4:
+        raise ImageError(f"{path}: a CMYK TIFF of {pixels.shape[2]} samples of {pixels.dtype}; convert it to RGB")
+    full = np.float32(np.iinfo(pixels.dtype).max)
+    light = full - pixels[:, :, :4].astype(np.float32)
+    return np.rint(light[:, :, :3] * (light[:, :, 3:] / full)).astype(pixels.dtype)
 
 
 def _check_complete(file: tifffile.TiffFile, page: object) -> None:
     offsets, counts = getattr(page, "dataoffsets", ()), getattr(page, "databytecounts", ())
-    own = getattr(getattr(page, "parent", None), "filehandle", file.filehandle)
     ends = [offset + count for offset, count in zip(offsets, counts, strict=False)]
-    if not ends or max(ends) > own.size:
+    if not ends or max(ends) > file.filehandle.size:
         raise ValueError("it ends before its last pixel")
 
 
-def _scale(file: tifffile.TiffFile, index: int) -> float | None:
-    if file.is_ome and file.ome_metadata:
-        return _ome_scale(file.ome_metadata, index)
-    tags = file.series[index].keyframe.tags
+def _scale(path: Path, file: tifffile.TiffFile, index: int) -> Scale:
+    description = file.pages.first.description
+    if description.rstrip().endswith("OME>"):
+        return ome_scale(description, path, index)
+    page = file.series[index].keyframe
     try:
-        across, down = (_ratio(tags[name].value) for name in ("XResolution", "YResolution"))
+        across, down = (_ratio(page.tags[name].value) for name in ("XResolution", "YResolution"))
         if file.is_imagej and file.imagej_metadata:
-            unit = str(file.imagej_metadata.get("unit", "")).strip().lower()
-        else:
-            code = tags["ResolutionUnit"].value
-            unit = {tifffile.RESUNIT.CENTIMETER: "cm", tifffile.RESUNIT.INCH: "inch"}.get(code, "")
-        microns = _MICRONS[unit]
-        return real_scale(microns / across, microns / down)
+            unit = str(file.imagej_metadata.get("unit", ""))
+            return scale_of(1 / across, 1 / down, unit, str(file.imagej_metadata.get("yunit", unit)))
+        unit = _UNITS.get(int(page.tags["ResolutionUnit"].value), "")
+        return scale_of(1 / across, 1 / down, unit)
     except (KeyError, ZeroDivisionError, TypeError, ValueError):
-        return None
+        return Scale()
 
 
 def _ratio(value: tuple[int, int]) -> float:
     return float(value[0]) / float(value[1])
-
-
-def _ome_scale(text: str, index: int) -> float | None:
-    try:
-        found = [node for node in ElementTree.fromstring(text).iter() if node.tag.rpartition("}")[2] == "Pixels"]
-        pixels = found[index if index < len(found) else 0].attrib
-        across = float(pixels["PhysicalSizeX"]) * _MICRONS[pixels.get("PhysicalSizeXUnit", "µm").lower()]
-        if "PhysicalSizeY" not in pixels:
-            return real_scale(across, across)
-        down = float(pixels["PhysicalSizeY"]) * _MICRONS[pixels.get("PhysicalSizeYUnit", "µm").lower()]
-        return real_scale(across, down)
-    except (ElementTree.ParseError, KeyError, ValueError, IndexError):
-        return None
