@@ -43,8 +43,24 @@ def test_colour_becomes_luminance_and_alpha_is_dropped() -> None:
     colour = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
     alpha = np.concatenate([colour, np.full((8, 8, 1), 9, np.uint8)], axis=2)
     expected = colour @ np.array([0.299, 0.587, 0.114])
-    assert np.abs(to_channels(alpha, 1)[:, :, 0] - expected).max() <= 1
+    assert np.abs(to_channels(alpha, 1)[:, :, 0] - expected).max() < 1e-4
     assert (to_channels(alpha, 3) == colour).all()
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_a_picture_of_one_colour_is_as_good_as_that_channel_alone(channel: int) -> None:
+    grey = np.random.default_rng(1).integers(0, 256, (40, 50), np.uint8)
+    colour = np.zeros((40, 50, 3), np.uint8)
+    colour[:, :, channel] = grey
+    expected = normalise(Image(grey), Normalisation())
+    np.testing.assert_allclose(normalise(Image(colour), Normalisation()), expected, atol=1e-5)
+
+
+def test_grey_saved_as_colour_is_that_grey() -> None:
+    grey = np.random.default_rng(2).integers(0, 65536, (12, 15), np.uint16)
+    found = to_channels(np.stack([grey] * 3, axis=2), 1)
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found[:, :, 0], grey)
 
 
 def test_an_image_of_one_value_is_refused() -> None:
@@ -77,8 +93,8 @@ def test_values_that_are_not_finite_are_refused() -> None:
 
 
 def test_channels_without_a_rule_are_refused() -> None:
-    with pytest.raises(ImageError, match="takes 1 channels and the image has 5"):
-        normalise(Image(np.zeros((5, 5, 5), np.uint8)), Normalisation())
+    with pytest.raises(ImageError, match=r"^a\.tif: the model takes 1 channels and the image has 5"):
+        normalise(Image(np.zeros((5, 5, 5), np.uint8), source="a.tif"), Normalisation())
 
 
 def test_percentiles_must_rise() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from cytotome.data.guidance import Guidance, guide
 from cytotome.errors import ConfigError, ImageError
 from cytotome.types import AnyArray, FloatArray, Image
+
+_LUMINANCE = (0.299, 0.587, 0.114)
 
 
 class Normalisation(BaseModel):
@@ -45,11 +46,12 @@ class Normalisation(BaseModel):
         return self
 
 
-def to_channels(pixels: AnyArray, channels: int) -> AnyArray:
-    """``(H, W, channels)`` of an image of any number of channels.
+def to_channels(pixels: AnyArray, channels: int, source: str = "image") -> AnyArray:
+    """``(H, W, channels)`` of an image of any number of channels, given to messages as ``source``.
 
-    RGB becomes grey by its luminance where one channel is asked for, grey is repeated where three are asked for; an
-    alpha channel is dropped.
+    RGB becomes grey where one channel is asked for: the channel itself where all three are equal, else their luminance
+    (BT.601) as float32, since whole numbers would leave 30 levels of a blue picture. Grey is repeated where more are
+    asked for; of two or four channels the last is an alpha channel, and is dropped.
 
     Raises:
         ImageError: where there is no such rule.
@@ -62,10 +64,17 @@ def to_channels(pixels: AnyArray, channels: int) -> AnyArray:
     if have == channels:
         return pixels
     if have == 3 and channels == 1:
-        return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)[:, :, None]
+        if (pixels == pixels[:, :, :1]).all():
+            return pixels[:, :, :1]
+        grey = np.zeros((*pixels.shape[:2], 1), np.float32)
+        for channel, weight in enumerate(_LUMINANCE):
+            grey[:, :, 0] += pixels[:, :, channel] * np.float32(weight)
+        return grey
     if have == 1:
         return np.repeat(pixels, channels, axis=2)
-    raise ImageError(f"the model takes {channels} channels and the image has {have}; choose the channels first")
+    raise ImageError(
+        f"{source}: the model takes {channels} channels and the image has {have}; choose the channels first"
+    )
 
 
 def image_channels(channels: int, guidance: Guidance) -> int:
@@ -96,7 +105,7 @@ def normalise(image: Image, normalisation: Normalisation, channels: int = 1) -> 
     if guidance is not None:
         plain = normalisation.model_copy(update={"guidance": None})
         return guide(normalise(image, plain, image_channels(channels, guidance)), guidance)
-    pixels = to_channels(image.pixels, channels)
+    pixels = to_channels(image.pixels, channels, image.source)
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise ImageError(f"{image.source}: holds values that are not finite; export it again")
     sampled = pixels[:: max(1, pixels.shape[0] // 1024), :: max(1, pixels.shape[1] // 1024)]

@@ -64,10 +64,10 @@ def measure_cells(instances: Instances, image: Image | None = None) -> dict[str,
 
 
 def grey_levels(image: Image) -> AnyArray:
-    """``(H, W)`` of the image's own type: grey or luminance without alpha; of 5 channels or more the mean (float32)."""
+    """``(H, W)`` of the image's own type; of colours the luminance, of 5 channels or more the mean, as float32."""
     pixels = image.pixels
     if pixels.ndim == 2 or pixels.shape[2] <= 4:
-        return np.ascontiguousarray(to_channels(pixels, 1)[:, :, 0])
+        return np.ascontiguousarray(to_channels(pixels, 1, image.source)[:, :, 0])
     mean: FloatArray = pixels.mean(axis=2, dtype=np.float32)
     return mean
 
