@@ -38,12 +38,13 @@ def test_parts_are_those_of_a_peer(density: float) -> None:
 def test_maps_of_cells_have_no_fault() -> None:
     cut = discs(3)
     cut[:, 12] = 9  # one thin cell crosses another
+    scraps = np.where(RNG.random((90, 120)) < 0.02, RNG.integers(1, 31, (90, 120)), 0)  # 7 pixels each
     crumbs = discs(1)
     crumbs[80, ::7] = 1
     whole = np.ones((9, 9), np.int32)
     halves = whole.copy()
     halves[:, 4:] = 2  # cells everywhere
-    for labels in (discs(12), discs(1), 255 * discs(1), cut, crumbs, whole, halves, 0 * whole):
+    for labels in (discs(12), discs(1), 255 * discs(1), cut, scraps, crumbs, whole, halves, 0 * whole):
         assert label_fault(from_label_map(labels)) == ""
     assert label_fault(empty_instances((4, 5))) == ""
 
@@ -56,8 +57,10 @@ def test_black_and_white_is_told(white: int, cells: int) -> None:
 
 def test_classes_and_pictures_are_told() -> None:
     classes = np.where(discs(12) > 0, 1 + discs(12) % 2, 0)
-    picture = RNG.integers(0, 200, (90, 120))
-    for labels in (classes, picture):
+    grey = RNG.integers(0, 200, (90, 120))
+    deep = ndimage.gaussian_filter(RNG.normal(size=(90, 120)), 2).argsort(axis=None).argsort() // 8  # 1350 levels
+    dark = np.where(RNG.random((90, 120)) < 0.5, 0, RNG.integers(0, 40, (90, 120)))
+    for labels in (classes, grey, deep.reshape(90, 120), dark):
         assert "an image or a map of classes" in label_fault(from_label_map(labels))
 
 

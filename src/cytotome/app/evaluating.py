@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
+from cytotome.app.console import warn
 from cytotome.app.results import CELLS_FILE
 from cytotome.datasets import of_fold, open_dataset
 from cytotome.datasets.folders import LABEL_ENDINGS
 from cytotome.errors import ConfigError, DataError
 from cytotome.io.coco import CocoFile, ImageId, read_coco
 from cytotome.io.files import atomic_path
-from cytotome.io.labels import LABEL_SUFFIXES, read_label_map
+from cytotome.io.labels import LABEL_SUFFIXES, read_labels
 from cytotome.io.submission import read_submission
-from cytotome.io.tables import read_table
+from cytotome.measure.known import KnownCells, read_known_cells
 from cytotome.metrics.evaluate import evaluate
-from cytotome.models.cell_size import UNKNOWN
 from cytotome.ops.labels import from_label_map
 from cytotome.types import Dataset, Instances
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from cytotome.metrics.challenge import Rule
 
 RULES = ("matching", "kernel")
@@ -96,7 +91,7 @@ class LabelFolder(Mapping[str, Instances]):
                 raise DataError(f"{path}: a second label map of {name!r} beside {other}; remove one of the two")
         if not self.paths:
             raise DataError(f"{folder}: holds no label map; expected files ending in {', '.join(LABEL_SUFFIXES)}")
-        self.cells = _cell_table(folder)
+        self.cells = _known_cells(folder)
 
     def _label_files(self) -> list[Path]:
         files = [path for path in sorted(self.folder.rglob("*")) if path.suffix.lower() in LABEL_SUFFIXES]
@@ -107,19 +102,15 @@ class LabelFolder(Mapping[str, Instances]):
         return labels or [path for path in files if not path.stem.endswith("_overlay")]
 
     def __getitem__(self, name: str) -> Instances:
+        return self.read(name)[0]
+
+    def read(self, name: str) -> tuple[Instances, float | None]:
+        """The instances of an image, and microns per pixel where the label map holds them."""
         path = self.paths[name]
-        cells = self.cells.get(_stem(path.relative_to(self.folder)))
+        stem = _stem(path.relative_to(self.folder))
         # What segment wrote needs no check: of a cell that others cut into many parts it is known that it is one.
-        instances = from_label_map(read_label_map(path, check=cells is None))
-        if cells is None:
-            return instances
-        cells = cells.reindex(instances.ids)
-        return replace(
-            instances,
-            scores=cells["score"].fillna(1.0).to_numpy(np.float32),
-            classes=cells["class"].cat.codes.to_numpy(np.int32),
-            class_names=tuple(cells["class"].cat.categories),
-        )
+        labels, microns = read_labels(path, check=stem not in self.cells)
+        return self.cells.apply(stem, from_label_map(labels)), microns
 
     def __contains__(self, name: object) -> bool:  # a Mapping's own would read the file
         return name in self.paths
@@ -145,23 +136,13 @@ def _image_id(path: Path, ids: set[str]) -> str:
     return next((name for name in candidates if name in ids), candidates[-1])
 
 
-def _cell_table(folder: Path) -> dict[str, pd.DataFrame]:
-    """Scores and classes of the cells, by the stem of their image, where ``cells.csv`` of segment lies beside.
-
-    A row a label; classes are categories, the same in all tables.
-    """
+def _known_cells(folder: Path) -> KnownCells:
+    """Scores and classes of the cells where ``cells.csv`` of segment lies beside the label maps."""
     path = folder / CELLS_FILE
-    if not path.is_file():
-        return {}
-    table = read_table(path)
-    if not {"image", "cell", "score"} <= set(table.columns):
-        return {}
-    if "class" not in table.columns:
-        table["class"] = None
-    known = table["class"].notna() & (table["class"] != UNKNOWN)
-    table["class"] = table["class"].astype(str).where(known).astype("category")
-    groups = table.set_index("cell").groupby("image")[["score", "class"]]
-    return {str(PurePosixPath(str(image)).with_suffix("")): cells for image, cells in groups}
+    known = read_known_cells(path) if path.is_file() else KnownCells()
+    if known is None:
+        warn(f"{path}: has no columns image, cell and score; all scores are 1 and classes unknown")
+    return known or KnownCells()
 
 
 def _read_coco(path: Path, dataset: Dataset) -> dict[str, Instances]:

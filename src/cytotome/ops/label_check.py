@@ -12,6 +12,9 @@ MANY_PARTS = 4
 """Places from which on one number is taken for many cells; a cell that is cut by others lies in two or three."""
 PART_SHARE = 0.25
 """Parts below this share of the largest of their label are crumbs, and not counted."""
+FEW_LABELS, FULL = 8, 0.9
+"""Classes are no more than these; an image leaves no more background than this. Of other maps, such as the scraps that
+a model finds in noise, it takes five times as many places before they are refused."""
 SATURATED = (2**8 - 1, 2**16 - 1)
 """White in a mask of black and white, and -1 where it was stored without a sign."""
 
@@ -21,7 +24,8 @@ def label_fault(instances: Instances) -> str:
 
     A cell lies in one place, or in few where others cut it. So it is a fault where a map has one label in
     :data:`MANY_PARTS` places or more (in two where that label is 255 or 65535, as in masks of black and white), and
-    where half of several labels do. It is one too where a label that covers most of the image and reaches all of its
+    where half of several labels do (in five times as many, unless they are few or leave hardly any background, as
+    classes and images do). It is one too where a label that covers most of the image and reaches all of its
     edges must be the background: no pixel is 0, or the label is an unsigned -1.
 
     Args:
@@ -42,11 +46,14 @@ def label_fault(instances: Instances) -> str:
                 f"all cells are one mask, black and white: its only label {instances.ids[0]} lies in {parts[0]} "
                 "places; give each cell its own number, as skimage.measure.label does"
             )
-    elif np.median(parts) >= MANY_PARTS:
-        return (
-            f"a cell has a number of its own, but most of its {len(instances)} labels lie in {MANY_PARTS} places or "
-            "more; this looks like an image or a map of classes"
-        )
+    else:
+        full = instances.areas.sum() > FULL * instances.shape[0] * instances.shape[1]
+        limit = MANY_PARTS if full or len(instances) <= FEW_LABELS else 5 * MANY_PARTS
+        if np.median(parts) >= limit:
+            return (
+                f"a cell has a number of its own, but most of its {len(instances)} labels lie in {limit} places or "
+                "more; this looks like an image or a map of classes"
+            )
     return ""
 
 
