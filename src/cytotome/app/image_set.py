@@ -8,7 +8,6 @@ from cytotome.app.console import warn
 from cytotome.app.discover import Source
 from cytotome.errors import DataError, ImageError
 from cytotome.io.decode import read_raster
-from cytotome.io.images import read_image
 from cytotome.types import Dataset, Instances, Sample, SampleInfo
 
 
@@ -16,7 +15,7 @@ class ImageSet(Dataset):
     """Images without any truth.
 
     Args:
-        sources: the files.
+        sources: the files, or pages of them.
         ids: of the images, such as their names without suffix.
 
     Raises:
@@ -25,14 +24,14 @@ class ImageSet(Dataset):
 
     def __init__(self, sources: Sequence[Source], ids: Sequence[str]) -> None:
         self.name, self.class_names = "images", ()
-        self.paths = [source.path for source in sources]
+        self.sources = list(sources)
         self.infos = tuple(SampleInfo(name, mask_quality="none") for name in ids)
         if doubles := sorted({name for name in ids if ids.count(name) > 1}):
             raise DataError(f"two images are named {doubles[0]!r}; rename one, the name is the id")
 
     def read(self, index: int) -> Sample:
         """One image."""
-        return Sample(self.infos[index], read_image(self.paths[index]))
+        return Sample(self.infos[index], self.sources[index].read())
 
     def instances(self, index: int) -> Instances | None:
         """Nothing is known."""
@@ -40,8 +39,8 @@ class ImageSet(Dataset):
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, int]]]:
         """Ids and ``(H, W)`` of the images whose files can be read, whatever they show; says which cannot."""
-        for info, path in zip(self.infos, self.paths, strict=True):
+        for info, source in zip(self.infos, self.sources, strict=True):
             try:
-                yield info.id, read_raster(path).pixels.shape[:2]
+                yield info.id, read_raster(source.path, source.page or 0).pixels.shape[:2]
             except ImageError as error:
                 warn(str(error))
