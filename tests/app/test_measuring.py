@@ -116,7 +116,7 @@ def test_another_page_is_measured_by_choice(
     for page, mean in expected.items():
         run_measure(masks, str(stacks), MeasureOptions(tmp_path / "again", page=page, overwrite=True))  # type: ignore[arg-type]
         assert pd.read_csv(tmp_path / "again" / "cells.csv")["intensity_mean"].tolist() == [pytest.approx(mean)]
-        note = "note: a.tif: has several pages, of which page 0 was measured; see --page"
+        note = "note: several pages, of which page 0 was measured (see --page): a.tif"
         assert (note in capsys.readouterr().out) == (page is None)
     assert run_measure(masks, str(stacks), MeasureOptions(tmp_path / "again", page=2, overwrite=True)) == 1
     assert "has no page 2; it has pages 0 to 1" in capsys.readouterr().err
@@ -168,19 +168,27 @@ def test_microns_are_those_given_or_of_the_masks_or_of_the_image(
     assert run_measure(masks, str(tmp_path / "images"), MeasureOptions(tmp_path / "again", given)) == 0
     table = pd.read_csv(tmp_path / "again" / "cells.csv")
     assert table["area_um2"].tolist() == [pytest.approx(100 * expected**2)]
-    said = "0.5 microns per pixel are taken from the masks; the image says 0.25" in capsys.readouterr().out
+    said = (
+        "note: microns per pixel are 0.5 in the masks, which is taken, and 0.25 in the image: a.tif"
+        in capsys.readouterr().out
+    )
     assert said == (of_masks == 0.5 and of_image == 0.25 and given is None)
 
 
-def test_pixels_that_are_not_square_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pixels_that_are_not_square_are_told(
+    tmp_path: Path, model_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     masks = square(tmp_path / "masks", "a_labels.tif")
     (tmp_path / "images").mkdir()
     pixels = np.arange(96 * 128, dtype=np.uint16).reshape(96, 128)
     sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 1.0}
     tifffile.imwrite(tmp_path / "images" / "a.tif", pixels, ome=True, metadata={"axes": "YX"} | sizes)
-    note = "note: a.tif: its pixels are not square (0.5 x 1 microns)"
+    note = "note: pixels are not square (0.5 x 1 microns), so lengths are in pixels only"
     for microns in (None, 0.5):
         run_measure(masks, str(tmp_path / "images"), MeasureOptions(tmp_path / "again", microns, overwrite=True))
+        assert (note in capsys.readouterr().out) == (microns is None)
+        options = SegmentOptions(str(model_file), microns=microns, device="cpu")
+        run_segment([str(tmp_path / "images")], tmp_path / f"out {microns}", options)
         assert (note in capsys.readouterr().out) == (microns is None)
 
 

@@ -85,9 +85,11 @@ def test_pixels_that_are_not_square_have_a_note(tmp_path, kind):
     image = read_image(path)
     assert image.microns_per_pixel is None
     assert len(image.notes) == 1
-    assert image.notes[0].startswith("its pixels are not square (0.5 x 1 microns)")
+    assert image.notes[0].startswith("pixels are not square (0.5 x 1 microns), so lengths are in pixels only")
 
 
 def test_an_unknown_unit_has_a_note(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", GREY, imagej=True, resolution=(2, 2), metadata={"unit": "furlong"})
-    assert read_image(tmp_path / "a.tif").notes == ("its unit of length 'furlong' is unknown; give microns per pixel",)
+    assert read_image(tmp_path / "a.tif").notes == (
+        "unit of length 'furlong' is unknown, so lengths are in pixels only (give microns per pixel)",
+    )

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from cytotome.app.console import progress, say, warn, warn_of_failures
+from cytotome.app.console import Notices, progress, say, warn, warn_of_failures
 from cytotome.app.discover import Source, discover, split_clashes
 from cytotome.app.evaluating import LabelFolder, read_predictions
 from cytotome.app.image_set import ImageSet
@@ -70,15 +70,11 @@ class _Measured:
 
 @dataclass
 class _Tally:
-    """What came of it: the numbers of cells, notes and failures by the name of the image."""
+    """What came of it: the numbers of cells, notices, and failures by the name of the image."""
 
     counts: list[int] = field(default_factory=list)
-    notes: dict[str, list[str]] = field(default_factory=dict)
+    notices: Notices = field(default_factory=Notices)
     failures: dict[str, str] = field(default_factory=dict)
-
-    def note(self, text: str, name: str) -> None:
-        """Adds a note on an image."""
-        self.notes.setdefault(text, []).append(name)
 
 
 def run_measure(masks: Path, images: str, options: MeasureOptions) -> int:
@@ -106,7 +102,7 @@ def run_measure(masks: Path, images: str, options: MeasureOptions) -> int:
     if options.page is None and page is None:
         for source in chosen:
             if stacks.get(source):
-                tally.note("has several pages, of which page 0 was measured; see --page", source.name)
+                tally.notices.add(source.name, "several pages, of which page 0 was measured (see --page)")
     page = options.page if isinstance(options.page, int) else page or 0
     work = _Work(known, page, options.microns or microns, options.channel)
     total = len(chosen) + len(missing) + len(failures)
@@ -174,7 +170,7 @@ class _Work:
             own, microns = image.microns_per_pixel, self.microns or held or image.microns_per_pixel
             notes = image.notes if microns is None else ()
             if self.microns is None and held and own and abs(held / own - 1) > 0.01:
-                notes = (f"{held:g} microns per pixel are taken from the masks; the image says {own:g}",)
+                notes = (f"microns per pixel are {held:g} in the masks, which is taken, and {own:g} in the image",)
             image = replace(image, pixels=self._levels(image), microns_per_pixel=microns)
         except CytotomeError as error:
             return error
@@ -215,7 +211,7 @@ def _write(tables: list[Path], sources: list[Source], work: _Work, quiet: bool, 
                 images_table.write(outcome.image)
                 tally.counts.append(outcome.count)
                 for note in outcome.notes:
-                    tally.note(note, source.name)
+                    tally.notices.add(source.name, note)
             advance()
 
 
@@ -225,9 +221,8 @@ def _tell(tally: _Tally, total: int, missing: Sequence[Source], options: Measure
         f"{len(tally.counts)} of {total} images measured; {cells} cells; tables in {options.output}",
         quiet=options.quiet,
     )
-    for text, names in tally.notes.items():
-        others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-        say(f"note: {min(names)}{others}: {text}", quiet=options.quiet)
+    for line in tally.notices.lines():
+        say(f"note: {line}", quiet=options.quiet)
     if missing:
         warn(f"{len(missing)} of {total} images have no masks, first {missing[0].name}")
     warn_of_failures(tally.failures, total, "measured")

@@ -144,6 +144,8 @@ class _Segmenting:
             image = source.read(self.options.first_page)
             if self.options.page is None and page_count(source.path) > 1:
                 self.tally.notices.add(source.name, "several pages, of which page 0 was taken (see --page)")
+            for note in image.notes if microns is None else ():
+                self.tally.notices.add(source.name, note)
             return image if microns is None else replace(image, microns_per_pixel=microns)
         except ImageError as error:
             return error

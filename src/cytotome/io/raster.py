@@ -62,7 +62,12 @@ def scale_of(across: float, down: float, unit: str, other: str | None = None) ->
     for name, factor in zip(units, factors, strict=True):
         if factor is None:
             known = name.strip().lower() in NO_LENGTH
-            return Scale(None, "" if known else f"its unit of length {name!r} is unknown; give microns per pixel")
+            return Scale(
+                None,
+                ""
+                if known
+                else f"unit of length {name!r} is unknown, so lengths are in pixels only (give microns per pixel)",
+            )
     low, high = MICRON_LIMITS
     edges = [edge * (factor or 0) for edge, factor in zip((across, down), factors, strict=True)]
     if not all(low <= edge <= high for edge in edges):
@@ -70,8 +75,8 @@ def scale_of(across: float, down: float, unit: str, other: str | None = None) ->
     if abs(edges[0] / edges[1] - 1) > 0.01:
         return Scale(
             None,
-            f"its pixels are not square ({edges[0]:g} x {edges[1]:g} microns), so that lengths are known in pixels "
-            "only; resample it, or give microns per pixel",
+            f"pixels are not square ({edges[0]:g} x {edges[1]:g} microns), so lengths are in pixels only "
+            "(resample, or give microns per pixel)",
         )
     return Scale(sum(edges) / 2)
 
