@@ -122,6 +122,16 @@ def test_another_page_is_measured_by_choice(
     assert "has no page 2; it has pages 0 to 1" in capsys.readouterr().err
 
 
+def test_a_page_without_any_signal_is_measured(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+    (tmp_path / "stacks").mkdir()
+    pages = np.stack([pictures[0], np.full_like(pictures[0], 3)])
+    tifffile.imwrite(tmp_path / "stacks" / "a.tif", pages, photometric="minisblack")
+    masks = square(tmp_path / "masks", "a_labels.tif")
+    assert run_measure(masks, str(tmp_path / "stacks"), MeasureOptions(tmp_path / "again", page=1, quiet=True)) == 0
+    found = pd.read_csv(tmp_path / "again" / "cells.csv")
+    assert found[["intensity_mean", "intensity_deviation"]].to_numpy().tolist() == [[3, 0]]
+
+
 def test_masks_of_single_pages_go_with_no_other_page(stacks: Path, tmp_path: Path) -> None:
     masks = square(tmp_path / "masks", "a_p001_labels.tif")
     with pytest.raises(ConfigError, match=r"--page 0: a\.tif has masks of single pages, such as a_p001; leave --page"):

@@ -19,6 +19,7 @@ from cytotome.datasets.files import check_shape
 from cytotome.errors import ConfigError, CytotomeError, DataError, ImageError
 from cytotome.inference.stream import map_in_order
 from cytotome.io.files import atomic_path
+from cytotome.io.images import read_image
 from cytotome.measure.counts import count_cells
 from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS, cell_rows, head, image_row
 from cytotome.ops.labels import to_label_map
@@ -165,7 +166,8 @@ class _Work:
         """One image, or why it cannot be measured."""
         try:
             cells, held = self._masks(source)
-            image = source.read(self.page)
+            page = self.page if source.page is None else source.page
+            image = replace(read_image(source.path, page=page, blank=True), source=source.place)
             check_shape(source.path, image.shape, cells.shape)
             own, microns = image.microns_per_pixel, self.microns or held or image.microns_per_pixel
             notes = image.notes if microns is None else ()

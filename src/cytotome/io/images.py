@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """Suffixes of the files that a folder is searched for, in lower case."""
 
 
-def read_image(path: str | os.PathLike[str], *, page: int = 0) -> Image:
+def read_image(path: str | os.PathLike[str], *, page: int = 0, blank: bool = False) -> Image:
     """Reads one page of a PNG, JPEG, TIFF or OME-TIFF file.
 
     8 and 16 bit stay as they are, 1 bit becomes uint8, every other type float32. The image is ``(H, W)``, or
@@ -30,13 +30,14 @@ def read_image(path: str | os.PathLike[str], *, page: int = 0) -> Image:
         path: the file; its format is known by its content.
         page: page of a stack, over all its axes (time, depth, channel) in the order of the file. Channels are
             pages, also where a TIFF stores them as samples of one pixel.
+        blank: also an image of one value is read, which can be measured, though not segmented.
 
     Raises:
-        ImageError: where the file is missing, damaged, empty, absurdly large, not finite or constant.
+        ImageError: where the file is missing, damaged, empty, absurdly large, not finite, or of one value.
     """
     raster = read_raster(path, page)
     pixels = _to_image_type(path, to_native(raster.pixels))
-    _check_values(path, pixels)
+    _check_values(path, pixels, blank)
     scale = raster.scale
     return Image(pixels, scale.microns_per_pixel, str(path), (scale.note,) if scale.note else ())
 
@@ -62,9 +63,9 @@ def _to_image_type(path: str | os.PathLike[str], pixels: AnyArray) -> AnyArray:
         return pixels.astype(np.float32)
 
 
-def _check_values(path: str | os.PathLike[str], pixels: AnyArray) -> None:
+def _check_values(path: str | os.PathLike[str], pixels: AnyArray, blank: bool) -> None:
     low, high = pixels.min(), pixels.max()  # both carry a NaN on
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ImageError(f"{path}: holds values that are not finite; export it again")
-    if low == high:
+    if low == high and not blank:
         raise ImageError(f"{path}: every pixel has the value {low:g}; there is nothing to segment")
