@@ -1,14 +1,13 @@
-"""Draws the pictures of the README and the documentation, from synthetic images alone.
+"""Draws the pictures of the README and the documentation, from the images of examples/ and synthetic ones.
 
-    .venv/bin/python docs/make_pictures.py [--model neurons]
+    .venv/bin/python docs/make_pictures.py
 
-``docs/pictures/overview.png`` has one row per kind of cell: the image, and the outlines that the model finds.
+``docs/pictures/overview.png`` has one row per kind of image: the image, and the outlines that a bundled model finds.
 ``docs/pictures/unetr.png`` is a synthetic image, the foreground and border of its truth, and the cells decoded from it.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -20,28 +19,32 @@ from cytotome.report.overlay import draw_overlay
 from cytotome.types import Instances
 
 PICTURES = Path(__file__).parent / "pictures"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 CROP = (260, 352)
 GAP = 6
 WHITE = 255
 
 
-def pair(image: ct.Image, cells: Instances) -> np.ndarray:
-    """The image beside its overlay, ``(h, w, 3)`` uint8, the middle of each."""
-    height, width = image.shape
-    top, left = (height - CROP[0]) // 2, (width - CROP[1]) // 2
+def pair(image: ct.Image, cells: Instances, corner: tuple[int, int]) -> np.ndarray:
+    """A window of the image beside that of its overlay, ``(h, w, 3)`` uint8; ``corner`` is its top left y, x."""
+    top, left = corner
     window = np.s_[top : top + CROP[0], left : left + CROP[1]]
     none = cells.select([])
     gap = np.full((CROP[0], GAP, 3), WHITE, np.uint8)
     return np.concatenate([draw_overlay(image, none)[window], gap, draw_overlay(image, cells)[window]], axis=1)
 
 
-def overview(model_name: str) -> np.ndarray:
-    """One row per kind of synthetic cell."""
-    model = ct.load_model(model_name)
-    samples = ct.open_dataset("synthetic:3")
+def overview() -> np.ndarray:
+    """One row per kind of image: glioblastoma cells and nuclei of examples/, and synthetic neurons."""
+    cells, nuclei = ct.load_model("neurons"), ct.load_model("nuclei")
+    shown = [
+        (cells, ct.read_image(EXAMPLES / "glioblastoma" / "images" / "set46.png"), (110, 144)),
+        (nuclei, ct.read_image(EXAMPLES / "nuclei" / "images" / "8b59819fbc92eefe.png"), (0, 0)),
+        (cells, ct.open_dataset("synthetic:3")[2].image, (130, 176)),
+    ]
     rows: list[np.ndarray] = []
-    for sample in samples:
-        row = pair(sample.image, model.segment(sample.image))
+    for model, image, corner in shown:
+        row = pair(image, model.segment(image), corner)
         rows += [np.full((GAP, row.shape[1], 3), WHITE, np.uint8), row] if rows else [row]
     return np.concatenate(rows)
 
@@ -62,12 +65,8 @@ def unetr_targets() -> np.ndarray:
 
 
 def main() -> None:
-    """Writes all pictures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="neurons", help="a bundled model's name or a model file")
-    options = parser.parse_args()
-    PICTURES.mkdir(exist_ok=True)
-    for name, picture in (("overview", overview(options.model)), ("unetr", unetr_targets())):
+    """Writes both pictures."""
+    for name, picture in (("overview", overview()), ("unetr", unetr_targets())):
         path = PICTURES / f"{name}.png"
         Picture.fromarray(picture).save(path, optimize=True)
         print(path)
