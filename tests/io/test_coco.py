@@ -239,6 +239,6 @@ def test_all_annotations_of_the_challenge_decode_quickly(real_data):
     begin = time.perf_counter()
     images = [file.instances(image.id) for image in file.images]
     assert time.perf_counter() - begin < 2
-    assert (len(images), sum(len(instances) for instances in images)) == (506, 40604)
+    assert [len(instances) for instances in images] == [len(file.annotations[image.id]) for image in file.images]
     stated = [entry["area"] for image in file.images for entry in file.annotations[image.id]]
     np.testing.assert_array_equal(np.concatenate([instances.areas for instances in images]), stated)

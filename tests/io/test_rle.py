@@ -146,8 +146,8 @@ def test_the_whole_training_table_comes_back_in_well_under_a_second(real_data):
     begin = time.perf_counter()
     images = {image_id: decode_rle(texts, (520, 704)) for image_id, texts in rows.items()}
     assert time.perf_counter() - begin < 1
-    assert sum(len(instances) for instances in images.values()) == 4582
     for image_id, instances in images.items():
+        assert len(instances) == len(rows[image_id])
         assert encode_rle(instances) == rows[image_id]
 
 
