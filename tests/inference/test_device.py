@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -44,6 +45,7 @@ def test_auto_is_a_precision_that_the_processor_takes() -> None:
     assert choose_precision("auto", torch.device("mps")) == torch.float32
 
 
+@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="lowers the instruction set of x86")
 def test_a_lowered_instruction_set_is_one_without_bfloat16() -> None:
     """Also on a processor that has more: what oneDNN may not use counts as absent."""
     script = """
