@@ -127,7 +127,7 @@ def test_an_image_is_made_in_a_moment() -> None:
     dataset[2]
     dataset[1]
     dataset[0]
-    assert time.process_time() - start < 3 * 0.3
+    assert time.process_time() - start < 3 * 1.0
 
 
 def test_types_take_turns_and_so_do_folds() -> None:
