@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from cytotome.io.coco import read_coco
 from cytotome.ops.runs import from_masks, mask_crop
@@ -34,11 +35,14 @@ def _dense(instances: Instances) -> AnyArray:
     return masks
 
 
+def _one_row_per_mask(instances: Instances) -> csr_array:
+    return csr_array(_dense(instances).reshape(len(instances), np.prod(instances.shape)), dtype=np.float64)
+
+
 def _dense_iou(predictions: Instances, truth: Instances) -> AnyArray:
-    first = _dense(truth).reshape(len(truth), np.prod(truth.shape)).astype(np.float32)
-    second = _dense(predictions).reshape(len(predictions), np.prod(truth.shape)).astype(np.float32)
-    shared = (first @ second.T).astype(np.float64)
-    union = first.sum(axis=1, dtype=np.float64)[:, None] + second.sum(axis=1, dtype=np.float64)[None] - shared
+    first, second = (_one_row_per_mask(part) for part in (truth, predictions))
+    shared = (first @ second.T).toarray()
+    union = first.sum(axis=1)[:, None] + second.sum(axis=1)[None] - shared
     return shared / np.maximum(union, 1)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +60,13 @@ def test_equal_names_are_refused(livecell: Path) -> None:
         LivecellDataset(livecell)
 
 
-def test_real_files_hold_what_their_readme_says(real_data: Path) -> None:
-    dataset = LivecellDataset(real_data / "livecell")
-    labelled = [i for i, info in enumerate(dataset.infos) if info.mask_quality == "full"]
-    assert (len(labelled), len(dataset) - len(labelled)) == (20, 32)
-    assert sum(len(dataset.instances(i)) for i in labelled) == 4528
+def test_real_masks_are_all_that_their_files_hold(real_data: Path) -> None:
+    root = real_data / "livecell"
+    dataset = LivecellDataset(root)
+    files = [json.loads(path.read_text()) for path in root.glob("livecell_coco_*.json")]
+    names = {image["id"]: Path(image["file_name"]).stem for file in files for image in file["images"]}
+    stated = Counter(names[annotation["image_id"]] for file in files for annotation in file["annotations"])
+    labelled = {info.id: index for index, info in enumerate(dataset.infos) if info.mask_quality == "full"}
+    assert {name: len(dataset.instances(index)) for name, index in labelled.items()} == stated
+    assert len(dataset) == len(list((root / "images").glob("*/*.tif")))
     assert set(dataset.class_names) == {info.cell_type for info in dataset.infos}

@@ -27,6 +27,7 @@ from cytotome.families.watershed.loss import (
 )
 from cytotome.families.watershed.net import build_network
 from cytotome.families.watershed.targets import walls
+from cytotome.inference.device import takes_bfloat16
 from cytotome.inference.model import build_model
 from cytotome.inference.tta import with_symmetries
 from cytotome.metrics.challenge import image_score
@@ -260,9 +261,8 @@ def test_the_network_gives_unit_vectors_and_all_maps(network: str) -> None:
         "watershed", config, WatershedParameters(), Normalisation(), build_network(config).state_dict(), Card(name="x")
     )
     pixels = np.random.default_rng(0).integers(0, 255, (50, 70), np.uint8)
-    maps = {
-        kind: build_model(file, device="cpu", precision=kind).predict_maps(pixels) for kind in ("float32", "bfloat16")
-    }
+    kinds = ("float32", "bfloat16") if takes_bfloat16(torch.device("cpu")) else ("float32",)
+    maps = {kind: build_model(file, device="cpu", precision=kind).predict_maps(pixels) for kind in kinds}
     for kind in maps:
         assert {name: value.shape for name, value in maps[kind].items()} == {
             "semantic": (3, 50, 70),
@@ -273,7 +273,8 @@ def test_the_network_gives_unit_vectors_and_all_maps(network: str) -> None:
         np.testing.assert_allclose(maps[kind]["semantic"].sum(axis=0), 1, atol=1e-2)
         assert (np.hypot(*maps[kind]["direction"]) <= 1.001).all()
         assert ((maps[kind]["energy"] >= 0) & (maps[kind]["energy"] <= config.levels - 1)).all()
-    np.testing.assert_allclose(maps["bfloat16"]["semantic"], maps["float32"]["semantic"], atol=0.1)
+    for kind in kinds:
+        np.testing.assert_allclose(maps[kind]["semantic"], maps["float32"]["semantic"], atol=0.1)
 
 
 class _Uphill(nn.Module):

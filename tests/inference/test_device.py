@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from cytotome.errors import ConfigError
-from cytotome.inference.device import choose_device, choose_precision
+from cytotome.inference.device import choose_device, choose_precision, takes_bfloat16
 
 CPU = torch.device("cpu")
 
@@ -28,11 +33,37 @@ def test_a_device_that_is_not_there(name: str) -> None:
         choose_device(name)
 
 
-def test_auto_follows_the_processor() -> None:
-    units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    assert choose_precision("auto", CPU) == (torch.bfloat16 if units else torch.float32)
+def test_auto_is_a_precision_that_the_processor_takes() -> None:
     assert choose_precision("float32", CPU) == torch.float32
+    if takes_bfloat16(CPU):
+        assert choose_precision("auto", CPU) in {torch.float32, torch.bfloat16}
+        assert choose_precision("bfloat16", CPU) == torch.bfloat16
+    else:
+        assert choose_precision("auto", CPU) == torch.float32
+        with pytest.raises(ConfigError, match="cpu does not take bfloat16 here; choose auto or float32"):
+            choose_precision("bfloat16", CPU)
     assert choose_precision("auto", torch.device("mps")) == torch.float32
+
+
+@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="lowers the instruction set of x86")
+def test_a_lowered_instruction_set_is_one_without_bfloat16() -> None:
+    """Also on a processor that has more: what oneDNN may not use counts as absent."""
+    script = """
+import torch
+from cytotome.errors import ConfigError
+from cytotome.inference.device import choose_precision
+print(choose_precision("auto", torch.device("cpu")))
+try:
+    choose_precision("bfloat16", torch.device("cpu"))
+except ConfigError as error:
+    print(error)
+"""
+    lowered = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+    done = subprocess.run([sys.executable, "-c", script], env=lowered, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "torch.float32",
+        "precision: cpu does not take bfloat16 here; choose auto or float32",
+    ]
 
 
 def test_a_precision_that_is_unknown_or_missing() -> None:

@@ -143,7 +143,7 @@ def test_wall_time_ends_a_run_with_a_low_learning_rate(
     begun = time.monotonic()
     overrides = ["schedule.steps=1000000", "schedule.checkpoint_minutes=1"]
     train(recipe, disks(), output=tmp_path, max_minutes=0.1, overrides=overrides, console=quiet, device="cpu")
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 120  # a million steps take hours
     rows = table_of(tmp_path)
     rates = [float(row["learning_rate"]) for row in rows if row["warm/segment/total"]]
     assert max(rates) > 0.015

@@ -19,6 +19,7 @@ from cytotome.app.commands import (
     targets,
     train,
     tune,
+    warmup,
 )
 from cytotome.app.console import FAILED
 from cytotome.errors import CytotomeError
@@ -55,6 +56,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("tune")(tune.tune)
 app.command("submit")(submit.submit)
 app.command("compare")(compare.compare)
+app.command("warmup")(warmup.warmup)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 

@@ -78,6 +78,25 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
+def telling_of_compiling(*, quiet: bool) -> Iterator[None]:
+    """Around work that may have to compile kernels first: a line on a terminal when that begins."""
+    from rich.console import Console
+
+    from cytotome.ops.kernels import on_compiling
+
+    told = quiet or not Console(stderr=True).is_terminal
+
+    def tell() -> None:
+        nonlocal told
+        if not told:
+            told = True
+            warn("compiling kernels, once after installation (up to a minute); see cytotome warmup")
+
+    with on_compiling(tell):
+        yield
+
+
+@contextmanager
 def resumable() -> Iterator[None]:
     """Around work that can be taken up again: says so where its user stops it."""
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cytotome.app.console import Notices, progress, say, warn_of_failures
+from cytotome.app.console import Notices, progress, say, telling_of_compiling, warn_of_failures
 from cytotome.app.discover import Source, discover, split_clashes
 from cytotome.app.mapping import MapPictures, map_specs
 from cytotome.app.results import FileState, Results, file_state, read_run
@@ -80,7 +80,8 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
         results.write_run(record)
         start = time.perf_counter()
         drawn = MapPictures(model, results, sources, options) if isinstance(model, Model) and maps else None
-        _Segmenting(model, results, options, tally, drawn).run(undone)
+        with telling_of_compiling(quiet=options.quiet):
+            _Segmenting(model, results, options, tally, drawn).run(undone)
         results.assemble()
         seconds = time.perf_counter() - start
         results.write_run(record | {"state": "finished"} | _outcome(tally, seconds))

@@ -11,10 +11,10 @@ from typing import Annotated, TypeAlias
 
 import cv2
 import numpy as np
-from numba import njit
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cytotome.errors import ConfigError
+from cytotome.ops.kernels import kernel
 from cytotome.ops.labels import from_layers, to_layers
 from cytotome.ops.runs import empty_instances
 from cytotome.types import AnyArray, BoolArray, FloatArray, Instances
@@ -287,12 +287,12 @@ def _blend(target: Picture, donor: Picture, mask: BoolArray, others: BoolArray, 
 
 def _cell_overlaps(donor: AnyArray, target: AnyArray, count: int) -> tuple[AnyArray, AnyArray, BoolArray, AnyArray]:
     """For each donor cell: its pixels, those that no other donor cell shares, whether it is whole, pixels on cells."""
-    found = _count_overlaps(donor.astype(np.int32), (target > 0).any(axis=0), count)
+    found = _count_overlaps(donor.astype(np.int32), np.any(target > 0, axis=0), count)
     return found[0], found[1], found[2] == 0, found[3]
 
 
-@njit(cache=True)
-def _count_overlaps(donor, occupied, count):  # type: ignore[no-untyped-def]
+@kernel
+def _count_overlaps(donor: AnyArray, occupied: AnyArray, count: int) -> AnyArray:
     layers, height, width = donor.shape
     table = np.zeros((4, count), np.int64)
     for y in range(height):

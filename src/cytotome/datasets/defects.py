@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 
+from cytotome.ops.kernels import kernel
 from cytotome.ops.matching import find_overlaps
 from cytotome.ops.runs import mask_crop
-from cytotome.types import BoolArray, Instances
+from cytotome.types import AnyArray, BoolArray, Instances
 
 HOLLOW = 0.1
 LOOSE = 0.02
@@ -75,8 +75,8 @@ def _is_cut(mask: BoolArray, origin: tuple[int, int], shape: tuple[int, int]) ->
     return bool(across >= max(CUT_LENGTH, CUT_PART * width) or down >= max(CUT_LENGTH, CUT_PART * height))
 
 
-@njit(cache=True)
-def _longest_edge(mask, first_open, last_open):  # type: ignore[no-untyped-def]
+@kernel
+def _longest_edge(mask: AnyArray, first_open: bool, last_open: bool) -> int:
     """Longest stretch of pixels in one row that all lie on the mask's upper, or all on its lower, edge.
 
     The first (last) row is passed over where ``first_open`` (``last_open``): there the image ends and not the cell.

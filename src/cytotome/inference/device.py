@@ -48,23 +48,26 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
         return torch.float32
     if precision == "auto":
         return torch.bfloat16 if _has_bfloat16_units(device) else torch.float32
-    if not _takes_bfloat16(device):
+    if not takes_bfloat16(device):
         raise ConfigError(f"precision: {device.type} does not take bfloat16 here; choose auto or float32")
     return torch.bfloat16
 
 
 def _has_bfloat16_units(device: torch.device) -> bool:
-    """Whether bfloat16 is faster than float32: AVX512-BF16 or AMX of a CPU, Ampere and later of CUDA."""
+    """Whether bfloat16 is faster than float32: AVX512-BF16 or AMX of a CPU, Ampere and later of CUDA.
+
+    What a CPU has counts only where oneDNN uses it: ``ONEDNN_MAX_CPU_ISA`` may lower its instruction set.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        return torch._C._has_mkldnn and bool(
-            torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        )
+        units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return bool(units) and takes_bfloat16(device)
     return False
 
 
-def _takes_bfloat16(device: torch.device) -> bool:
+def takes_bfloat16(device: torch.device) -> bool:
+    """Whether a network can run in bfloat16 on that device, be it fast or not."""
     if device.type == "cpu":
         return torch._C._has_mkldnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return _has_bfloat16_units(device)

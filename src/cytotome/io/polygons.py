@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from cytotome.errors import DataError
 from cytotome.io.rle import CocoRle, from_coco_rle
+from cytotome.ops.kernels import kernel
 from cytotome.ops.runs import mask_crop
 from cytotome.types import AnyArray, Instances
 
@@ -101,8 +101,8 @@ def _joined(rings: Sequence[AnyArray]) -> AnyArray:
     return np.concatenate(path)
 
 
-@njit(cache=True)
-def _trace(mask):  # type: ignore[no-untyped-def]
+@kernel
+def _trace(mask: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Corners ``(K, 2)`` of x, y of all rings round a padded mask, inside on the right, and where each ring ends.
 
     The first ring is the outer one of a 4-connected mask, since it begins at the first pixel in reading order.

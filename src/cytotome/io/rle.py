@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from cytotome.errors import DataError
+from cytotome.ops.kernels import kernel
 from cytotome.ops.runs import joined_flat_runs, make_instances, merge_runs, split_flat_runs
 from cytotome.ops.transpose import transpose
 from cytotome.types import AnyArray, Instances
@@ -69,8 +69,8 @@ def _from_flat(
     return make_instances(shape, merged, offsets, **attributes)
 
 
-@njit(cache=True)
-def _parse_pairs(text, lines):  # type: ignore[no-untyped-def]
+@kernel
+def _parse_pairs(text: AnyArray, lines: int) -> tuple[AnyArray, AnyArray, int, int]:
     """``(numbers (R, 2), owners (R,), fault, line)`` of lines of numbers parted by blanks."""
     values = np.empty(len(text) // 2 + 2, np.int64)
     owners = np.empty(len(text) // 2 + 2, np.int64)
@@ -115,8 +115,8 @@ def _spans(ends: AnyArray) -> list[tuple[int, int]]:
     return list(zip([0, *stops], stops, strict=False))
 
 
-@njit(cache=True)
-def _alternate(starts, lengths, ends, pixels):  # type: ignore[no-untyped-def]
+@kernel
+def _alternate(starts: AnyArray, lengths: AnyArray, ends: AnyArray, pixels: int) -> tuple[AnyArray, AnyArray]:
     """Counts of zeros and ones in turn, and where each instance's counts end."""
     counts = np.empty(2 * len(starts) + len(ends), np.int64)
     count_ends = np.empty(len(ends), np.int64)
@@ -136,8 +136,8 @@ def _alternate(starts, lengths, ends, pixels):  # type: ignore[no-untyped-def]
     return counts[:found], count_ends
 
 
-@njit(cache=True)
-def _compress(counts, ends):  # type: ignore[no-untyped-def]
+@kernel
+def _compress(counts: AnyArray, ends: AnyArray) -> tuple[AnyArray, AnyArray]:
     """COCO's text: from the fourth count on the difference to the last but one, in 5 bits a character."""
     text = np.empty(13 * len(counts) + 1, np.uint8)
     text_ends = np.empty(len(ends), np.int64)
@@ -255,11 +255,11 @@ def _expand(texts: list[bytes], first: int) -> npt.NDArray[np.int64]:
     counts, fault = _decompress(np.frombuffer(text, np.uint8), _END)
     if fault >= 0:
         raise DataError(f"COCO run lengths: the text of mask {first + fault} is damaged; export the annotations again")
-    return counts  # type: ignore[no-any-return]
+    return counts
 
 
-@njit(cache=True)
-def _decompress(text, end):  # type: ignore[no-untyped-def]
+@kernel
+def _decompress(text: AnyArray, end: int) -> tuple[AnyArray, int]:
     """Counts of texts that end with a line break, each followed by ``end``; and the faulty line, -1 for none."""
     counts = np.empty(len(text), np.int64)
     found, begin, line, shift, value = 0, 0, 0, 0, np.int64(0)
@@ -289,8 +289,8 @@ def _decompress(text, end):  # type: ignore[no-untyped-def]
     return counts[:found].copy(), -1
 
 
-@njit(cache=True)
-def _ones(counts, ends):  # type: ignore[no-untyped-def]
+@kernel
+def _ones(counts: AnyArray, ends: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
     starts = np.empty(len(counts), np.int64)
     lengths = np.empty(len(counts), np.int64)
     owners = np.empty(len(counts), np.int64)

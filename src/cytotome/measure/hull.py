@@ -7,11 +7,13 @@ coordinates here are doubled, so that these midpoints are whole numbers.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from cytotome.ops.kernels import kernel
+from cytotome.types import AnyArray
 
 
-@njit(cache=True, nogil=True)
-def convex_hull(runs):  # type: ignore[no-untyped-def]
+@kernel
+def convex_hull(runs: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Left and right chain of the hull of a mask.
 
     Args:
@@ -33,8 +35,8 @@ def convex_hull(runs):  # type: ignore[no-untyped-def]
     return _chain(outer[0], 2 * top - 1, 1), _chain(outer[1], 2 * top - 1, -1)
 
 
-@njit(cache=True, nogil=True)
-def _chain(outer, origin, side):  # type: ignore[no-untyped-def]
+@kernel
+def _chain(outer: AnyArray, origin: int, side: int) -> AnyArray:
     """The convex chain of points ``(origin + k, outer[k])``; ``side`` 1 for the left one, -1 for the right one."""
     chain = np.empty((len(outer), 2), np.int64)
     size = 0
@@ -53,8 +55,8 @@ def _chain(outer, origin, side):  # type: ignore[no-untyped-def]
     return chain[:size].copy()
 
 
-@njit(cache=True, nogil=True)
-def hull_area(hull, top, bottom):  # type: ignore[no-untyped-def]
+@kernel
+def hull_area(hull: tuple[AnyArray, AnyArray], top: int, bottom: int) -> int:
     """Pixels whose centres lie in the hull or on its edge, in rows ``top`` to ``bottom - 1``."""
     left, right = hull
     total = 0
@@ -75,8 +77,8 @@ def hull_area(hull, top, bottom):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True, nogil=True)
-def hull_diameter(hull):  # type: ignore[no-untyped-def]
+@kernel
+def hull_diameter(hull: tuple[AnyArray, AnyArray]) -> float:
     """The longest distance between two corners of the hull, in pixels."""
     left, right = hull
     corners = np.concatenate((left, right))
@@ -85,4 +87,5 @@ def hull_diameter(hull):  # type: ignore[no-untyped-def]
         for j in range(i):
             y, x = corners[i, 0] - corners[j, 0], corners[i, 1] - corners[j, 1]
             longest = max(longest, y * y + x * x)
-    return np.sqrt(longest) / 2
+    radius: float = np.sqrt(longest) / 2
+    return radius

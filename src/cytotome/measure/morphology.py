@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from cytotome.data.normalise import to_channels
 from cytotome.errors import DataError
 from cytotome.measure.hull import convex_hull, hull_area, hull_diameter
+from cytotome.ops.kernels import kernel
 from cytotome.types import AnyArray, FloatArray, Image, Instances
 
 SHAPES = (
@@ -72,8 +72,8 @@ def grey_levels(image: Image) -> AnyArray:
     return mean
 
 
-@njit(cache=True, nogil=True)
-def _measure_shapes(runs, offsets, boxes, weights):  # type: ignore[no-untyped-def]
+@kernel
+def _measure_shapes(runs: AnyArray, offsets: AnyArray, boxes: AnyArray, weights: AnyArray) -> AnyArray:
     """``(N, 11)`` float64, columns as in ``SHAPES``; an empty mask has zeros."""
     result = np.zeros((len(offsets) - 1, 11))
     for i in range(len(offsets) - 1):
@@ -96,8 +96,8 @@ def _measure_shapes(runs, offsets, boxes, weights):  # type: ignore[no-untyped-d
     return result
 
 
-@njit(cache=True, nogil=True)
-def _moments(runs, box):  # type: ignore[no-untyped-def]
+@kernel
+def _moments(runs: AnyArray, box: AnyArray) -> tuple[float, float, float, float, float, float]:
     """Area, centroid (relative to the box) and central second moments over the area, from sums over runs."""
     area = sum_y = sum_x = sum_yy = sum_yx = sum_xx = 0.0
     for k in range(len(runs)):
@@ -115,8 +115,8 @@ def _moments(runs, box):  # type: ignore[no-untyped-def]
     return area, y, x, sum_yy / area - y * y, sum_yx / area - y * x, sum_xx / area - x * x
 
 
-@njit(cache=True, nogil=True)
-def _perimeter(runs, box, weights):  # type: ignore[no-untyped-def]
+@kernel
+def _perimeter(runs: AnyArray, box: AnyArray, weights: AnyArray) -> float:
     height, width = box[2] - box[0], box[3] - box[1]
     mask = np.zeros((height + 2, width + 2), np.uint8)
     edge = np.zeros((height + 2, width + 2), np.uint8)
@@ -138,8 +138,8 @@ def _perimeter(runs, box, weights):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True, nogil=True)
-def _measure_levels(runs, offsets, grey):  # type: ignore[no-untyped-def]
+@kernel
+def _measure_levels(runs: AnyArray, offsets: AnyArray, grey: AnyArray) -> AnyArray:
     """``(N, 4)`` float64: mean, standard deviation, lowest and highest grey level of each mask."""
     result = np.zeros((len(offsets) - 1, 4))
     for i in range(len(offsets) - 1):

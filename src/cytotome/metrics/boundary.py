@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from cytotome.errors import ConfigError, DataError
-from cytotome.types import Instances
+from cytotome.ops.kernels import kernel
+from cytotome.types import AnyArray, Instances
 
 TOLERANCE = 2.0
 
@@ -25,8 +25,8 @@ def boundary_map(instances: Instances) -> npt.NDArray[np.uint8]:
     return boundary
 
 
-@njit(cache=True, nogil=True)
-def _draw_boundaries(boundary, owner, runs, offsets):  # type: ignore[no-untyped-def]
+@kernel
+def _draw_boundaries(boundary: AnyArray, owner: AnyArray, runs: AnyArray, offsets: AnyArray) -> None:
     """Marks outlines in ``boundary``; ``owner`` is zeros, scratch."""
     height, width = boundary.shape
     for i in range(len(offsets) - 1):

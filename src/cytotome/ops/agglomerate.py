@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from cytotome.types import BoolArray, FloatArray, IntArray
+from cytotome.ops.kernels import kernel
+from cytotome.types import AnyArray, BoolArray, FloatArray, IntArray
 
 SIDE = 8
 """Of the squares in which pieces are grown."""
@@ -68,8 +68,8 @@ def join_across_gaps(
     return rank.astype(np.int32)[labels], len(present) - 1
 
 
-@njit(cache=True, nogil=True)
-def flatten(parent):  # type: ignore[no-untyped-def]
+@kernel
+def flatten(parent: AnyArray) -> None:
     """Makes each entry of ``parent`` ``(N,)`` the root of its tree, in place."""
     for k in range(len(parent)):
         root = k
@@ -80,8 +80,8 @@ def flatten(parent):  # type: ignore[no-untyped-def]
             parent[step], step = root, parent[step]
 
 
-@njit(cache=True, nogil=True)
-def number_pixels(mask):  # type: ignore[no-untyped-def]
+@kernel
+def number_pixels(mask: AnyArray) -> tuple[AnyArray, int]:
     """``(numbers, count)``: ``(H, W)`` int32, -1 outside the mask, else 0, 1, ... in row-major order."""
     numbers = np.full(mask.shape, -1, np.int32)
     count = 0
@@ -93,8 +93,8 @@ def number_pixels(mask):  # type: ignore[no-untyped-def]
     return numbers, count
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def gather_unit(planes, numbers, count):  # type: ignore[no-untyped-def]
+@kernel(fastmath=True)
+def gather_unit(planes: AnyArray, numbers: AnyArray, count: int) -> AnyArray:
     """``(count, D)`` float32 unit vectors of the numbered pixels of ``planes`` ``(D, H, W)``; zeros stay zeros."""
     dimensions, height, width = planes.shape
     vectors = np.empty((count, dimensions), np.float32)
@@ -113,8 +113,8 @@ def gather_unit(planes, numbers, count):  # type: ignore[no-untyped-def]
     return vectors
 
 
-@njit(cache=True, nogil=True)
-def neighbour_pairs(numbers):  # type: ignore[no-untyped-def]
+@kernel
+def neighbour_pairs(numbers: AnyArray) -> AnyArray:
     """``(E, 2)`` int32 pairs of numbered pixels that touch by an edge, or by a corner where nothing else joins them."""
     height, width = numbers.shape
     pairs = np.empty((4 * height * width, 2), np.int32)
@@ -144,8 +144,10 @@ def neighbour_pairs(numbers):  # type: ignore[no-untyped-def]
     return pairs[:found].copy()
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def grow_pieces(vectors, numbers, threshold, side):  # type: ignore[no-untyped-def]
+@kernel(fastmath=True)
+def grow_pieces(
+    vectors: AnyArray, numbers: AnyArray, threshold: np.float32, side: int
+) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Pieces of nearly equal neighbours within squares of ``side`` pixels, which make a clustering quick.
 
     From each pixel that has no piece yet, its square is flooded over 4-neighbours; a pixel joins whose dot product with
@@ -215,8 +217,10 @@ def distinct_pairs(piece: npt.NDArray[np.int32], pairs: npt.NDArray[np.int32]) -
     return np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1).astype(np.int32)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def merge_neighbours(sums, sizes, pairs, threshold):  # type: ignore[no-untyped-def]
+@kernel(fastmath=True)
+def merge_neighbours(
+    sums: AnyArray, sizes: AnyArray, pairs: AnyArray, threshold: np.float32
+) -> tuple[AnyArray, AnyArray]:
     """Average-linkage clusters that hang together by ``pairs``.
 
     In rounds: two clusters that are each other's most similar neighbour are merged, all such couples at once, until
@@ -291,8 +295,8 @@ def merge_neighbours(sums, sizes, pairs, threshold):  # type: ignore[no-untyped-
     return parent, pairs[:left]
 
 
-@njit(cache=True, nogil=True)
-def absorb_small(parent, sums, sizes, edges, least):  # type: ignore[no-untyped-def]
+@kernel
+def absorb_small(parent: AnyArray, sums: AnyArray, sizes: AnyArray, edges: AnyArray, least: int) -> None:
     """Gives each cluster of fewer than ``least`` members to its most similar neighbour, the smallest clusters first.
 
     Args:
@@ -323,8 +327,8 @@ def absorb_small(parent, sums, sizes, edges, least):  # type: ignore[no-untyped-
         flatten(parent)
 
 
-@njit(cache=True, nogil=True)
-def near_pairs(labels, reach):  # type: ignore[no-untyped-def]
+@kernel
+def near_pairs(labels: AnyArray, reach: int) -> AnyArray:
     """``(E, 2)`` int32 pairs of labels that face each other at ``reach`` pixels or less, in eight directions.
 
     Args:

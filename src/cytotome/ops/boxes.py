@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from cytotome.errors import DataError
+from cytotome.ops.kernels import kernel
 from cytotome.types import AnyArray, IntArray
 
 Float64Array = npt.NDArray[np.float64]
@@ -76,8 +76,10 @@ def weighted_boxes_fusion(
     return FusedBoxes(fused[ranked], final[ranked], found, place[cluster])
 
 
-@njit(cache=True, nogil=True)
-def _fuse(boxes, weighted, classes, order, threshold):  # type: ignore[no-untyped-def]
+@kernel
+def _fuse(
+    boxes: AnyArray, weighted: AnyArray, classes: AnyArray, order: AnyArray, threshold: float
+) -> tuple[AnyArray, AnyArray, AnyArray]:
     cluster = np.full(len(boxes), -1, np.int32)
     means = np.zeros((len(order), 4))
     sums = np.zeros((len(order), 4))

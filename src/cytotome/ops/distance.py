@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import edt
 import numpy as np
-from numba import njit
 
-from cytotome.types import FloatArray, IntArray
+from cytotome.ops.kernels import kernel
+from cytotome.types import AnyArray, FloatArray, IntArray
 
 
 def boundary_distance(labels: IntArray) -> FloatArray:
@@ -40,8 +40,8 @@ def away_from_boundary(labels: IntArray, distance: FloatArray) -> FloatArray:
     return field
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _fill_directions(labels, distance, field):  # type: ignore[no-untyped-def]
+@kernel(fastmath=True)
+def _fill_directions(labels: AnyArray, distance: AnyArray, field: AnyArray) -> None:
     height, width = labels.shape
     for y in range(height):
         for x in range(width):
@@ -73,11 +73,11 @@ def distance_levels(distance: FloatArray, edges: FloatArray) -> IntArray:
         distance: ``(H, W)`` float32, 0 or more.
         edges: ``(K,)`` float32, rising, all above 0.
     """
-    return _levels(distance, np.ascontiguousarray(edges, np.float32))  # type: ignore[no-any-return]
+    return _levels(distance, np.ascontiguousarray(edges, np.float32))
 
 
-@njit(cache=True, nogil=True)
-def _levels(distance, edges):  # type: ignore[no-untyped-def]
+@kernel
+def _levels(distance: AnyArray, edges: AnyArray) -> AnyArray:
     levels = np.zeros(distance.shape, np.int32)
     for y in range(distance.shape[0]):
         for x in range(distance.shape[1]):

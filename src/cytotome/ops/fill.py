@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from cytotome.ops.flows import label_boxes
-from cytotome.types import IntArray
+from cytotome.ops.kernels import kernel
+from cytotome.types import AnyArray, IntArray
 
 
 def fill_holes(labels: IntArray, count: int) -> None:
@@ -22,8 +22,8 @@ def fill_holes(labels: IntArray, count: int) -> None:
         _fill_enclosed(labels, label_boxes(labels, count))
 
 
-@njit(cache=True, nogil=True)
-def _fill_enclosed(labels, boxes):  # type: ignore[no-untyped-def]
+@kernel
+def _fill_enclosed(labels: AnyArray, boxes: AnyArray) -> None:
     height, width = labels.shape
     seen = np.zeros((height, width), np.int32)
     queue = np.empty(height * width, np.int32)

@@ -12,9 +12,9 @@ from __future__ import annotations
 import edt
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from cytotome.types import FloatArray, IntArray
+from cytotome.ops.kernels import kernel
+from cytotome.types import AnyArray, FloatArray, IntArray
 
 SWEEPS = 8
 ABSORBED = 0.1
@@ -43,8 +43,8 @@ def flow_maps(labels: IntArray) -> dict[str, FloatArray]:
     return {"flow": flow_field(labels), "cell": (labels > 0).astype(np.float32)[None]}
 
 
-@njit(cache=True, nogil=True)
-def label_boxes(labels, count):  # type: ignore[no-untyped-def]
+@kernel
+def label_boxes(labels: AnyArray, count: int) -> AnyArray:
     """``(count + 1, 4)`` int32 half-open boxes ``y0, x0, y1, x1`` of labels 1 to ``count``; empty ones have y1 = 0."""
     boxes = np.zeros((count + 1, 4), np.int32)
     boxes[:, 0] = labels.shape[0]
@@ -61,8 +61,10 @@ def label_boxes(labels, count):  # type: ignore[no-untyped-def]
     return boxes
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _centre(labels, depth, label, y0, x0, y1, x1):  # type: ignore[no-untyped-def]
+@kernel(fastmath=True)
+def _centre(
+    labels: AnyArray, depth: AnyArray, label: int, y0: int, x0: int, y1: int, x1: int
+) -> tuple[int, int, float]:
     """The thick pixel nearest to the centroid weighted by squared depth; and the greatest depth."""
     weight, cy, cx, deepest = 0.0, 0.0, 0.0, 0.0
     for y in range(y0, y1):
@@ -84,8 +86,8 @@ def _centre(labels, depth, label, y0, x0, y1, x1):  # type: ignore[no-untyped-de
     return by, bx, deepest
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _fill_flow_field(labels, depth, boxes, sweeps, field):  # type: ignore[no-untyped-def]
+@kernel(fastmath=True)
+def _fill_flow_field(labels: AnyArray, depth: AnyArray, boxes: AnyArray, sweeps: int, field: AnyArray) -> None:
     for label in range(1, len(boxes)):
         y0, x0, y1, x1 = boxes[label]
         if y1 == 0:
@@ -118,16 +120,17 @@ def _fill_flow_field(labels, depth, boxes, sweeps, field):  # type: ignore[no-un
                         field[1, y + y0 - 1, x + x0 - 1] = dx / norm
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _neighbours(values, y, x):  # type: ignore[no-untyped-def]
+@kernel(fastmath=True)
+def _neighbours(values: AnyArray, y: int, x: int) -> float:
     """Sum of the eight neighbours, those across a corner counted half."""
     straight = values[y - 1, x] + values[y + 1, x] + values[y, x - 1] + values[y, x + 1]
     across = values[y - 1, x - 1] + values[y - 1, x + 1] + values[y + 1, x - 1] + values[y + 1, x + 1]
-    return straight + 0.5 * across
+    total: float = straight + 0.5 * across
+    return total
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _solve(inside, sy, sx, reach, sweeps):  # type: ignore[no-untyped-def]
+@kernel(fastmath=True)
+def _solve(inside: AnyArray, sy: int, sx: int, reach: float, sweeps: int) -> AnyArray:
     """Gauss-Seidel on ``(4 + 1 / reach^2) u = sum of the four neighbours``, u = 1 at the source, 0 outside.
 
     The start is exp(-geodesic distance / reach) by four sweeps of a chamfer distance, so that little remains to do.
@@ -203,11 +206,11 @@ def flow_statistics(
         the flow and the field of each label (the check of Cellpose: an instance whose own field is unlike the network's
         was put together wrongly), and the mean length of the flow.
     """
-    return _statistics(labels, flow_field(labels, sweeps=sweeps), flow, count)  # type: ignore[no-any-return]
+    return _statistics(labels, flow_field(labels, sweeps=sweeps), flow, count)
 
 
-@njit(cache=True, nogil=True)
-def _statistics(labels, expected, flow, count):  # type: ignore[no-untyped-def]
+@kernel
+def _statistics(labels: AnyArray, expected: AnyArray, flow: AnyArray, count: int) -> tuple[AnyArray, AnyArray]:
     errors, lengths, pixels = np.zeros(count + 1), np.zeros(count + 1), np.zeros(count + 1)
     for y in range(labels.shape[0]):
         for x in range(labels.shape[1]):

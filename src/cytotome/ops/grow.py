@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from cytotome.ops.kernels import kernel
+from cytotome.types import AnyArray
 
 
-@njit(cache=True, nogil=True)
-def grow_labels(labels, mask, steps):  # type: ignore[no-untyped-def]
+@kernel
+def grow_labels(labels: AnyArray, mask: AnyArray, steps: int) -> None:
     """Each pixel of the mask without a label takes that of the nearest labelled pixel, by the way within the mask.
 
     Args:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
 from cytotome.errors import DataError
+from cytotome.ops.kernels import kernel
 from cytotome.ops.runs import make_instances, merge_runs
 from cytotome.types import AnyArray, Instances, IntArray
 
@@ -48,8 +48,8 @@ def from_label_map(labels: AnyArray, **attributes: object) -> Instances:
     return make_instances(labels.shape, runs, offsets, ids=ids.astype(np.int32), **attributes)  # type: ignore[arg-type]
 
 
-@njit(cache=True)
-def _group_runs(runs, values):  # type: ignore[no-untyped-def]
+@kernel
+def _group_runs(runs: AnyArray, values: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Runs ordered by their values, their offsets and the values that occur, by counting."""
     largest = 0
     for value in values:
@@ -77,8 +77,8 @@ def _group_runs(runs, values):  # type: ignore[no-untyped-def]
     return grouped, offsets, ids
 
 
-@njit(cache=True)
-def _label_runs(labels):  # type: ignore[no-untyped-def]
+@kernel
+def _label_runs(labels: AnyArray) -> tuple[AnyArray, AnyArray]:
     height, width = labels.shape
     count = 0
     for y in range(height):
@@ -131,8 +131,10 @@ def label_positions(instances: Instances) -> IntArray:
     return to_label_map(instances.renumbered())
 
 
-@njit(cache=True)
-def _paint_below(labels, runs, offsets, ids, areas, order, limit):  # type: ignore[no-untyped-def]
+@kernel
+def _paint_below(
+    labels: AnyArray, runs: AnyArray, offsets: AnyArray, ids: AnyArray, areas: AnyArray, order: AnyArray, limit: float
+) -> None:
     """Paints in order, each instance only where nothing lies yet, leaving out those that lose too much."""
     for i in order:
         lost = 0
@@ -179,8 +181,8 @@ def to_layers(instances: Instances) -> IntArray:
     return layers
 
 
-@njit(cache=True)
-def _fill_layer(layer, runs, offsets, owner_layer, depth):  # type: ignore[no-untyped-def]
+@kernel
+def _fill_layer(layer: AnyArray, runs: AnyArray, offsets: AnyArray, owner_layer: AnyArray, depth: int) -> int:
     placed = 0
     for i in range(len(offsets) - 1):
         if owner_layer[i] >= 0:
@@ -218,8 +220,8 @@ def from_layers(layers: IntArray, like: Instances) -> Instances:
     return whole.select(np.diff(offsets) > 0)
 
 
-@njit(cache=True, nogil=True)
-def label_means(labels, planes, count):  # type: ignore[no-untyped-def]
+@kernel
+def label_means(labels: AnyArray, planes: AnyArray, count: int) -> tuple[AnyArray, AnyArray]:
     """Mean of each plane over each label.
 
     Args:

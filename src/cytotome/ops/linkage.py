@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from cytotome.ops.agglomerate import flatten
+from cytotome.ops.kernels import kernel
+from cytotome.types import AnyArray
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def cluster_vectors(vectors, threshold):  # type: ignore[no-untyped-def]
+@kernel(fastmath=True)
+def cluster_vectors(vectors: AnyArray, threshold: float) -> AnyArray:
     """Average-linkage clusters of ``vectors``, cut where similarity falls to ``threshold``.
 
     The similarity of two clusters is the mean dot product over all pairs of their members, which is the dot product of
@@ -65,16 +66,18 @@ def cluster_vectors(vectors, threshold):  # type: ignore[no-untyped-def]
     return parent
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
-def _mean_dot(sums, sizes, a, b, dimensions):  # type: ignore[no-untyped-def]
+@kernel(fastmath=True, inline="always")
+def _mean_dot(sums: AnyArray, sizes: AnyArray, a: int, b: int, dimensions: int) -> float:
+    """Dot product of the means of clusters ``a`` and ``b``."""
     total = 0.0
     for d in range(dimensions):
         total += sums[a, d] * sums[b, d]
-    return total / (sizes[a] * sizes[b])
+    mean: float = total / (sizes[a] * sizes[b])
+    return mean
 
 
-@njit(cache=True, nogil=True)
-def _remove(alive, place, living, one):  # type: ignore[no-untyped-def]
+@kernel
+def _remove(alive: AnyArray, place: AnyArray, living: int, one: int) -> int:
     """Takes ``one`` out of the first ``living`` of ``alive``; gives their new number."""
     last = alive[living - 1]
     alive[place[one]] = last

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from cytotome.ops.kernels import kernel
 from cytotome.ops.runs import intersections
-from cytotome.types import BoolArray, Instances, IntArray
+from cytotome.types import AnyArray, BoolArray, Instances, IntArray
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
@@ -127,8 +127,10 @@ def count_matches(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS) 
     return sizes
 
 
-@njit(cache=True, nogil=True)
-def _grow_matching(offsets, partners, ious, thresholds, prediction_count):  # type: ignore[no-untyped-def]
+@kernel
+def _grow_matching(
+    offsets: AnyArray, partners: AnyArray, ious: AnyArray, thresholds: AnyArray, prediction_count: int
+) -> AnyArray:
     """Matching sizes at falling thresholds; the pairs of truth i, best first, are ``offsets[i]:offsets[i + 1]``."""
     truth_count = len(offsets) - 1
     match_of_truth = np.full(truth_count, -1, np.int64)
@@ -165,10 +167,19 @@ def _grow_matching(offsets, partners, ious, thresholds, prediction_count):  # ty
     return sizes
 
 
-@njit(cache=True, nogil=True)
-def _free_prediction(  # type: ignore[no-untyped-def]
-    root, offsets, partners, ious, threshold, match_of_prediction, seen_by, search, reached_from, queue
-):
+@kernel
+def _free_prediction(
+    root: int,
+    offsets: AnyArray,
+    partners: AnyArray,
+    ious: AnyArray,
+    threshold: float,
+    match_of_prediction: AnyArray,
+    seen_by: AnyArray,
+    search: int,
+    reached_from: AnyArray,
+    queue: AnyArray,
+) -> int:
     """Breadth-first search for an unmatched prediction at the end of an augmenting path, -1 where there is none."""
     queue[0] = root
     head, tail = 0, 1
@@ -178,7 +189,7 @@ def _free_prediction(  # type: ignore[no-untyped-def]
         for pair in range(offsets[truth], offsets[truth + 1]):
             if ious[pair] <= threshold:
                 break
-            prediction = partners[pair]
+            prediction: int = partners[pair]
             if seen_by[prediction] == search:
                 continue
             seen_by[prediction] = search

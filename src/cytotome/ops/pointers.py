@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from cytotome.ops.kernels import kernel
+from cytotome.types import AnyArray
 
 
-@njit(cache=True, nogil=True)
-def follow_to_labels(labels, mask, direction, steps):  # type: ignore[no-untyped-def]
+@kernel
+def follow_to_labels(labels: AnyArray, mask: AnyArray, direction: AnyArray, steps: int) -> AnyArray:
     """``(H, W)`` int32: each pixel of the mask without a label takes that of the first labelled one that it leads to.
 
     A pixel leads to that of its eight neighbours which its vector points at.

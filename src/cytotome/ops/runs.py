@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from cytotome.errors import DataError
+from cytotome.ops.kernels import kernel
 from cytotome.types import AnyArray, BoolArray, Instances, IntArray
 
 
@@ -61,8 +61,8 @@ def merge_runs(runs: AnyArray, owners: AnyArray, count: int) -> tuple[IntArray, 
     return merged, offsets
 
 
-@njit(cache=True)
-def _merge_sorted(runs, owners):  # type: ignore[no-untyped-def]
+@kernel
+def _merge_sorted(runs: AnyArray, owners: AnyArray) -> tuple[AnyArray, AnyArray]:
     merged = np.empty_like(runs)
     merged_owners = np.empty_like(owners)
     last = -1
@@ -137,11 +137,13 @@ def intersections(first: Instances, second: Instances) -> tuple[IntArray, IntArr
     owners = np.repeat(np.arange(len(second), dtype=np.int32), np.diff(second.offsets))
     order = np.argsort(second.runs[:, 0], kind="stable")
     row_offsets = np.searchsorted(second.runs[order, 0], np.arange(second.shape[0] + 1))
-    return _intersect(first.runs, first.offsets, second.runs[order], owners[order], row_offsets, len(second))  # type: ignore[no-any-return]
+    return _intersect(first.runs, first.offsets, second.runs[order], owners[order], row_offsets, len(second))
 
 
-@njit(cache=True)
-def _intersect(runs, offsets, others, owners, row_offsets, count):  # type: ignore[no-untyped-def]
+@kernel
+def _intersect(
+    runs: AnyArray, offsets: AnyArray, others: AnyArray, owners: AnyArray, row_offsets: AnyArray, count: int
+) -> tuple[AnyArray, AnyArray, AnyArray]:
     capacity = max(16, 4 * len(offsets))
     left = np.empty(capacity, np.int32)
     right = np.empty(capacity, np.int32)
@@ -172,8 +174,8 @@ def _intersect(runs, offsets, others, owners, row_offsets, count):  # type: igno
     return left[:found], right[:found], pixels[:found]
 
 
-@njit(cache=True)
-def _grown(array, capacity):  # type: ignore[no-untyped-def]
+@kernel
+def _grown(array: AnyArray, capacity: int) -> AnyArray:
     larger = np.empty(capacity, array.dtype)
     larger[: len(array)] = array
     return larger
@@ -235,8 +237,8 @@ def mask_crop(instances: Instances, index: int) -> tuple[BoolArray, tuple[int, i
     return mask, (y0, x0)
 
 
-@njit(cache=True)
-def paint_runs(canvas, runs, value):  # type: ignore[no-untyped-def]
+@kernel
+def paint_runs(canvas: AnyArray, runs: AnyArray, value: int | np.uint8) -> None:
     """Sets the pixels of ``runs`` ``(R, 3)`` in ``canvas`` ``(H, W)`` to ``value``, in place."""
     for index in range(len(runs)):
         canvas[runs[index, 0], runs[index, 1] : runs[index, 2]] = value

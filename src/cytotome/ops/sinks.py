@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from cytotome.ops.kernels import kernel
+from cytotome.types import AnyArray
 
 MAX_STEPS = 400
 STILL = 0.03
 STAY = 12
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def follow_flows(flow, mask, max_steps=MAX_STEPS):  # type: ignore[no-untyped-def]
+@kernel(fastmath=True)
+def follow_flows(flow: AnyArray, mask: AnyArray, max_steps: int = MAX_STEPS) -> AnyArray:
     """Where each pixel ends when it follows the flow.
 
     Steps are of at most one pixel, along the mean of the flow here and of the step before, so that a path does not
@@ -39,8 +41,10 @@ def follow_flows(flow, mask, max_steps=MAX_STEPS):  # type: ignore[no-untyped-de
     return ends
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _walk(flow, mask, ends, visit, path, py, px, max_steps):  # type: ignore[no-untyped-def]
+@kernel(fastmath=True)
+def _walk(
+    flow: AnyArray, mask: AnyArray, ends: AnyArray, visit: AnyArray, path: AnyArray, py: int, px: int, max_steps: int
+) -> tuple[int, int]:
     """Follows one path from pixel py, px; its pixels go to ``path``. Returns their number and the end."""
     height, width = mask.shape
     start = py * width + px
@@ -84,8 +88,8 @@ def _walk(flow, mask, ends, visit, path, py, px, max_steps):  # type: ignore[no-
     return length, py * width + px
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _velocity(flow, mask, y, x):  # type: ignore[no-untyped-def]
+@kernel(fastmath=True)
+def _velocity(flow: AnyArray, mask: AnyArray, y: float, x: float) -> tuple[float, float]:
     """The flow at a point, interpolated linearly between the pixels of the mask."""
     iy, ix = int(y), int(x)
     jy, jx = min(iy + 1, mask.shape[0] - 1), min(ix + 1, mask.shape[1] - 1)
@@ -103,8 +107,8 @@ def _velocity(flow, mask, y, x):  # type: ignore[no-untyped-def]
     return vy, vx
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _slide(flow, mask, visit, start, y, x):  # type: ignore[no-untyped-def]
+@kernel(fastmath=True)
+def _slide(flow: AnyArray, mask: AnyArray, visit: AnyArray, start: int, y: int, x: int) -> tuple[int, int]:
     """The new neighbour in the mask that lies best along the flow of pixel y, x; -1, -1 where none lies ahead."""
     best, by, bx = 0.1, -1, -1
     for v in range(max(0, y - 1), min(mask.shape[0], y + 2)):
@@ -118,8 +122,8 @@ def _slide(flow, mask, visit, start, y, x):  # type: ignore[no-untyped-def]
     return by, bx
 
 
-@njit(cache=True, nogil=True)
-def label_sinks(ends, radius, least):  # type: ignore[no-untyped-def]
+@kernel
+def label_sinks(ends: AnyArray, radius: int, least: int) -> tuple[AnyArray, int]:
     """Label map of the pixels that end together.
 
     Ends are taken from the fullest to the emptiest, each counted with its neighbours. One that belongs nowhere yet
@@ -157,8 +161,8 @@ def label_sinks(ends, radius, least):  # type: ignore[no-untyped-def]
     return _large_sinks(ends, sinks, totals[: number + 1], least)
 
 
-@njit(cache=True, nogil=True)
-def _claim(counts, sinks, sink, y, x, radius):  # type: ignore[no-untyped-def]
+@kernel
+def _claim(counts: AnyArray, sinks: AnyArray, sink: int, y: int, x: int, radius: int) -> int:
     """Gives the free ends near y, x to a sink; returns how many pixels end there."""
     claimed = 0
     for v in range(max(0, y - radius), min(counts.shape[0], y + radius + 1)):
@@ -169,8 +173,8 @@ def _claim(counts, sinks, sink, y, x, radius):  # type: ignore[no-untyped-def]
     return claimed
 
 
-@njit(cache=True, nogil=True)
-def _large_sinks(ends, sinks, totals, least):  # type: ignore[no-untyped-def]
+@kernel
+def _large_sinks(ends: AnyArray, sinks: AnyArray, totals: AnyArray, least: int) -> tuple[AnyArray, int]:
     """Label map of the sinks of at least ``least`` pixels, without gaps, and their number."""
     names = np.zeros(len(totals), np.int32)
     count = 0

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from cytotome.ops.kernels import kernel
 from cytotome.types import AnyArray, FloatArray, Instances, IntArray, SoftMasks
 
 
@@ -74,8 +74,8 @@ def paste(
     return runs, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), means
 
 
-@njit(cache=True, nogil=True)
-def _axis(start, stop, low, high, cells):  # type: ignore[no-untyped-def]
+@kernel
+def _axis(start: int, stop: int, low: np.float32, high: np.float32, cells: int) -> tuple[AnyArray, AnyArray]:
     """For pixels ``start`` to ``stop``: the cell before each, and the weight of the one after it."""
     before = np.empty(max(0, stop - start), np.int64)
     weight = np.empty(max(0, stop - start), np.float32)
@@ -88,8 +88,8 @@ def _axis(start, stop, low, high, cells):  # type: ignore[no-untyped-def]
     return before, weight
 
 
-@njit(cache=True, nogil=True)
-def _at(grid, y, x, down, right):  # type: ignore[no-untyped-def]
+@kernel
+def _at(grid: AnyArray, y: int, x: int, down: np.float32, right: np.float32) -> np.float32:
     """Value between four cells, zeros outside the grid."""
     rows, columns = grid.shape
     total = np.float32(0)
@@ -107,8 +107,8 @@ def _at(grid, y, x, down, right):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True, nogil=True)
-def _sample(grid, box, top, left, crop):  # type: ignore[no-untyped-def]
+@kernel
+def _sample(grid: AnyArray, box: AnyArray, top: int, left: int, crop: AnyArray) -> None:
     rows, down = _axis(top, top + crop.shape[0], box[0], box[2], grid.shape[0])
     columns, right = _axis(left, left + crop.shape[1], box[1], box[3], grid.shape[1])
     for i in range(crop.shape[0]):
@@ -116,8 +116,10 @@ def _sample(grid, box, top, left, crop):  # type: ignore[no-untyped-def]
             crop[i, j] = _at(grid, rows[i], columns[j], down[i], right[j])
 
 
-@njit(cache=True, nogil=True)
-def _paste(values, offsets, sizes, boxes, windows, threshold):  # type: ignore[no-untyped-def]
+@kernel
+def _paste(
+    values: AnyArray, offsets: AnyArray, sizes: AnyArray, boxes: AnyArray, windows: AnyArray, threshold: np.float32
+) -> tuple[AnyArray, AnyArray, AnyArray]:
     count = len(sizes)
     counts = np.zeros(count, np.int64)
     means = np.zeros(count, np.float32)
@@ -139,7 +141,7 @@ def _paste(values, offsets, sizes, boxes, windows, threshold):  # type: ignore[n
                 value = _at(grid, rows[i], columns[j], down[i], right[j])
                 if value > threshold:
                     pixels += 1
-                    total += value
+                    total += float(value)
                     if begin < 0:
                         begin = x0 + j
                 elif begin >= 0:
@@ -188,8 +190,8 @@ def mask_grids(instances: Instances, boxes: AnyArray, size: int) -> FloatArray:
     return grids
 
 
-@njit(cache=True, nogil=True)
-def _resample(runs, offsets, extents, boxes, grids):  # type: ignore[no-untyped-def]
+@kernel
+def _resample(runs: AnyArray, offsets: AnyArray, extents: AnyArray, boxes: AnyArray, grids: AnyArray) -> None:
     size = grids.shape[1]
     for n in range(len(grids)):
         top, left, bottom, right = extents[n]

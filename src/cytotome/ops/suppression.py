@@ -7,9 +7,9 @@ from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from cytotome.errors import ConfigError
+from cytotome.ops.kernels import kernel
 from cytotome.ops.runs import intersections
 from cytotome.types import AnyArray, BoolArray, Instances, IntArray
 
@@ -62,8 +62,8 @@ def iou_graph(instances: Instances, overlap: Overlap = "mask") -> IouGraph:
     return IouGraph(offsets, second, iou)
 
 
-@njit(cache=True, nogil=True)
-def _box_pairs(boxes, order):  # type: ignore[no-untyped-def]
+@kernel
+def _box_pairs(boxes: AnyArray, order: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
     """``(i, j, IoU)`` of all boxes ``(N, 4)`` of y0, x0, y1, x1 that share an area; ``order`` is that of y0."""
     capacity = max(64, 8 * len(boxes))
     first, second = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
@@ -104,11 +104,11 @@ def nms(scores: AnyArray, graph: IouGraph, threshold: float) -> BoolArray:
     Returns:
         ``(N,)`` bool, what is kept. Equal scores: the first one given wins.
     """
-    return _nms(best_first(scores), graph.offsets, graph.neighbours, graph.iou, threshold)  # type: ignore[no-any-return]
+    return _nms(best_first(scores), graph.offsets, graph.neighbours, graph.iou, threshold)
 
 
-@njit(cache=True, nogil=True)
-def _nms(order, offsets, neighbours, iou, threshold):  # type: ignore[no-untyped-def]
+@kernel
+def _nms(order: AnyArray, offsets: AnyArray, neighbours: AnyArray, iou: AnyArray, threshold: float) -> AnyArray:
     keep = np.ones(len(order), np.bool_)
     done = np.zeros(len(order), np.bool_)
     for i in order:
@@ -155,8 +155,8 @@ def soft_nms(
     return lowered
 
 
-@njit(cache=True, nogil=True)
-def _soften(scores, offsets, neighbours, factors):  # type: ignore[no-untyped-def]
+@kernel
+def _soften(scores: AnyArray, offsets: AnyArray, neighbours: AnyArray, factors: AnyArray) -> None:
     taken = np.zeros(len(scores), np.bool_)
     for _ in range(len(scores)):
         best = -1
@@ -194,8 +194,8 @@ def cluster_nms(scores: AnyArray, graph: IouGraph, threshold: float, *, sigma: f
     return lowered
 
 
-@njit(cache=True, nogil=True)
-def _cluster(order, offsets, neighbours, iou, threshold):  # type: ignore[no-untyped-def]
+@kernel
+def _cluster(order: AnyArray, offsets: AnyArray, neighbours: AnyArray, iou: AnyArray, threshold: float) -> AnyArray:
     count = len(order)
     rank = np.empty(count, np.int64)
     for position in range(count):

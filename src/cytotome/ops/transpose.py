@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numba import njit
 
-from cytotome.types import Instances
+from cytotome.ops.kernels import kernel
+from cytotome.types import AnyArray, Instances
 
 
 def transpose(instances: Instances) -> Instances:
@@ -18,8 +18,8 @@ def transpose(instances: Instances) -> Instances:
     return replace(instances, shape=(instances.shape[1], instances.shape[0]), runs=runs, offsets=offsets, soft=None)
 
 
-@njit(cache=True)
-def _transpose(runs, offsets, boxes, canvas):  # type: ignore[no-untyped-def]
+@kernel
+def _transpose(runs: AnyArray, offsets: AnyArray, boxes: AnyArray, canvas: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Paints each instance transposed inside its box and reads the rows of that."""
     result = np.empty((2 * len(runs) + 16, 3), np.int32)
     result_offsets = np.zeros(len(offsets), np.int64)

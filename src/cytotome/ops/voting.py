@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from cytotome.ops.kernels import kernel
 from cytotome.ops.soft_masks import _sample as sample
 from cytotome.ops.soft_masks import pixel_windows
 from cytotome.ops.stack import Stack
@@ -33,11 +33,19 @@ def cluster_instances(scores: AnyArray, models: AnyArray, graph: IouGraph, thres
     counts = np.bincount(models, minlength=1)
     within = np.arange(len(models)) - np.repeat(np.cumsum(counts) - counts, counts)
     order = np.lexsort((models, within, -np.asarray(scores, np.float64)))
-    return _cluster(order, models, len(counts), graph.offsets, graph.neighbours, graph.iou, threshold)  # type: ignore[no-any-return]
+    return _cluster(order, models, len(counts), graph.offsets, graph.neighbours, graph.iou, threshold)
 
 
-@njit(cache=True, nogil=True)
-def _cluster(order, models, model_count, offsets, neighbours, iou, threshold):  # type: ignore[no-untyped-def]
+@kernel
+def _cluster(
+    order: AnyArray,
+    models: AnyArray,
+    model_count: int,
+    offsets: AnyArray,
+    neighbours: AnyArray,
+    iou: AnyArray,
+    threshold: float,
+) -> AnyArray:
     cluster = np.full(len(order), -1, np.int32)
     led = np.full(len(order), -1, np.int32)
     has = np.zeros((len(order), model_count), np.bool_)
@@ -125,7 +133,7 @@ def vote_masks(
     weights[bare] = 1.0
     soft = instances.soft or _no_grids(len(instances))
     windows = np.where(soft.sizes.prod(axis=1, keepdims=True) > 0, pixel_windows(soft, instances.shape), -1)
-    return _vote(  # type: ignore[no-any-return]
+    return _vote(
         (instances.runs, instances.offsets, instances.boxes),
         (soft.values, soft.offsets, soft.sizes, soft.boxes, windows),
         (members, offsets, weights),
@@ -138,8 +146,14 @@ def _no_grids(count: int) -> SoftMasks:
     return SoftMasks(np.zeros(0, np.float32), np.zeros((count, 2), np.int32), np.zeros((count, 4), np.float32))
 
 
-@njit(cache=True, nogil=True)
-def _add(canvas, i, weight, hard, soft):  # type: ignore[no-untyped-def]
+@kernel
+def _add(
+    canvas: AnyArray,
+    i: int,
+    weight: float,
+    hard: tuple[AnyArray, AnyArray, AnyArray],
+    soft: tuple[AnyArray, AnyArray, AnyArray, AnyArray, AnyArray],
+) -> tuple[int, int, int, int]:
     """Adds one mask times its weight to ``canvas``; gives the window of the pixels it reaches."""
     runs, offsets, boxes = hard
     values, places, sizes, soft_boxes, windows = soft
@@ -156,8 +170,14 @@ def _add(canvas, i, weight, hard, soft):  # type: ignore[no-untyped-def]
     return y0, x0, y1, x1
 
 
-@njit(cache=True, nogil=True)
-def _vote(hard, soft, groups, threshold, shape):  # type: ignore[no-untyped-def]
+@kernel
+def _vote(
+    hard: tuple[AnyArray, AnyArray, AnyArray],
+    soft: tuple[AnyArray, AnyArray, AnyArray, AnyArray, AnyArray],
+    groups: tuple[AnyArray, AnyArray, AnyArray],
+    threshold: float,
+    shape: tuple[int, int],
+) -> tuple[AnyArray, AnyArray]:
     members, cluster_offsets, weights = groups
     found = np.empty((2 * len(hard[0]) + 16, 3), np.int32)
     found_offsets = np.zeros(len(cluster_offsets), np.int64)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from cytotome.types import BoolArray, FloatArray, IntArray
+from cytotome.ops.kernels import kernel
+from cytotome.types import AnyArray, BoolArray, FloatArray, IntArray
 
 STEPS = 32
 """Heights are told apart to this part of one unit of the relief."""
@@ -31,8 +31,8 @@ def watershed(relief: FloatArray, mask: BoolArray, dynamics: float) -> tuple[Int
     return labels, int(count)
 
 
-@njit(cache=True, nogil=True)
-def _flood(heights, least):  # type: ignore[no-untyped-def]
+@kernel
+def _flood(heights: AnyArray, least: int) -> tuple[AnyArray, int]:
     """Level by level; within a level basins grow from all sides at once, then what no basin reached begins new ones."""
     height, width = heights.shape
     flat = heights.ravel()
@@ -61,8 +61,18 @@ def _flood(heights, least):  # type: ignore[no-untyped-def]
     return _numbered(parent, order, height, width)
 
 
-@njit(cache=True, nogil=True)
-def _grow_level(flat, parent, queued, queue, head, tail, height, width, least):  # type: ignore[no-untyped-def]
+@kernel
+def _grow_level(
+    flat: AnyArray,
+    parent: AnyArray,
+    queued: AnyArray,
+    queue: AnyArray,
+    head: int,
+    tail: int,
+    height: int,
+    width: int,
+    least: int,
+) -> None:
     """First come, first served among pixels of one height; a pixel without a labelled neighbour is a new basin."""
     while head < tail:
         k = queue[head]
@@ -84,8 +94,8 @@ def _grow_level(flat, parent, queued, queue, head, tail, height, width, least): 
                     tail += 1
 
 
-@njit(cache=True, nogil=True)
-def _joined(flat, parent, root, other, k, least):  # type: ignore[no-untyped-def]
+@kernel
+def _joined(flat: AnyArray, parent: AnyArray, root: int, other: int, k: int, least: int) -> int:
     """The basin of pixel k after it met another: the lower joins the higher where it is not deep.
 
     Basins bear the index of their first pixel, which is the highest.
@@ -99,8 +109,8 @@ def _joined(flat, parent, root, other, k, least):  # type: ignore[no-untyped-def
     return root
 
 
-@njit(cache=True, nogil=True)
-def _labelled_neighbour(flat, parent, k, height, width):  # type: ignore[no-untyped-def]
+@kernel
+def _labelled_neighbour(flat: AnyArray, parent: AnyArray, k: int, height: int, width: int) -> int:
     """The highest neighbour of pixel k that has a basin, of equals one across an edge; -1 for none."""
     y, x = k // width, k % width
     best = np.int64(-1)
@@ -110,11 +120,11 @@ def _labelled_neighbour(flat, parent, k, height, width):  # type: ignore[no-unty
             other = v * width + u
             if parent[other] >= 0 and (best < 0 or flat[other] > flat[best]):
                 best = np.int64(other)
-    return best
+    return int(best)
 
 
-@njit(cache=True, nogil=True)
-def _numbered(parent, order, height, width):  # type: ignore[no-untyped-def]
+@kernel
+def _numbered(parent: AnyArray, order: AnyArray, height: int, width: int) -> tuple[AnyArray, int]:
     labels = np.zeros(height * width, np.int32)
     count = 0
     for k in order:
@@ -126,8 +136,8 @@ def _numbered(parent, order, height, width):  # type: ignore[no-untyped-def]
     return labels.reshape(height, width), count
 
 
-@njit(cache=True, nogil=True)
-def _root(parent, k):  # type: ignore[no-untyped-def]
+@kernel
+def _root(parent: AnyArray, k: int) -> int:
     root = k
     while parent[root] != root:
         root = parent[root]
@@ -136,8 +146,8 @@ def _root(parent, k):  # type: ignore[no-untyped-def]
     return root
 
 
-@njit(cache=True, nogil=True)
-def _descending(heights):  # type: ignore[no-untyped-def]
+@kernel
+def _descending(heights: AnyArray) -> AnyArray:
     """Flat indices of the pixels of no negative height, the highest first, by counting."""
     flat = heights.ravel()
     top = 0

@@ -6,8 +6,8 @@ import os
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from cytotome.ops.kernels import kernel
 from cytotome.report.png import write_png
 from cytotome.types import AnyArray, Image, Instances
 
@@ -86,8 +86,10 @@ def _outline(canvas: Bytes, instances: Instances, colours: Bytes) -> None:
     _draw_outlines(canvas, instances.runs, instances.offsets, boxes, colours, scratch)
 
 
-@njit(cache=True, nogil=True)
-def _draw_outlines(canvas, runs, offsets, boxes, colours, scratch):  # type: ignore[no-untyped-def]
+@kernel
+def _draw_outlines(
+    canvas: AnyArray, runs: AnyArray, offsets: AnyArray, boxes: AnyArray, colours: AnyArray, scratch: AnyArray
+) -> None:
     """Sets the pixels of ``canvas`` ``(H, W, C)`` that have a 4-neighbour outside their mask to its colour."""
     for i in range(len(offsets) - 1):
         top, left = boxes[i, 0], boxes[i, 1]

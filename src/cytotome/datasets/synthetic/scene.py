@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from cytotome.datasets.synthetic.kinds import REFERENCE_PIXELS, Kind
 from cytotome.datasets.synthetic.optics import granules, phase_contrast, record, smooth_field
 from cytotome.datasets.synthetic.shapes import Outline, Points, draw_outline
 from cytotome.datasets.synthetic.strokes import paint_beads, paint_neurites
+from cytotome.ops.kernels import kernel
 from cytotome.ops.runs import from_masks
-from cytotome.types import BoolArray, FloatArray, Instances
+from cytotome.types import AnyArray, BoolArray, FloatArray, Instances
 
 TRIES = 24
 PLACES = 3
@@ -122,8 +122,8 @@ def _settle(
     return (int(places[chosen, 0]), int(places[chosen, 1])) if chosen >= 0 else None
 
 
-@njit(cache=True)
-def _first_free(cover, mask, origins, allowed):  # type: ignore[no-untyped-def]
+@kernel
+def _first_free(cover: AnyArray, mask: AnyArray, origins: AnyArray, allowed: float) -> int:
     """Position of the first origin, y and x, where so little of the mask is covered.
 
     -1 where none is, or where the mask leaves the image before.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from cytotome.types import FloatArray
+from cytotome.ops.kernels import kernel
+from cytotome.types import AnyArray, FloatArray
 
 Points = npt.NDArray[np.float64]
 STEP = 3.0
@@ -48,8 +48,10 @@ def paint_neurites(
     phase += layer
 
 
-@njit(cache=True)
-def _paint(layer, points, counts, widths, swell, heights):  # type: ignore[no-untyped-def]
+@kernel
+def _paint(
+    layer: AnyArray, points: AnyArray, counts: AnyArray, widths: AnyArray, swell: AnyArray, heights: AnyArray
+) -> None:
     """Each way as a chain of capsules of Gaussian profile; the highest of a pixel stays."""
     rows, columns = layer.shape
     for k in range(len(points)):
@@ -71,8 +73,8 @@ def _paint(layer, points, counts, widths, swell, heights):  # type: ignore[no-un
                         layer[y, x] = value
 
 
-@njit(cache=True)
-def paint_beads(phase, centres, radii, heights):  # type: ignore[no-untyped-def]
+@kernel
+def paint_beads(phase: AnyArray, centres: AnyArray, radii: AnyArray, heights: AnyArray) -> None:
     """Lays balls of ``radii`` ``(K,)`` at ``centres`` ``(K, 2)`` of x, y, ``heights`` ``(K,)`` in the middle."""
     rows, columns = phase.shape
     for k in range(len(centres)):

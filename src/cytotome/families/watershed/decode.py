@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy.special import expit
 
 from cytotome.families.watershed.config import WatershedParameters
@@ -16,12 +15,13 @@ from cytotome.ops.cell_types import parameters_of_image
 from cytotome.ops.fill import fill_holes
 from cytotome.ops.foreground import components
 from cytotome.ops.grow import grow_labels
+from cytotome.ops.kernels import kernel
 from cytotome.ops.labels import from_label_map, label_means
 from cytotome.ops.pointers import follow_to_labels
 from cytotome.ops.runs import empty_instances
 from cytotome.ops.scores import are_hits, fit_logistic
 from cytotome.ops.watershed import watershed
-from cytotome.types import BoolArray, DenseMaps, FloatArray, Instances, IntArray, Sample
+from cytotome.types import AnyArray, BoolArray, DenseMaps, FloatArray, Instances, IntArray, Sample
 
 FEATURES = ("cell or wall probability", "wall probability", "energy", "log area", "direction length", "constant")
 
@@ -113,8 +113,10 @@ def features(
     return table, areas[1:], means[1:]
 
 
-@njit(cache=True, nogil=True)
-def _sums(labels, count, background, wall, energy, direction):  # type: ignore[no-untyped-def]
+@kernel
+def _sums(
+    labels: AnyArray, count: int, background: AnyArray, wall: AnyArray, energy: AnyArray, direction: AnyArray
+) -> tuple[AnyArray, AnyArray]:
     """Sums over each label: background, wall, energy ``(count + 1, 3)``; length of the direction ``(count + 1,)``."""
     sums = np.zeros((count + 1, 3))
     lengths = np.zeros(count + 1)
