@@ -234,6 +234,13 @@ class TestResultsOfAnImage:
         with pytest.raises(ConfigError, match="min_area was 12, now 10"):
             run_segment([str(plate)], out, options)
 
+    def test_done_before_are_counted_in_what_is_said(
+        self, plate: Path, out: Path, options: SegmentOptions, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run_segment([str(plate)], out, replace(options, quiet=False))
+        cells = sum(counts(out).values())
+        assert capsys.readouterr().out.startswith(f"0 of 4 images segmented, 4 done before; {cells} cells in all; ")
+
     def test_of_pages_give_way_to_those_of_the_file(
         self, tmp_path: Path, options: SegmentOptions, pictures: list[np.ndarray]
     ) -> None:
