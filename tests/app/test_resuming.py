@@ -375,28 +375,53 @@ class TestStopping:
         assert run_segment([str(plate)], out, other) == 0
         assert pd.read_csv(out / "cells.csv")["area_pixels"].min() >= 12
 
-    @pytest.mark.parametrize("seconds", [0.1, 0.3, 0.6, 1.2, 2.0])
-    def test_at_any_moment_it_is_one_line(self, seconds: float, plate: Path, tmp_path: Path, model_file: Path) -> None:
-        for index in range(40):
-            os.link(plate / "top.png", plate / f"{index:02}.png")
-        command = [sys.executable, "-m", "cytotome", "segment", str(plate), "-o", str(tmp_path / "out")]
+    @pytest.mark.parametrize(
+        "module", ["typer", "numpy", "torch", "numba", "cytotome.app.results", "cytotome.families.flow"]
+    )
+    def test_while_modules_are_imported_it_is_one_line(
+        self, module: str, plate: Path, tmp_path: Path, model_file: Path
+    ) -> None:
+        code = IMPORTING.format(module=module)
+        arguments = ["segment", str(plate), "-o", str(tmp_path / "out"), "-m", str(model_file), "--device", "cpu"]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, timeout=120
+        )
+        assert (done.returncode, done.stderr) == (130, "stopped\n")
+        assert not (tmp_path / "out").exists()
+
+    def test_while_images_are_segmented_it_is_one_line(self, plate: Path, tmp_path: Path, model_file: Path) -> None:
+        for index in range(200):
+            os.link(plate / "top.png", plate / f"{index:03}.png")
+        out = tmp_path / "out"
+        command = [sys.executable, "-m", "cytotome", "segment", str(plate), "-o", str(out), "-m", str(model_file)]
         process = subprocess.Popen(
-            [*command, "-m", str(model_file), "--tta", "--device", "cpu"],
+            [*command, "--tta", "--device", "cpu"],
             stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
             text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore it
         )
-        time.sleep(seconds)
+        while process.poll() is None and not list(out.rglob("*.mark")):
+            time.sleep(0.005)
         process.send_signal(signal.SIGINT)
-        said, errors = process.communicate(timeout=60)
-        if process.returncode == 0:  # done before
-            assert said
-            return
-        assert process.returncode == 130
-        assert errors in ("stopped\n", "stopped; the same command resumes\n")
-        if (tmp_path / "out" / "run.json").exists():
-            assert (tmp_path / "out" / "images.csv").is_file()
+        errors = process.communicate(timeout=120)[1]
+        assert (process.returncode, errors) == (130, "stopped; the same command resumes\n")
+        assert 1 <= len(counts(out)) < 204
+
+
+IMPORTING = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
+from cytotome.__main__ import main
+main()
+"""
+"""The command line, interrupted when a module is imported."""
 
 
 def _interrupted(write: Callable[..., int], after: int) -> Callable[..., int]:

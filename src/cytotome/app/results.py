@@ -35,7 +35,7 @@ from cytotome.app.discover import (
 )
 from cytotome.app.marks import FileState, Mark, content_hash, file_hash, file_state, mark_path, read_marks, read_rows
 from cytotome.io.coco import coco_part, write_coco_parts
-from cytotome.io.files import atomic_path, is_temporary, read_json_object
+from cytotome.io.files import TEMPORARY_MARK, atomic_path, is_temporary, read_json_object
 from cytotome.io.labels import write_label_map
 from cytotome.measure.counts import count_cells
 from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS, cell_rows, head, image_row
@@ -148,8 +148,6 @@ class Results:
 
     def sweep(self) -> None:
         """Removes what a killed run left of unfinished files."""
-        for path in (self.folder / MARKS / STAGE).glob("*"):
-            path.unlink()
         for parent, _, names in os.walk(self.folder):
             for name in names:
                 if is_temporary(name):
@@ -316,7 +314,7 @@ class Results:
         made: list[Path] = []
 
         def stage(suffix: str) -> Path:
-            made.append(folder / f"{token}-{len(made)}{suffix}")
+            made.append(folder / f".{token}{TEMPORARY_MARK}.{len(made)}{suffix}")
             return made[-1]
 
         try:
