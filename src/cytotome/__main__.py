@@ -1,8 +1,33 @@
-"""``python -m cytotome``, the same as the command ``cytotome``."""
+"""The command ``cytotome``, and ``python -m cytotome``."""
 
 from __future__ import annotations
 
-from cytotome.app.cli import main
+import os
+import signal
+from types import FrameType
+
+STOPPED = 130
+"""Exit code of a command that its user stopped."""
+
+
+def main() -> None:
+    """Runs the command line. Ctrl-C is one line at any moment, also while modules are imported."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as behind nohup
+        signal.signal(signal.SIGINT, _stop)
+    from cytotome.app.cli import main as run
+
+    run()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Ends the process at once during an import, where an exception may be lost or told of in other words."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            os.write(2, b"stopped\n")
+            os._exit(STOPPED)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
 
 if __name__ == "__main__":
     main()

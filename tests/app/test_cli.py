@@ -115,7 +115,7 @@ def test_work_that_is_stopped_says_that_it_can_go_on(
     with pytest.raises(typer.Exit) as left, resumable():
         raise stop
     assert left.value.exit_code == 130
-    assert capsys.readouterr().err == "stopped; the same command goes on where it was\n"
+    assert capsys.readouterr().err == "stopped; the same command resumes\n"
 
 
 def test_show_prints_the_card_and_the_hash(model_file: Path) -> None:

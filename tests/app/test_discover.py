@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cytotome.app.discover import Source, discover, split_clashes
+from cytotome.app.discover import Source, discover, search, split_clashes
 from cytotome.errors import ConfigError
 
 
@@ -65,6 +65,28 @@ class TestDiscover:
         Path("p1/a_labels.tif").touch()
         assert names("p1", output="p1") == ["a.png", "deep/b.TIF", "out/deep/b_overlay.png"][:2]
 
+    def test_what_is_not_taken_is_counted_and_named_once(self, tree: Path) -> None:
+        for name in ("p1/x.bmp", "p1/y.BMP", "p1/.done/a.mark", "p1/before/.done/a.mark", "p1/before/a_labels.tif"):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).touch()
+        os.symlink("../p2", "p1/link")
+        found = search(["p1", "p1/*"], Path("out"))
+        assert [source.name for source in found.sources] == ["a.png", "deep/b.TIF", "link/a.jpg", "link/x_labels.tif"]
+        found = search(["p1", "p1/notes.txt"], Path("out"))
+        assert [source.name for source in found.sources] == ["a.png", "deep/b.TIF", "notes.txt"]
+        assert found.passed_over_lines() == [
+            f"not taken: files ending in .bmp: 2, first {tree}/p1/x.bmp",
+            f"not taken: hidden files: {tree}/p1/.d.png",
+            f"not taken: linked folders (name them to have them searched): {tree}/p1/link",
+            f"not taken: results of earlier runs: {tree}/p1/before/a_labels.tif",
+        ]
+
+    def test_what_a_run_wrote_itself_is_no_news(self) -> None:
+        for name in ("cells.csv", "run.json", "a_labels.tif", ".done/a.mark"):
+            Path("p1", name).parent.mkdir(exist_ok=True)
+            Path("p1", name).touch()
+        assert set(search(["p1"], Path("p1")).passed_over) == {"files ending in .txt", "hidden files"}
+
     def test_results_of_earlier_runs_are_no_images(self) -> None:
         os.makedirs("p1/before/.done")
         Path("p1/before/a_labels.tif").touch()
@@ -90,7 +112,11 @@ class TestDiscover:
 
     def test_a_folder_without_images_is_an_error(self) -> None:
         os.mkdir("bare")
-        with pytest.raises(ConfigError, match=r"bare: no image found; expected files ending in \.png"):
+        Path("bare/a.gif").touch()
+        with pytest.raises(
+            ConfigError,
+            match=r"bare: no image found; expected files ending in \.png.*; not taken: .*\.gif: .*bare/a\.gif",
+        ):
             names("bare")
 
 

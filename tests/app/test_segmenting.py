@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def test_every_image_has_its_files_and_its_rows(plate: Path, tmp_path: Path, opt
         assert read_image(out / name.replace(".png", "_overlay.png")).pixels.shape == (*labels.shape, 3)
     run = run_file(out)
     assert run["state"] == "finished"
-    assert run["images"] == {"found": 4, "segmented": 4, "skipped": 0, "failed": 0}
+    assert run["images"] == {"found": 4, "segmented": 4, "skipped": 0, "corrected": 0, "failed": 0}
     assert run["cells_found"] == len(cells)
     assert run["settings"]["model_hash"] == model.hash  # type: ignore[index]
     files = {path.name for path in out.rglob("*") if path.is_file() and ".done" not in path.parts}
@@ -76,11 +77,11 @@ def test_a_coco_file_holds_every_mask_and_is_kept_up_to_date(
     run_segment([str(plate / "top.png")], out, options)
     assert not (out / "cells.json").exists()
     run_segment([str(plate / "top.png")], out, replace(options, coco=True))
-    assert run_file(out)["images"] == {"found": 1, "segmented": 1, "skipped": 0, "failed": 0}
+    assert run_file(out)["images"] == {"found": 1, "segmented": 1, "skipped": 0, "corrected": 0, "failed": 0}
     cv2.imwrite(str(plate / "top.png"), pictures[7])
     run_segment([str(plate)], out, options)
     run_segment([str(plate)], out, replace(options, coco=True))
-    assert run_file(out)["images"] == {"found": 4, "segmented": 0, "skipped": 4, "failed": 0}
+    assert run_file(out)["images"] == {"found": 4, "segmented": 0, "skipped": 4, "corrected": 0, "failed": 0}
     file, model = read_coco(out / "cells.json"), load_model(options.model, device="cpu")
     assert [image.file_name for image in file.images] == ["A01/one.png", "A01/two.png", "B02/well.png", "top.png"]
     for image in file.images:
@@ -103,17 +104,19 @@ def test_what_is_done_is_skipped_and_what_changed_is_not(
     run_segment([str(plate)], out, options)
     before, times = contents(out), (out / "top_labels.tif").stat().st_mtime_ns
     run_segment([str(plate)], out, options)
-    assert run_file(out)["images"] == {"found": 4, "segmented": 0, "skipped": 4, "failed": 0}
+    assert run_file(out)["images"] == {"found": 4, "segmented": 0, "skipped": 4, "corrected": 0, "failed": 0}
     assert (contents(out), (out / "top_labels.tif").stat().st_mtime_ns) == (before, times)
     cv2.imwrite(str(plate / "top.png"), pictures[7])
     (out / "A01/one_overlay.png").unlink()
     (out / "A01/two_labels.tif").unlink()
-    (out / ".done/B02/well.png.mark").write_text("{")
     run_segment([str(plate)], out, options)
-    assert run_file(out)["images"] == {"found": 4, "segmented": 4, "skipped": 0, "failed": 0}
+    assert run_file(out)["images"] == {"found": 4, "segmented": 3, "skipped": 1, "corrected": 0, "failed": 0}
     after = contents(out)
     changed = {name for name in after if after[name] != before[name]}
-    assert changed == {"cells.csv", "images.csv", "top_labels.tif", "top_overlay.png", ".done/top.png.mark"}
+    assert changed == {
+        *("cells.csv", "images.csv", "top_labels.tif", "top_overlay.png"),
+        *(".done/top.png.mark", ".done/tables.json"),
+    }
 
 
 def test_images_that_come_later_join_the_table(
@@ -160,9 +163,11 @@ def test_results_of_other_settings_are_not_mixed(plate: Path, tmp_path: Path, op
         run_segment([str(plate)], out, other)
     assert run_segment([str(plate)], out, replace(other, overwrite=True)) == 0
     assert pd.read_csv(out / "cells.csv")["area_pixels"].min() >= 12
-    (out / "run.json").write_text("{half")
-    run_segment([str(plate)], out, options)
-    assert run_file(out)["images"]["segmented"] == 4  # type: ignore[index]
+    (out / "run.json").write_text("{half")  # what is done is known without it
+    with pytest.raises(ConfigError, match="min_area was 12, now 10"):
+        run_segment([str(plate)], out, options)
+    assert run_segment([str(plate)], out, other) == 0
+    assert run_file(out)["images"]["skipped"] == 4  # type: ignore[index]
 
 
 def test_files_of_no_run_are_not_replaced(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
@@ -178,17 +183,19 @@ def test_files_of_no_run_are_not_replaced(plate: Path, tmp_path: Path, options: 
 
 
 def test_another_image_of_the_same_name_is_not_replaced(
-    plate: Path, tmp_path: Path, options: SegmentOptions, contents: Contents
+    plate: Path, tmp_path: Path, options: SegmentOptions, contents: Contents, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, other = tmp_path / "out", tmp_path / "other"
     run_segment([str(plate / "A01")], out, options)
     before = contents(out)
     other.mkdir()
     (other / "one.png").write_bytes((plate / "top.png").read_bytes())
-    with pytest.raises(
-        ConfigError, match=r"one_labels\.tif: is of .*A01/one\.png, not of .*other/one\.png; give --over"
-    ):
-        run_segment([str(other)], out, options)
+    assert run_segment([str(other)], out, options) == 1
+    assert re.fullmatch(
+        r"1 of 1 images could not be segmented:\n  .*other/one\.png: .*one_labels\.tif is of .*A01/one\.png; "
+        r"give --overwrite to replace it, or another folder\n",
+        capsys.readouterr().err,
+    )
     assert contents(out) == before
     run_segment([str(other)], out, replace(options, overwrite=True))
     assert pd.read_csv(out / "images.csv")["image"].tolist() == ["one.png", "two.png"]
@@ -261,7 +268,7 @@ def test_tiles_are_as_large_as_asked(plate: Path, tmp_path: Path, options: Segme
     expected = to_label_map(model.segment(plate / "top.png", tile=64))
     np.testing.assert_array_equal(labels, expected)
     assert not np.array_equal(labels, to_label_map(model.segment(plate / "top.png")))
-    with pytest.raises(ConfigError, match="tile was 64, now None"):
+    with pytest.raises(ConfigError, match="tile was 64, now not given"):
         run_segment([str(plate / "top.png")], tmp_path / "out", options)
 
 
@@ -273,7 +280,7 @@ def test_no_overlay_writes_none(plate: Path, tmp_path: Path, options: SegmentOpt
 
 def test_a_folder_that_cannot_be_made_is_one_line(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(DataError, match=r"taken.*: cannot be written \(.*\); mend that, then run again to go on"):
+    with pytest.raises(DataError, match=r"taken.*: cannot be written \(.*\); mend that, then run again to resume"):
         run_segment([str(plate)], tmp_path / "taken", options)
 
 
@@ -317,7 +324,7 @@ def test_the_size_of_the_cells_is_recorded_and_taken(
     model = load_model(options.model, device="cpu")
     expected = to_label_map(model.segment(pictures[0], scale=0.5))
     np.testing.assert_array_equal(read_label_map(out / "a_labels.tif"), expected)
-    with pytest.raises(ConfigError, match=r"scale was 0\.5, now None"):
+    with pytest.raises(ConfigError, match=r"scale was 0\.5, now not given"):
         run_segment([str(tmp_path / "a.png")], out, options)
     with pytest.raises(ConfigError, match="give one of the two"):
         replace(options, scale=0.5, diameter=30)

@@ -68,8 +68,11 @@ def test_tiled_equals_whole_on_oracle_embeddings(tile: int) -> None:
     image = Image(labels.astype(np.float32))
     whole = model.segment(image)
     assert net.calls == [(416, 480)]
+    told: list[tuple[int, int]] = []
+    model.watch_tiles(lambda *numbers: told.append(numbers))
     tiled = model.segment(image, tile=tile)
     assert len(net.calls) > 12
+    assert told == [(done, len(net.calls) - 1) for done in range(1, len(net.calls))]
     assert max(max(call) for call in net.calls[1:]) <= tile
     assert image_score(whole, from_label_map(labels)) > 0.95
     assert image_score(tiled, whole) > 0.99

@@ -100,6 +100,24 @@ def test_symmetries_and_tiles_change_nothing_on_an_equivariant_network(make_mode
         assert_finds(model.segment(image, **options), labels)
 
 
+def test_each_tile_is_told_of_and_can_end_the_image(make_model: MakeModel, discs: Discs) -> None:
+    model, told = make_model(), []
+    image = discs((200, 260), 20, 3)[0]
+    model.watch_tiles(lambda *numbers: told.append(numbers))
+    model.segment(image)
+    assert told == []
+    model.segment(image, tile=128)
+    assert told == [(done, 6) for done in range(1, 7)]
+
+    def stop(done: int, total: int) -> None:
+        raise ImageError("stopped")
+
+    model.watch_tiles(stop)
+    with pytest.raises(ImageError, match="stopped"):
+        model.segment(image, tile=128)
+    model.watch_tiles(None)
+
+
 def test_bfloat16_gives_the_same_cells(make_model: MakeModel, discs: Discs) -> None:
     if not takes_bfloat16(torch.device("cpu")):
         with pytest.raises(ConfigError, match="cpu does not take bfloat16 here; choose auto or float32"):

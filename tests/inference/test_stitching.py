@@ -56,8 +56,11 @@ def test_tiles_give_every_cell_once_and_whole(sizes: tuple[float, float], count:
         seen.append(part.shape)
         return look_up(part)
 
-    found = with_stitched_tiles(predict, tile=160, stride=32)(images)[0]
+    told: list[tuple[int, int]] = []
+    watch = lambda done, total: told.append((done, total))  # noqa: E731
+    found = with_stitched_tiles(predict, tile=160, stride=32, watch=watch)(images)[0]
     assert len(seen) > 6
+    assert told == [(done, len(seen)) for done in range(1, len(seen) + 1)]
     assert max(max(shape) for shape in seen) == 160
     assert len(found) == len(truth)
     assert image_score(found, truth) == 1.0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from cytotome.app.commands import (
     compare,
@@ -21,7 +22,7 @@ from cytotome.app.commands import (
     tune,
     warmup,
 )
-from cytotome.app.console import FAILED
+from cytotome.app.console import FAILED, STOPPED, warn
 from cytotome.errors import CytotomeError
 
 HELP = """Finds every cell in a microscope image.
@@ -39,8 +40,21 @@ A model of your own, made from images with known cells, and its scores:
 Each command has its own --help, with examples.
 """
 
+
+class _Commands(typer.core.TyperGroup):
+    """Commands that say in one line that their user stopped them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            warn("stopped")
+            raise typer.Exit(STOPPED) from None
+
+
 app = typer.Typer(
     name="cytotome",
+    cls=_Commands,
     help=HELP,
     no_args_is_help=True,
     rich_markup_mode="rich",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from cytotome.app.console import printable
 from cytotome.errors import ConfigError, ImageError
 from cytotome.io.images import IMAGE_SUFFIXES, page_count, read_image
 from cytotome.types import Image
@@ -15,6 +16,8 @@ from cytotome.types import Image
 LABELS_ENDING, OVERLAY_ENDING, MAP_PART = "_labels.tif", "_overlay.png", "_map_"
 MARKS = ".done"
 """Folder, in that of a run's results, that says which images are done."""
+RUN_FILE, CELLS_FILE, IMAGES_FILE, COCO_FILE = "run.json", "cells.csv", "images.csv", "cells.json"
+TABLES = (CELLS_FILE, IMAGES_FILE, COCO_FILE)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,7 +37,7 @@ class Source:
     @property
     def stem(self) -> str:
         """The name without its suffix; results are named after it."""
-        return str(PurePosixPath(self.name).with_suffix(""))
+        return stem_of(self.name)
 
     @property
     def place(self) -> str:
@@ -65,30 +68,64 @@ class Source:
         return [Source(f"{self.stem}_p{page:0{digits}d}{suffix}", self.path, page) for page in range(count)]
 
 
-def discover(inputs: Sequence[str], output: Path) -> list[Source]:
-    """The images of files, folders and globs, by name, each once.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search gave.
 
-    Folders are searched with their subfolders. Hidden files, the folder of results and the results themselves, also
-    those of earlier runs, are passed over. Names are relative to the folder that all inputs have in common,
-    so that subfolders are mirrored.
+    Attributes:
+        sources: the images, by name, each once.
+        passed_over: what was not taken, by the reason.
+    """
+
+    sources: list[Source]
+    passed_over: dict[str, list[str]]
+
+    def passed_over_lines(self) -> list[str]:
+        """A line for each reason, with a count and the first name."""
+        return [
+            f"not taken: {reason}: {len(names)}, first {min(names)}"
+            if len(names) > 1
+            else f"not taken: {reason}: {names[0]}"
+            for reason, names in sorted(self.passed_over.items())
+        ]
+
+
+def discover(inputs: Sequence[str], output: Path) -> list[Source]:
+    """The images that :func:`search` finds."""
+    return search(inputs, output).sources
+
+
+def search(inputs: Sequence[str], output: Path) -> Found:
+    """The images of files, folders and globs, by name, each once, and what was not taken.
+
+    Folders are searched with their subfolders. Hidden files, linked folders, files of other kinds and results of runs
+    are passed over. Names are relative to the folder that all inputs have in common, so that subfolders are mirrored.
 
     Raises:
         ConfigError: where an input is not there, all such inputs at once, where there is no image in any, or where a
             folder cannot be read.
     """
     found: dict[Path, Path] = {}
+    passed: dict[str, list[str]] = {}
     missing = []
     for text in inputs:
-        matches = list(_matches(text, output))
+        matches = list(_matches(text, output, passed))
         missing += [] if matches or Path(text).is_dir() else [text]
         for path, root in matches:
             found.setdefault(path, root)
+    passed = {
+        reason: rest for reason, names in passed.items() if (rest := sorted({n for n in names if Path(n) not in found}))
+    }
+    result = Found([], passed)
     if missing:
         raise ConfigError(f"{', '.join(missing)}: no such file, folder or match; check the path")
     if not found:
-        raise ConfigError(f"{', '.join(inputs)}: no image found; expected files ending in {', '.join(IMAGE_SUFFIXES)}")
+        others = "".join(f"; {line}" for line in result.passed_over_lines())
+        raise ConfigError(
+            f"{', '.join(inputs)}: no image found; expected files ending in {', '.join(IMAGE_SUFFIXES)}{others}"
+        )
     common = _common_folder(found.values())
-    return sorted(Source(path.relative_to(common).as_posix(), path) for path in found)
+    return Found(sorted(Source(path.relative_to(common).as_posix(), path) for path in found), passed)
 
 
 def split_clashes(sources: Iterable[Source]) -> tuple[list[Source], dict[str, str]]:
@@ -104,31 +141,70 @@ def split_clashes(sources: Iterable[Source]) -> tuple[list[Source], dict[str, st
     return list(first.values()), clashes
 
 
-def _matches(text: str, output: Path) -> Iterator[tuple[Path, Path]]:
-    """Images of one input, each with the folder that its name is relative to; paths are absolute."""
+def stem_of(name: str) -> str:
+    """An image's name without its suffix."""
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def split_unspeakable(sources: Iterable[Source]) -> tuple[list[Source], dict[str, str]]:
+    """The sources whose names can stand in tables, and a message for each of the others, by its name."""
+    kept, faults = [], {}
+    for source in sources:
+        if printable(source.name) == source.name:
+            kept.append(source)
+        else:
+            name = printable(source.name)
+            faults[name] = f"{printable(str(source.path))}: its name is not UTF-8, as tables need it; rename the file"
+    return kept, faults
+
+
+def _matches(text: str, output: Path, passed: dict[str, list[str]]) -> Iterator[tuple[Path, Path]]:
+    """Images of one input, each with the folder that its name is relative to; paths are absolute.
+
+    What is not taken goes to ``passed``, by the reason.
+    """
     path = Path(os.path.abspath(text))
     if path.is_dir():
-        yield from ((file, path) for file in _walk(path, output))
+        yield from ((file, path) for file in _walk(path, output, passed))
     elif path.exists():
         yield path, path.parent
     elif glob.has_magic(text):
         root = _fixed_part(path)
         for match in sorted(glob.glob(str(path), recursive=True)):
             if os.path.isdir(match):
-                yield from ((file, root) for file in _walk(Path(match), output))
-            elif match.lower().endswith(IMAGE_SUFFIXES) and not _is_result(Path(match), root, output):
+                yield from ((file, root) for file in _walk(Path(match), output, passed))
+            elif _is_taken(Path(match), root, output, passed):
                 yield Path(match), root
 
 
-def _walk(folder: Path, output: Path) -> Iterator[Path]:
+def _walk(folder: Path, output: Path, passed: dict[str, list[str]]) -> Iterator[Path]:
     results = Path(os.path.abspath(output))
     for parent, folders, files in os.walk(folder, onerror=_refuse):
+        for name in folders:
+            if os.path.islink(Path(parent, name)) and not name.startswith("."):
+                passed.setdefault("linked folders (name them to have them searched)", []).append(
+                    str(Path(parent, name))
+                )
         folders[:] = sorted(name for name in folders if not name.startswith(".") and Path(parent, name) != results)
-        for name in sorted(files):
-            path = Path(parent, name)
-            is_image = name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-            if is_image and not _is_result(path, folder, results):
-                yield path
+        yield from (path for name in sorted(files) if _is_taken(path := Path(parent, name), folder, results, passed))
+
+
+def _is_taken(path: Path, root: Path, output: Path, passed: dict[str, list[str]]) -> bool:
+    """Whether a file of a folder is an image to segment; if not, it is noted with the reason."""
+    reason = ""
+    if path.is_relative_to(os.path.abspath(output)) and (
+        path.name in (*TABLES, RUN_FILE) or _is_result(path, root, output)
+    ):
+        return False  # what this command wrote itself is no news
+    if not path.name.lower().endswith(IMAGE_SUFFIXES):
+        reason = f"files ending in {path.suffix.lower()}" if path.suffix else "files without an ending"
+    elif path.name.startswith("."):
+        reason = "hidden files"
+    elif _is_result(path, root, output):
+        reason = "results of earlier runs"
+    if reason:
+        passed.setdefault(reason, []).append(str(path))
+    return not reason
 
 
 def _refuse(error: OSError) -> None:

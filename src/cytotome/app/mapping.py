@@ -12,8 +12,7 @@ from cytotome.errors import ConfigError, CytotomeError
 from cytotome.inference.model import Model
 from cytotome.inference.tiling import TILE
 from cytotome.report.maps import EmbeddingColours, draw_embedding, draw_map, fit_colours, read_colours
-from cytotome.report.png import write_png
-from cytotome.types import DenseMaps, Image, OutputSpec
+from cytotome.types import AnyArray, DenseMaps, Image, OutputSpec
 
 COLOURS_FILE = "embedding_colours.json"
 
@@ -35,7 +34,7 @@ class MapPictures:
 
     Args:
         model: predicts the maps, once more than for the cells.
-        results: the folder; it keeps the colours of embeddings, so that a run that goes on has them too.
+        results: the folder; it keeps the colours of embeddings, so that a run that is resumed has them too.
         sources: all images, of which the first that can be used gives the colours where the folder has none.
         options: those that the cells are found with.
     """
@@ -48,16 +47,17 @@ class MapPictures:
             if spec.kind == "embedding":
                 self.colours = self._colours(spec, sources)
 
-    def write(self, source: Source, image: Image) -> None:
-        """Writes a picture of each map of an image."""
+    def draw(self, image: Image) -> dict[str, AnyArray]:
+        """A picture ``(H, W, 3)`` uint8 of each map of an image, by the map's name."""
         maps = self._maps(image)
+        pictures: dict[str, AnyArray] = {}
         for spec in self.specs:
             values = maps[spec.name]
             if spec.kind == "embedding" and self.colours is not None:
-                picture = draw_embedding(values, self.colours, _cell(maps))
+                pictures[spec.name] = draw_embedding(values, self.colours, _cell(maps))
             else:
-                picture = draw_map(values, spec)
-            write_png(self.results.map_picture(source, spec.name), picture)
+                pictures[spec.name] = draw_map(values, spec)
+        return pictures
 
     def _maps(self, image: Image) -> DenseMaps:
         options = self.options

@@ -1,34 +1,75 @@
 """The folder of results: files of each image, the marks of what is done, the tables.
 
-An image is done when its mark is there. The mark is written after the image's other files, each of which appears under
-its name only when it is whole; so a run can be killed at any moment and taken up again. A mark holds the image's lines
-of the tables, from which these are put together at the end.
+An image's files are made in a folder of their own first. Then its mark is written, which holds their hashes, and then
+each file is moved to its name. An image is done when its mark and all its files are there; so a run can be killed at
+any moment and resumed, and a file of another content than its mark says is known to be the user's. A mark also holds
+the image's lines of the tables, from which these are put together at the end.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from cytotome.app.discover import LABELS_ENDING, MAP_PART, MARKS, OVERLAY_ENDING, Source
+import numpy.typing as npt
+
+from cytotome.app.discover import (
+    CELLS_FILE,
+    COCO_FILE,
+    IMAGES_FILE,
+    LABELS_ENDING,
+    MAP_PART,
+    MARKS,
+    OVERLAY_ENDING,
+    RUN_FILE,
+    Source,
+    stem_of,
+)
+from cytotome.app.marks import FileState, Mark, content_hash, file_hash, file_state, mark_path, read_marks, read_rows
 from cytotome.io.coco import coco_part, write_coco_parts
-from cytotome.io.files import atomic_path, is_temporary, read_json_object
+from cytotome.io.files import TEMPORARY_MARK, atomic_path, is_temporary, read_json_object
 from cytotome.io.labels import write_label_map
 from cytotome.measure.counts import count_cells
 from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS, cell_rows, head, image_row
 from cytotome.ops.labels import to_label_map
 from cytotome.report.overlay import write_overlay
+from cytotome.report.png import write_png
 from cytotome.types import Image, Instances
 
-FileState: TypeAlias = list[int]
+__all__ = ["CELLS_FILE", "COCO_FILE", "IMAGES_FILE", "RUN_FILE", "Results", "Task", "read_run"]
 
-MARK_SUFFIX, MASKS_SUFFIX = ".mark", ".masks"
-RUN_FILE, CELLS_FILE, IMAGES_FILE, COCO_FILE = "run.json", "cells.csv", "images.csv", "cells.json"
+MASKS_SUFFIX = ".masks"
+TABLES_FILE = "tables.json"
+"""In the folder of the marks: SHA-256 of the tables that runs wrote."""
+STAGE = ".stage"
+"""Folder of files that are being made, in the folder of the marks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An image whose files are to be written.
+
+    Attributes:
+        source: the image.
+        before: its mark of an earlier run, None where it has none.
+        kept: files of the user's that stay as they are.
+        measured: SHA-256 of the user's label map that the rows are to describe, empty where it is not the user's.
+        replaced: marks of other results that these take the place of.
+    """
+
+    source: Source
+    before: Mark | None = None
+    kept: frozenset[Path] = frozenset()
+    measured: str = ""
+    replaced: tuple[Mark, ...] = ()
 
 
 class Results:
@@ -36,13 +77,22 @@ class Results:
 
     Args:
         folder: made where it is missing.
+        settings: under which images are segmented.
         overlays: whether overlays are written.
         maps: names of the maps of which pictures are written.
         coco: whether a COCO file of all masks is written.
     """
 
-    def __init__(self, folder: Path, *, overlays: bool, maps: Sequence[str] = (), coco: bool = False) -> None:
-        self.folder, self.overlays, self.maps = folder, overlays, tuple(maps)
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        *,
+        overlays: bool,
+        maps: Sequence[str] = (),
+        coco: bool = False,
+    ) -> None:
+        self.folder, self.settings, self.overlays, self.maps = folder, settings, overlays, tuple(maps)
         self.coco = coco
 
     def labels(self, source: Source) -> Path:
@@ -57,65 +107,44 @@ class Results:
         """File of the picture of a map."""
         return self.folder / f"{source.stem}{MAP_PART}{name}.png"
 
-    def mark(self, source: Source) -> Path:
-        """File that says that the image is done."""
-        return self.folder / MARKS / (source.name + MARK_SUFFIX)
-
     def masks(self, source: Source) -> Path:
         """File of the image's part of the COCO file."""
-        return self.folder / MARKS / (source.name + MASKS_SUFFIX)
+        return self._masks(source.name)
 
-    def is_done(self, source: Source) -> bool:
-        """Whether all files of the image are there, made from the file as it is now."""
-        facts = self._facts(source)
-        return (
-            bool(facts)
-            and file_state(source.path) == facts.get("file")
-            and all(path.is_file() for path in self._files(source))
-        )
+    def _masks(self, name: str) -> Path:
+        return self.folder / MARKS / (name + MASKS_SUFFIX)
 
-    def belongs_to_another(self, source: Source) -> Path | None:
-        """The other image, by place and by content, of which the files under this image's name are; None if none."""
-        facts, path = self._facts(source), str(source.path.resolve())
-        other = facts.get("path", path)
-        return None if other == path or facts.get("file") == file_state(source.path) else Path(other)
+    def visible(self, source: Source) -> list[Path]:
+        """The files of an image that a user sees and may change."""
+        files = [self.labels(source), *([self.overlay(source)] if self.overlays else [])]
+        return files + [self.map_picture(source, name) for name in self.maps]
+
+    def is_complete(self, source: Source) -> bool:
+        """Whether all files of the image are there.
+
+        Raises:
+            OSError: where one cannot be, such as one with too long a name.
+        """
+        files = [mark_path(self.folder, source.name), *self.visible(source)]
+        files += [self.masks(source)] if self.coco else []
+        there = [_exists(path) for path in files]  # all are asked for, to be sure that each can be
+        return all(there)
+
+    def users_files(self, source: Source, mark: Mark | None) -> list[Path]:
+        """Files under the image's names that are there and not what the run wrote."""
+        return [path for path in self.visible(source) if _exists(path) and not self.wrote(path, mark)]
+
+    def wrote(self, path: Path, mark: Mark | None) -> bool:
+        """Whether a file is byte for byte what the image's run wrote."""
+        return mark is not None and mark.files.get(self._relative(path)) == file_hash(path)
 
     def in_the_way(self, sources: Iterable[Source]) -> Path | None:
         """A file that a run would write and that is there already, None if none or where a run left its marks."""
         if (self.folder / MARKS).is_dir():
             return None
         tables = [CELLS_FILE, IMAGES_FILE, *([COCO_FILE] if self.coco else [])]
-        files = chain((self.folder / name for name in tables), *map(self._files, sources))
-        return next((path for path in files if path.exists()), None)
-
-    def _facts(self, source: Source) -> dict[str, Any]:
-        """The first line of the image's mark, empty where there is none that can be read."""
-        try:
-            with open(self.mark(source), encoding="utf-8") as handle:
-                facts = json.loads(handle.readline())
-        except (OSError, ValueError):
-            return {}
-        return facts if isinstance(facts, dict) else {}
-
-    def _files(self, source: Source) -> list[Path]:
-        """The files of an image, without its mark."""
-        files = [self.labels(source), *([self.overlay(source)] if self.overlays else [])]
-        files += [self.masks(source)] if self.coco else []
-        return files + [self.map_picture(source, name) for name in self.maps]
-
-    def discard(self, source: Source) -> None:
-        """Removes the files of an image, the mark first."""
-        pictures = (self.map_picture(source, name) for name in self.maps)
-        for path in (self.mark(source), self.masks(source), self.labels(source), self.overlay(source), *pictures):
-            path.unlink(missing_ok=True)
-
-    def discard_marks(self, sources: Iterable[Source] | None = None) -> None:
-        """Makes these images undone, or every one."""
-        if sources is None:
-            shutil.rmtree(self.folder / MARKS, ignore_errors=True)
-        else:
-            for source in sources:
-                self.mark(source).unlink(missing_ok=True)
+        files = chain((self.folder / name for name in tables), *map(self.visible, sources))
+        return next((path for path in files if os.path.lexists(path)), None)
 
     def sweep(self) -> None:
         """Removes what a killed run left of unfinished files."""
@@ -124,60 +153,175 @@ class Results:
                 if is_temporary(name):
                     Path(parent, name).unlink(missing_ok=True)
 
-    def write(self, source: Source, state: FileState | None, image: Image, cells: Instances) -> int:
-        """Writes all files of an image, the mark last; gives the number of cells.
+    def write(
+        self,
+        task: Task,
+        state: FileState | None,
+        image: Image,
+        cells: Instances,
+        pictures: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> int:
+        """Writes all files of an image but those that the task keeps; gives the number of cells.
 
         Args:
-            source: the image.
+            task: the image, and what of its files stays.
             state: of its file, taken before it was read.
             image: as it was read.
             cells: found in it.
+            pictures: ``(H, W, 3)`` uint8 of each map.
         """
-        labels = to_label_map(cells)
-        write_label_map(self.labels(source), labels, image.microns_per_pixel)
+        source, labels = task.source, to_label_map(cells)
+        makers: dict[Path, Callable[[Path], None]] = {
+            self.labels(source): lambda path: write_label_map(path, labels, image.microns_per_pixel)
+        }
         if self.overlays:
-            write_overlay(self.overlay(source), image, cells)
-        if self.coco:
-            with atomic_path(self.masks(source)) as temporary:
-                temporary.write_text(json.dumps(coco_part(source.name, cells)), encoding="utf-8")
-        path = str(source.path.resolve())
-        facts = {"path": path, "file": state, "row": image_row(source.name, image, count_cells(cells, labels))}
-        with atomic_path(self.mark(source)) as temporary, open(temporary, "w", encoding="utf-8", newline="") as handle:
-            handle.write(json.dumps(facts) + "\n")
-            handle.write(cell_rows(source.name, image, cells))
+            makers[self.overlay(source)] = lambda path: write_overlay(path, image, cells)
+        for name, picture in (pictures or {}).items():
+            makers[self.map_picture(source, name)] = partial(write_png, pixels=picture)
+        with self._stage() as stage:
+            staged: dict[Path, Path] = {}
+            hashes = {}
+            for target, make in makers.items():
+                if target not in task.kept:
+                    staged[target] = stage(target.suffix)
+                    make(staged[target])
+                    hashes[self._relative(target)] = file_hash(staged[target])
+                elif task.before:  # what the run wrote stays known, so that this stays the user's
+                    hashes[self._relative(target)] = task.before.files.get(self._relative(target), "")
+            row = image_row(source.name, image, count_cells(cells, labels))
+            mark = self._mark(task, state, hashes, row, len(cells))
+            texts = {mark_path(self.folder, source.name): mark.line() + cell_rows(source.name, image, cells)}
+            if self.coco:
+                texts[self.masks(source)] = json.dumps(coco_part(source.name, cells))
+            for target, text in texts.items():
+                staged[target] = stage(".txt")
+                staged[target].write_text(text, encoding="utf-8", newline="")
+                _synced(staged[target])
+            self._put(task, staged)
         return len(cells)
 
-    def assemble(self) -> None:
-        """Puts tables and COCO file together from the marks, in the order of the images' names, an image at a time."""
-        marks = sorted(self._marks())
-        with atomic_path(self.folder / IMAGES_FILE) as temporary, open(temporary, "wb") as table:
-            table.write(head(IMAGE_COLUMNS).encode())
-            for _, path in marks:
-                with open(path, "rb") as mark:
-                    table.write(json.loads(mark.readline())["row"].encode())
-        with atomic_path(self.folder / CELLS_FILE) as temporary, open(temporary, "wb") as table:
-            table.write(head(CELL_COLUMNS).encode())
-            for _, path in marks:
-                with open(path, "rb") as mark:
-                    mark.readline()
-                    shutil.copyfileobj(mark, table)
-        if self.coco:
-            masks = (path.with_name(path.name.removesuffix(MARK_SUFFIX) + MASKS_SUFFIX) for _, path in marks)
-            parts = (json.loads(path.read_text(encoding="utf-8")) for path in masks if path.is_file())
-            write_coco_parts(self.folder / COCO_FILE, parts)
+    def _mark(self, task: Task, state: FileState | None, files: Mapping[str, str], row: str, cells: int) -> Mark:
+        source = task.source
+        labels = self.labels(source)
+        return Mark(
+            name=source.name,
+            path=str(source.path.resolve()),
+            page=source.page,
+            file=state,
+            content=content_hash(source.path) if file_state(source.path) == state else "",
+            settings=self.settings,
+            files=files,
+            labels=task.measured or files[self._relative(labels)],
+            cells=cells,
+            row=row,
+        )
 
-    def write_run(self, content: dict[str, Any]) -> None:
+    def _put(self, task: Task, staged: Mapping[Path, Path]) -> None:
+        """Moves files to their names: old ones go first, then the mark comes, then what it tells of."""
+        for mark in task.replaced:
+            self._discard(mark)
+        mark_file = mark_path(self.folder, task.source.name)
+        for target in staged:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target != mark_file:
+                target.unlink(missing_ok=True)
+        if task.before:
+            self._discard_files(task.before, but=task.kept)
+        os.replace(staged[mark_file], mark_file)
+        for target, made in staged.items():
+            if target != mark_file:
+                os.replace(made, target)
+
+    def _discard(self, mark: Mark) -> None:
+        """Removes what a run wrote of an image, the mark last."""
+        self._discard_files(mark, but=())
+        mark_path(self.folder, mark.name).unlink(missing_ok=True)
+
+    def _discard_files(self, mark: Mark, but: Iterable[Path]) -> None:
+        for path in map(self.folder.joinpath, mark.files):
+            if path not in but and _exists(path) and self.wrote(path, mark):
+                path.unlink()
+        self._masks(mark.name).unlink(missing_ok=True)
+
+    def assemble(self, *, overwrite: bool) -> list[Path]:
+        """Puts tables and COCO file together from the marks, in the order of the images' names, an image at a time.
+
+        Args:
+            overwrite: whether tables that no run wrote are replaced.
+
+        Returns:
+            Tables that no run wrote, or that were changed since, and that are kept.
+        """
+        known = read_json_object(self.folder / MARKS / TABLES_FILE) or {}
+        makers = {CELLS_FILE: self._write_cells, IMAGES_FILE: self._write_images}
+        if self.coco:
+            makers[COCO_FILE] = self._write_coco
+        kept, ready, staged = [], {}, {}
+        with self._stage() as stage:
+            for name, make in makers.items():
+                staged[name] = stage(Path(name).suffix)
+                make(staged[name])
+                _synced(staged[name])
+                there = file_hash(self.folder / name) if _exists(self.folder / name) else None
+                made = file_hash(staged[name])
+                if there in (None, made, *known.get(name, ())) or overwrite:
+                    ready[name] = [made] if there in (None, made) else [made, there]
+                else:
+                    kept.append(self.folder / name)
+            self._note_tables(known | ready)  # the new and the old, should the run be killed before the last is moved
+            for name in ready:
+                os.replace(staged[name], self.folder / name)
+        self._note_tables(known | {name: hashes[:1] for name, hashes in ready.items()})
+        return kept
+
+    def _note_tables(self, hashes: Mapping[str, list[Any]]) -> None:
+        with atomic_path(self.folder / MARKS / TABLES_FILE) as temporary:
+            temporary.write_text(json.dumps(hashes, sort_keys=True) + "\n", encoding="utf-8")
+
+    def marks(self) -> Iterator[Mark]:
+        """Marks of the images of which a label map is in the folder, in the order of their names."""
+        for mark in read_marks(self.folder):
+            if (self.folder / (stem_of(mark.name) + LABELS_ENDING)).is_file():
+                yield mark
+
+    def _write_images(self, path: Path) -> None:
+        with open(path, "w", encoding="utf-8", newline="") as table:
+            table.write(head(IMAGE_COLUMNS))
+            table.writelines(mark.row for mark in self.marks())
+
+    def _write_cells(self, path: Path) -> None:
+        with open(path, "w", encoding="utf-8", newline="") as table:
+            table.write(head(CELL_COLUMNS))
+            table.writelines(read_rows(self.folder, mark.name) for mark in self.marks())
+
+    def _write_coco(self, path: Path) -> None:
+        masks = (self._masks(mark.name) for mark in self.marks())
+        write_coco_parts(path, (json.loads(file.read_text(encoding="utf-8")) for file in masks if file.is_file()))
+
+    def write_run(self, content: Mapping[str, Any]) -> None:
         """Writes ``run.json``."""
         with atomic_path(self.folder / RUN_FILE) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
-    def _marks(self) -> Iterator[tuple[str, Path]]:
-        root = self.folder / MARKS
-        for parent, _, names in os.walk(root):
-            for name in names:
-                if name.endswith(MARK_SUFFIX) and not is_temporary(name):
-                    path = Path(parent, name)
-                    yield path.relative_to(root).as_posix(), path
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+    @contextmanager
+    def _stage(self) -> Iterator[Callable[[str], Path]]:
+        """Paths of any suffix for files that are being made, on the same disk; what is not moved is removed."""
+        folder, token = self.folder / MARKS / STAGE, secrets.token_hex(6)
+        folder.mkdir(parents=True, exist_ok=True)
+        made: list[Path] = []
+
+        def stage(suffix: str) -> Path:
+            made.append(folder / f".{token}{TEMPORARY_MARK}.{len(made)}{suffix}")
+            return made[-1]
+
+        try:
+            yield stage
+        finally:
+            for path in made:
+                path.unlink(missing_ok=True)
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
@@ -185,10 +329,20 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     return read_json_object(folder / RUN_FILE)
 
 
-def file_state(path: Path) -> FileState | None:
-    """What tells whether a file has changed: its size and the time of its last change; None where it is missing."""
+def _exists(path: Path) -> bool:
+    """Whether a path is taken.
+
+    Raises:
+        OSError: where it cannot be, such as one with too long a name.
+    """
     try:
-        status = path.stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _synced(path: Path) -> None:
+    """Brings a file's content to the disk before its name gets there."""
+    with open(path, "rb+") as handle:
+        os.fsync(handle.fileno())

@@ -1,18 +1,17 @@
-"""What decides the results of a run, and whether a folder holds results of the same."""
+"""What decides the results of a run: options, parameters, versions, and how two such sets of settings differ."""
 
 from __future__ import annotations
 
+import difflib
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
 from cytotome.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cytotome.app.discover import Source
-    from cytotome.app.results import Results
     from cytotome.ensemble.load import Segmenter
     from cytotome.inference.scale import CellScale
 
@@ -23,9 +22,9 @@ class SegmentOptions:
 
     Attributes:
         model: name or path.
-        overwrite: segment anew what is done.
+        overwrite: segment what is done again, and replace files that are there.
         page: of multi-page files, ``all`` for each as an image of its own, None for the first.
-        microns: per pixel, in the place of what the files say.
+        microns: per pixel, instead of what the files say.
         diameter: typical diameter of the cells in pixels, None where it is to be found out.
         scale: factor by which images are resized for the model, instead of ``diameter``.
         settings: ``name=value`` overrides of decode parameters.
@@ -123,7 +122,9 @@ def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, A
     Raises:
         ConfigError: where a decode parameter is unknown or out of range.
     """
-    parameters = model.override(**parse_overrides(options.settings))
+    overrides = parse_overrides(options.settings)
+    _check_known(overrides, list(type(model.parameters).model_fields))
+    parameters = model.override(**overrides)
     return {
         "model": options.model,
         "model_hash": model.hash,
@@ -140,66 +141,54 @@ def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, A
     }
 
 
-def check_same(
-    results: Results,
-    run: Mapping[str, Any] | None,
-    settings: Mapping[str, Any],
-    sources: Sequence[Source],
-    *,
-    overwrite: bool,
-) -> None:
-    """Makes sure that what the folder holds is of a run under these settings; else nothing there counts as done.
+def _check_known(overrides: Mapping[str, Any], known: Sequence[str]) -> None:
+    faults = []
+    for name, value in overrides.items():
+        if name in known:
+            continue
+        close = difflib.get_close_matches(name, known, n=1)
+        if name in {field.name for field in fields(SegmentOptions)}:
+            faults.append(f"{name} is no parameter of the decoder but an option of its own: --{name} {value}")
+        else:
+            hint = f", did you mean {close[0]}?" if close else ""
+            faults.append(f"{name} is no parameter of this model's decoder{hint}")
+    if faults:
+        raise ConfigError(f"--set: {'; '.join(faults)}; --set takes {', '.join(known)}")
 
-    With ``overwrite``, these images are undone; all are where the settings are others.
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What of the settings is another, in words; of another model that alone, since its parameters are others too.
 
     Args:
-        results: the folder.
-        run: the record of the run before, None where there is none.
-        settings: those of this run.
-        sources: the images of this run.
-        overwrite: whether files that are there may be replaced.
-
-    Raises:
-        ConfigError: where the folder holds files of other settings or of no run at all, and they are not to be
-            overwritten.
+        before, now: of :func:`effective_settings`.
     """
-    if run is None:
-        if not overwrite and (path := results.in_the_way(sources)):
-            raise ConfigError(f"{path}: is there, and of no run; give --overwrite to replace it, or another folder")
-        results.discard_marks()
-        return
-    before, now = _flat(run.get("settings", {})), _flat(settings)
-    changed = [name for name in now if name != "model" and before.get(name) != now[name]]
-    if overwrite:
-        results.discard_marks(None if changed else sources)
-        return
-    if changed:
-        differences = "; ".join(f"{name} was {before.get(name)}, now {now[name]}" for name in changed)
-        raise ConfigError(
-            f"{results.folder}: holds results of other settings ({differences}); "
-            "give --overwrite to replace them, or another folder"
-        )
+    changed = [name for name in now if name not in ("model", "parameters") and before.get(name) != now[name]]
+    if "model_hash" in changed:
+        was, model = before.get("model", "unknown"), now["model"]
+        other = f"model was {was}, now {model}" if was != model else f"model {model} was another version"
+        return [other, *(_change(name, before, now) for name in changed if name not in ("model_hash", "family"))]
+    old, new = _flat(before.get("parameters", {})), _flat(now.get("parameters", {}))
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return [_change(name, old, new) for name in names] + [_change(name, before, now) for name in changed]
 
 
-def check_names(results: Results, undone: Iterable[Source]) -> None:
-    """Makes sure that no image to be segmented has the name of another one that the folder holds.
-
-    Raises:
-        ConfigError: where one has.
-    """
-    for source in undone:
-        if other := results.belongs_to_another(source):
-            raise ConfigError(
-                f"{results.labels(source)}: is of {other}, not of {source.path}; "
-                "give --overwrite to replace it, or another folder"
-            )
+def _change(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    return f"{name} was {_shown(before.get(name))}, now {_shown(now.get(name))}"
 
 
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with each decode parameter by itself, so that a message can name it."""
-    return {name: value for name, value in settings.items() if name != "parameters"} | dict(
-        settings.get("parameters", {})
-    )
+def _shown(value: Any) -> str:
+    words: dict[object, str] = {None: "not given", True: "on", False: "off"}
+    if isinstance(value, list):
+        return " ".join(map(_shown, value))
+    return words[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def _flat(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Parameters by the path of their names, such as ``by_class.cort.min_score``."""
+    flat: dict[str, Any] = {}
+    for name, value in parameters.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def versions() -> dict[str, str]:

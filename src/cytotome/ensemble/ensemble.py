@@ -17,7 +17,7 @@ from cytotome.errors import ConfigError, CytotomeError
 from cytotome.inference.lanes import process_in_lanes
 from cytotome.inference.model import ImageLike, Model, to_image
 from cytotome.inference.scale import CellScale, at_known_size, resized_image, resized_instances
-from cytotome.inference.tiling import TILE
+from cytotome.inference.tiling import TILE, TileWatch
 from cytotome.inference.tta import Tta
 from cytotome.models.card import Card
 from cytotome.models.cell_size import CellSizes
@@ -73,6 +73,16 @@ class Ensemble:
     def card(self) -> Card:
         """Origin and merits."""
         return self.file.card
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes of its instances."""
+        return self.models[0].class_names
+
+    def watch_tiles(self, watch: TileWatch | None) -> None:
+        """Has ``watch`` called after each tile that a model has seen, as :meth:`Model.watch_tiles`."""
+        for model in self.models:
+            model.watch_tiles(watch)
 
     @property
     def cell_sizes(self) -> CellSizes | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cytotome.errors import ConfigError
 from cytotome.inference.stitching import Tile, stitch
-from cytotome.inference.tiling import tile_starts
+from cytotome.inference.tiling import TileWatch, tile_starts
 from cytotome.ops.runs import mask_crop
 from cytotome.ops.soft_masks import from_crops
 from cytotome.types import FloatArray, Instances
@@ -18,13 +18,16 @@ SHARED = 4
 """Neighbours share one in so many parts of a tile."""
 
 
-def segment_in_tiles(planes: FloatArray, segment: Callable[[FloatArray], Instances], side: int) -> Instances:
+def segment_in_tiles(
+    planes: FloatArray, segment: Callable[[FloatArray], Instances], side: int, watch: TileWatch | None = None
+) -> Instances:
     """Instances of an image of which ``segment`` sees at most ``side`` x ``side`` pixels at once.
 
     Args:
         planes: ``(C, H, W)`` float32, normalised as a whole.
         segment: network and decoder, from ``(C, h, w)`` to instances.
         side: of a tile in pixels of the image.
+        watch: called after each tile.
 
     Raises:
         ConfigError: where tiles are too small to overlap.
@@ -35,10 +38,12 @@ def segment_in_tiles(planes: FloatArray, segment: Callable[[FloatArray], Instanc
     shape = (planes.shape[1], planes.shape[2])
     rows, columns = (tile_starts(length, side, overlap, 1) for length in shape)
     tiles = [Tile(y, x, min(side, shape[0]), min(side, shape[1])) for y in rows for x in columns]
-    parts = [
-        _with_soft_masks(segment(planes[:, one.top : one.top + one.height, one.left : one.left + one.width]))
-        for one in tiles
-    ]
+    parts = []
+    for done, one in enumerate(tiles, start=1):
+        seen = planes[:, one.top : one.top + one.height, one.left : one.left + one.width]
+        parts.append(_with_soft_masks(segment(seen)))
+        if watch:
+            watch(done, len(tiles))
     stitched = stitch(parts, tiles, shape)
     return replace(stitched, soft=None).renumbered()
 

@@ -29,7 +29,7 @@ from cytotome.inference.passes import Pass, Shown, geometry
 from cytotome.inference.predict import Canvas, instances_to_image_size, to_canvas, to_image_size
 from cytotome.inference.scale import CellScale, at_known_size, resized_image, resized_instances
 from cytotome.inference.stitching import InstancePredictor, with_stitched_tiles
-from cytotome.inference.tiling import TILE, with_tiles
+from cytotome.inference.tiling import TILE, TileWatch, with_tiles
 from cytotome.inference.tta import Predictor, Tta, tta_settings, with_tta
 from cytotome.io.images import read_image
 from cytotome.models.card import Card
@@ -67,6 +67,7 @@ class Model:
         self._net = net.to(device, precision).to(memory_format=torch.channels_last)
         self._specs = family.outputs(file.config)
         self._embeds = any(spec.kind == "embedding" for spec in self._specs)
+        self._watch: TileWatch | None = None
         # One batch at a time on an accelerator, so that its memory is bounded; threads of a CPU go side by side.
         self._turn = nullcontext() if device.type == "cpu" else threading.Lock()
 
@@ -84,6 +85,15 @@ class Model:
     def card(self) -> Card:
         """Origin and merits."""
         return self.file.card
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes of its instances."""
+        return self.file.config.class_names
+
+    def watch_tiles(self, watch: TileWatch | None) -> None:
+        """Has ``watch`` called after each tile of images that are predicted in tiles; what it raises ends the image."""
+        self._watch = watch
 
     @property
     def cell_sizes(self) -> CellSizes | None:
@@ -289,7 +299,7 @@ class Model:
         def segment(planes: FloatArray) -> Instances:
             return self._segment([self._placed(planes, scale)], replace(how, tile=tile))[0]
 
-        return segment_in_tiles(canvas.planes, segment, int(tile / scale))
+        return segment_in_tiles(canvas.planes, segment, int(tile / scale), self._watch)
 
     def _canvas(self, image: Image, tile: int) -> Canvas:
         """What the network sees of an image; where the config names a ``cell_size``, after a first pass."""
@@ -314,7 +324,7 @@ class Model:
         if views := tta_settings(tta):
             predict = with_tta(predict, self._specs, views, stride=self._stride)
         tile = min(tile, self._largest_tile or tile)
-        predict = with_tiles(predict, self._specs, tile=tile, stride=self._stride)
+        predict = with_tiles(predict, self._specs, tile=tile, stride=self._stride, watch=self._watch)
         with self._turn, torch.inference_mode():
             maps = to_image_size(predict(self._input(canvases)), canvases[0])
             maps = {name: values.cpu() for name, values in maps.items()}
@@ -325,7 +335,7 @@ class Model:
         predict: InstancePredictor = self._run_instances
         if views := tta_settings(tta):
             predict = with_instance_tta(predict, views, stride=self._stride)
-        predict = with_stitched_tiles(predict, tile=tile, stride=self._stride)
+        predict = with_stitched_tiles(predict, tile=tile, stride=self._stride, watch=self._watch)
         with self._turn, torch.inference_mode():
             found = predict(self._input(canvases))
         return [instances_to_image_size(cells, canvas) for cells, canvas in zip(found, canvases, strict=True)]

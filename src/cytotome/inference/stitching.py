@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from cytotome.errors import ConfigError
-from cytotome.inference.tiling import tile_starts
+from cytotome.inference.tiling import TileWatch, tile_starts
 from cytotome.ops.runs import intersections, make_instances
 from cytotome.ops.soft_masks import from_crops, joined, moved, paste, pixel_crop
 from cytotome.ops.suppression import IouGraph, nms
@@ -36,13 +36,16 @@ class Tile:
     width: int
 
 
-def with_stitched_tiles(predict: InstancePredictor, *, tile: int, stride: int) -> InstancePredictor:
+def with_stitched_tiles(
+    predict: InstancePredictor, *, tile: int, stride: int, watch: TileWatch | None = None
+) -> InstancePredictor:
     """A predictor that sees at most ``tile`` x ``tile`` pixels at once; neighbours share a quarter of a tile.
 
     Args:
         predict: the network.
         tile: side in pixels, rounded up to a multiple of ``stride``.
         stride: sides of the images and places of the tiles are multiples of it.
+        watch: called after each tile.
 
     Raises:
         ConfigError: where tiles are too small to overlap by one stride.
@@ -58,7 +61,11 @@ def with_stitched_tiles(predict: InstancePredictor, *, tile: int, stride: int) -
         if len(rows) == len(columns) == 1:
             return predict(images)
         places = [Tile(y, x, min(tile, height), min(tile, width)) for y in rows for x in columns]
-        parts = [predict(images[:, :, p.top : p.top + p.height, p.left : p.left + p.width]) for p in places]
+        parts = []
+        for done, p in enumerate(places, start=1):
+            parts.append(predict(images[:, :, p.top : p.top + p.height, p.left : p.left + p.width]))
+            if watch:
+                watch(done, len(places))
         return [stitch([part[index] for part in parts], places, (height, width)) for index in range(len(images))]
 
     return predict_tiles

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,9 +14,13 @@ from cytotome.types import OutputSpec
 
 TILE = 1536
 """Default side of a tile in pixels of the network's input; images up to it go whole."""
+TileWatch: TypeAlias = Callable[[int, int], None]
+"""Told how many tiles of an image are done, and of how many."""
 
 
-def with_tiles(predict: Predictor, specs: Sequence[OutputSpec], *, tile: int, stride: int) -> Predictor:
+def with_tiles(
+    predict: Predictor, specs: Sequence[OutputSpec], *, tile: int, stride: int, watch: TileWatch | None = None
+) -> Predictor:
     """A predictor that sees at most ``tile`` x ``tile`` pixels at once.
 
     Neighbours share an eighth of a tile or more. A tile's weight is 0 in the outer quarter of that, where it lacks its
@@ -28,6 +33,7 @@ def with_tiles(predict: Predictor, specs: Sequence[OutputSpec], *, tile: int, st
         specs: its maps.
         tile: side in pixels, rounded up to a multiple of ``stride``.
         stride: sides of the images and places of the tiles are multiples of it.
+        watch: called after each tile.
 
     Raises:
         ConfigError: where tiles are too small to overlap by one stride.
@@ -60,6 +66,8 @@ def with_tiles(predict: Predictor, specs: Sequence[OutputSpec], *, tile: int, st
                     y, x = round(top * factor), round(left * factor)
                     place = blended[name][:, :, y : y + part.shape[2], x : x + part.shape[3]]
                     place += part.float() * windows[name][0][row] * windows[name][1][column]
+                if watch:
+                    watch(row * len(columns) + column + 1, len(rows) * len(columns))
         return blended
 
     return predict_tiles

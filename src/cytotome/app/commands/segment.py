@@ -18,12 +18,14 @@ def segment(
     model: Annotated[
         str, typer.Option("--model", "-m", help="A bundled model's name, a model file or an ensemble file (.yaml).")
     ] = "neurons",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Segment anew what is done already.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Segment what is done again; replace files that are there.")
+    ] = False,
     page: Annotated[
         str | None, typer.Option("--page", help="Page of multi-page files, counted from 0; or all, each by itself.")
     ] = None,
     microns: Annotated[
-        float | None, typer.Option("--microns", help="Microns per pixel, in the place of what the files say.")
+        float | None, typer.Option("--microns", help="Microns per pixel, instead of what the files say.")
     ] = None,
     diameter: Annotated[
         float | None, typer.Option("--diameter", metavar="PIXELS", help="Typical diameter of your cells in pixels.")
@@ -61,7 +63,8 @@ def segment(
     image) and run.json (model, parameters, versions, timings). Subfolders
     are mirrored.
 
-    What is done is skipped: a run that was stopped goes on where it was.
+    What is done is skipped, so that a run that was stopped resumes. A label
+    map that you corrected is kept, and the tables follow it.
     An image that cannot be used gives one line, the others still go
     through, and the exit code is 2.
 
@@ -77,7 +80,6 @@ def segment(
 
       cytotome segment timelapse.tif -o results/ --page all
     """
-    from cytotome.app.segmenting import run_segment
     from cytotome.app.settings import SegmentOptions, parse_page
 
     options = SegmentOptions(
@@ -98,6 +100,8 @@ def segment(
         quiet=quiet,
     )
     with resumable():
+        from cytotome.app.segmenting import run_segment
+
         failures = run_segment(inputs, output, options)
     if failures:
         raise typer.Exit(FAILED)

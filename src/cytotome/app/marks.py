@@ -1,0 +1,203 @@
+"""Marks: what is kept of each image that is done, a file per image, and which image's results a name belongs to.
+
+Results belong to an image file, wherever the command was given from: a mark holds the path and the content of that
+file, the settings, and the SHA-256 of every file that the run wrote. A file of another content is the user's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from hashlib import file_digest
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeAlias
+
+from cytotome.app.discover import MARKS, Source, stem_of
+from cytotome.io.files import is_temporary
+
+FileState: TypeAlias = list[int]
+
+MARK_SUFFIX = ".mark"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An image that is done.
+
+    Attributes:
+        name: of the image in the tables.
+        path: of its file, resolved, when it was segmented.
+        page: of a file of which every page is an image, None of any other.
+        file: size of the file and time of its last change.
+        content: SHA-256 of the file; empty where a run of an earlier version left it out.
+        settings: under which the image was segmented.
+        files: SHA-256 of each file that the run wrote, by its path below the folder; empty for one that was changed
+            before an earlier version's mark was completed.
+        labels: SHA-256 of the label map that the rows describe; another than in ``files`` after a correction by hand.
+        cells: number of cells.
+        row: line of ``images.csv``.
+    """
+
+    name: str
+    path: str
+    page: int | None
+    file: FileState | None
+    content: str
+    settings: Mapping[str, Any]
+    files: Mapping[str, str]
+    labels: str
+    cells: int
+    row: str
+
+    def line(self) -> str:
+        """The first line of the mark's file; the rows of the cells follow."""
+        return json.dumps({key: value for key, value in asdict(self).items() if key != "name"}) + "\n"
+
+    def is_of(self, source: Source) -> bool:
+        """Whether the image is the same: the same file, or the same content at another place."""
+        if self.page != source.page:
+            return False
+        return self.path == str(source.path.resolve()) or self.is_current(source)
+
+    def is_current(self, source: Source) -> bool:
+        """Whether the image's file holds what was segmented."""
+        state = file_state(source.path)
+        if state is None or self.file is None or state[0] != self.file[0]:
+            return False
+        if state == self.file and (self.path == str(source.path.resolve()) or not self.content):
+            return True
+        return bool(self.content) and self.content == content_hash(source.path)
+
+
+class Marks:
+    """The marks of a folder of results, read on demand.
+
+    Args:
+        folder: of the results.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._places: dict[tuple[str, int | None], list[str]] = {}
+        self._states: dict[tuple[int, ...], list[str]] = {}
+        self._stems: dict[str, str] = {}
+        self._pages: dict[str, set[str]] = {}
+        for mark in read_marks(folder):
+            self._places.setdefault((mark.path, mark.page), []).append(mark.name)
+            self._states.setdefault(tuple(mark.file or ()), []).append(mark.name)
+            self._stems[stem_of(mark.name).casefold()] = mark.name
+            self._pages.setdefault(mark.path, set()).add(mark.name)
+
+    def get(self, name: str) -> Mark | None:
+        """The mark of an image, None where there is none that can be read."""
+        return read_mark(self.folder, name)
+
+    def holder(self, source: Source) -> Mark | None:
+        """The mark under whose names the image's results would lie, be it of this image or of another."""
+        name = self._stems.get(source.stem.casefold())
+        return None if name is None else self.get(name)
+
+    def otherwise_paged(self, source: Source) -> list[Mark]:
+        """Marks of the same file, as a whole where this is a page of it, of its pages where this is the whole."""
+        marks = map(self.get, sorted(self._pages.get(str(source.path.resolve()), ())))
+        return [mark for mark in marks if mark is not None and (mark.page is None) != (source.page is None)]
+
+    def known(self, sources: Sequence[Source]) -> list[Source]:
+        """The images, each under the name that its results have in the folder already."""
+        mine = {source.name: source.path.resolve() for source in sources}
+        return [self._known(source, mine) for source in sources]
+
+    def _known(self, source: Source, mine: Mapping[str, Path]) -> Source:
+        path = source.path.resolve()
+        names = self._places.get((str(path), source.page), []) or self._moved(source)
+        free = [name for name in names if mine.get(name) != path]  # two links to one file keep their names
+        return source if source.name in names or not free else replace(source, name=free[0])
+
+    def _moved(self, source: Source) -> list[str]:
+        """Names of the marks of a file of this content and name that is no longer where it was."""
+        names = self._states.get(tuple(file_state(source.path) or ()), ())
+        last = PurePosixPath(source.name).name
+        marks = (self.get(name) for name in names if PurePosixPath(name).name == last)
+        return [mark.name for mark in marks if mark and not os.path.exists(mark.path) and mark.is_of(source)]
+
+
+def mark_path(folder: Path, name: str) -> Path:
+    """File of an image's mark."""
+    return folder / MARKS / (name + MARK_SUFFIX)
+
+
+def read_mark(folder: Path, name: str) -> Mark | None:
+    """An image's mark, None where there is none that can be read."""
+    try:
+        return Mark(name=name, **first_line(mark_path(folder, name)))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def read_rows(folder: Path, name: str) -> str:
+    """The image's lines of ``cells.csv``."""
+    with open(mark_path(folder, name), encoding="utf-8", newline="") as handle:
+        handle.readline()
+        return handle.read()
+
+
+def read_marks(folder: Path) -> Iterator[Mark]:
+    """All marks that can be read, in the order of the images' names."""
+    for name in sorted(mark_names(folder)):
+        if mark := read_mark(folder, name):
+            yield mark
+
+
+def file_state(path: Path) -> FileState | None:
+    """What tells whether a file may have changed: size and time of the last change; None where it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, empty where it cannot be read; all pages of a stack share one reading."""
+    state = file_state(path)
+    return "" if state is None else _content_hash(path, tuple(state))
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as handle:
+        return file_digest(handle, "sha256").hexdigest()
+
+
+def mark_names(folder: Path) -> Iterator[str]:
+    """Names of the images that have a mark, in no order."""
+    root = folder / MARKS
+    for parent, _, files in os.walk(root):
+        for file in files:
+            if file.endswith(MARK_SUFFIX) and not is_temporary(file):
+                yield Path(parent, file).relative_to(root).as_posix().removesuffix(MARK_SUFFIX)
+
+
+def first_line(path: Path) -> dict[str, Any]:
+    """What the first line of a mark's file holds.
+
+    Raises:
+        OSError: where it is missing.
+        ValueError: where it is damaged.
+    """
+    with open(path, encoding="utf-8") as handle:
+        facts = json.loads(handle.readline())
+    if not isinstance(facts, dict):
+        raise ValueError("a mark is an object")
+    return facts
+
+
+@lru_cache(maxsize=8)
+def _content_hash(path: Path, state: tuple[int, ...]) -> str:
+    try:
+        return file_hash(path)
+    except OSError:
+        return ""
