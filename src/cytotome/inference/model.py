@@ -36,6 +36,7 @@ from cytotome.models.card import Card
 from cytotome.models.cell_size import CellSizes
 from cytotome.models.file import ModelFile, read_model
 from cytotome.models.registry import find_model
+from cytotome.ops.runs import empty_instances
 from cytotome.types import IMAGE_DTYPES, AnyArray, DenseMaps, FloatArray, Image, Instances
 
 ImageLike: TypeAlias = "Image | AnyArray | str | os.PathLike[str]"
@@ -278,7 +279,11 @@ class Model:
             return [self._segment_in_tiles(canvas, how) for canvas in canvases]
         predict = self._maps if self._specs else self._predicted_instances
         outputs: Sequence[Any] = predict(canvases, how.tta, how.tile)
-        return [self.family.decode(one, how.parameters, self.file.config.class_names) for one in outputs]
+        names = self.file.config.class_names
+        return [
+            self.family.decode(one, how.parameters, names) if canvas.pixels.any() else empty_instances(canvas.size, names)
+            for canvas, one in zip(canvases, outputs, strict=True)
+        ]
 
     def _segment_in_tiles(self, canvas: Canvas, how: Pass) -> Instances:
         """Tiles of the image are decoded one by one: embeddings of one are not those of another."""
