@@ -100,6 +100,7 @@ class _Segmenting:
         self, model: Segmenter, results: Results, options: SegmentOptions, tally: Tally, maps: MapPictures | None
     ) -> None:
         self.model, self.results, self.options, self.tally, self.maps = model, results, options, tally, maps
+        self.look = model.look
         self.in_network: deque[Source] = deque()
         self.states: dict[str, tuple[Source, FileState | None]] = {}
         self.in_writing: deque[tuple[Source, Future[int]]] = deque()
@@ -154,6 +155,8 @@ class _Segmenting:
         def write(image: Image, cells: Instances) -> Future[int]:
             source, state = self.states.pop(image.source)
             if note := size_note(image, cells, self.model.cell_sizes, self.options.cell_scale()):
+                self.tally.notices.add(source.name, note)
+            if self.look is not None and (note := self.look.note(image)):
                 self.tally.notices.add(source.name, note)
             if self.maps is not None:
                 self.maps.write(source, image)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from cytotome.types import AnyArray, BoolArray, FloatArray
+from cytotome.types import AnyArray, BoolArray
 
 WINDOW = 128
 """Side of the windows in pixels, about: few enough pixels that one small cell is more than their top 0.2 %."""
@@ -94,7 +94,7 @@ def _borders(side: int) -> AnyArray:
     return np.linspace(0, side, max(1, round(side / WINDOW)) + 1).astype(int)
 
 
-def _gradients(plane: AnyArray, rows: AnyArray, columns: AnyArray) -> Iterator[tuple[tuple[int, int], FloatArray]]:
+def _gradients(plane: AnyArray, rows: AnyArray, columns: AnyArray) -> Iterator[tuple[tuple[int, int], AnyArray]]:
     """``(2, h, w)`` differences of smoothed neighbours in each window, along rows and columns."""
     height, width = plane.shape
     for i in range(len(rows) - 1):
@@ -107,7 +107,7 @@ def _gradients(plane: AnyArray, rows: AnyArray, columns: AnyArray) -> Iterator[t
             yield (i, j), np.stack([np.diff(part, axis=0)[:, :-1], np.diff(part, axis=1)[:-1]])
 
 
-def _kurtosis(moments: FloatArray) -> float:
+def _kurtosis(moments: AnyArray) -> float:
     """Of the axis where it is lower, from the count and the sums of squares and fourth powers along both axes."""
     squares, fourths = moments[1:3], moments[3:5]
     found = squares > 0

@@ -29,12 +29,14 @@ from cytotome.inference.passes import Pass, Shown, geometry
 from cytotome.inference.predict import Canvas, instances_to_image_size, to_canvas, to_image_size
 from cytotome.inference.scale import CellScale, at_known_size, resized_image, resized_instances
 from cytotome.inference.stitching import InstancePredictor, with_stitched_tiles
+from cytotome.inference.teller import Teller
 from cytotome.inference.tiling import TILE, with_tiles
 from cytotome.inference.tta import Predictor, Tta, tta_settings, with_tta
 from cytotome.io.images import read_image
 from cytotome.models.card import Card
 from cytotome.models.cell_size import CellSizes
 from cytotome.models.file import ModelFile, read_model
+from cytotome.models.look import Look
 from cytotome.models.registry import find_model
 from cytotome.ops.runs import empty_instances
 from cytotome.types import IMAGE_DTYPES, AnyArray, DenseMaps, FloatArray, Image, Instances
@@ -67,6 +69,7 @@ class Model:
         net = optimise(net.eval().requires_grad_(False), fuse_activations=fuse)
         self._net = net.to(device, precision).to(memory_format=torch.channels_last)
         self._specs = family.outputs(file.config)
+        self._tell = Teller(file.card.look)
         self._embeds = any(spec.kind == "embedding" for spec in self._specs)
         # One batch at a time on an accelerator, so that its memory is bounded; threads of a CPU go side by side.
         self._turn = nullcontext() if device.type == "cpu" else threading.Lock()
@@ -90,6 +93,11 @@ class Model:
     def cell_sizes(self) -> CellSizes | None:
         """The cells that it was trained on, None where its card does not say."""
         return self.card.cell_sizes
+
+    @property
+    def look(self) -> Look | None:
+        """The kind of images that it was trained on, None where its card does not say."""
+        return self.card.look
 
     @property
     def parameters(self) -> DecodeParameters:
@@ -136,7 +144,7 @@ class Model:
         if isinstance(images, list | tuple):
             return list(self.segment_many(images, tta=tta, tile=tile, scale=scale, diameter=diameter, **parameters))
         how = Pass(self.override(**parameters), tta, tile, CellScale(scale, diameter))
-        return _raised(self._process_batch([images], lambda _, cells: cells, how)[0])  # type: ignore[list-item]
+        return _raised(self._process_batch([images], self._tell, how)[0])  # type: ignore[list-item]
 
     def segment_many(self, images: Iterable[ImageLike], **options: Any) -> Iterator[Instances]:
         """The cells of each image of a stream, in order; options as in :meth:`segment`.
@@ -146,7 +154,7 @@ class Model:
         Raises:
             CytotomeError: at the turn of an image that cannot be used; the stream ends there.
         """
-        return map(_raised, self.process_many(images, lambda _, cells: cells, **options))
+        return map(_raised, self.process_many(images, self._tell, **options))
 
     def process_many(
         self,
@@ -281,7 +289,9 @@ class Model:
         outputs: Sequence[Any] = predict(canvases, how.tta, how.tile)
         names = self.file.config.class_names
         return [
-            self.family.decode(one, how.parameters, names) if canvas.pixels.any() else empty_instances(canvas.size, names)
+            self.family.decode(one, how.parameters, names)
+            if canvas.pixels.any()
+            else empty_instances(canvas.size, names)
             for canvas, one in zip(canvases, outputs, strict=True)
         ]
 
