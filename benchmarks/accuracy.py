@@ -4,6 +4,7 @@
         --model runs/neurons-0/neurons.safetensors:0 --model runs/neurons-1/neurons.safetensors:1 \
         [--tta] [--precision float32] [--no-fit] [--save FILE] [--decode decoder=watershed]
     python benchmarks/accuracy.py DATA --name "Cellpose 3" --training "45 min, one thread" --labels runs/cellpose-0:0
+    python benchmarks/accuracy.py DATA --name "neurons" --bundled neurons:0
     python benchmarks/accuracy.py
 
 DATA is a dataset with folds, such as `sartorius/`. A model `PATH:FOLD` is scored on the full-quality images of its
@@ -11,7 +12,8 @@ fold twice: with its own decode parameters, and with parameters that are fitted 
 that no image takes part in choosing what it is scored with. The score on these training images is kept beside them, out
 of the table, to tell how far a network is from being trained out. --save writes the parameters that were fitted for the
 first model, for a bundled model. `FOLDER:FOLD` of --labels holds label maps of another program.
-Results are kept in benchmarks/results/accuracy/; without arguments only the table is written anew.
+`NAME:FOLD` of --bundled is a model or an ensemble as `cytotome segment` runs it; its F1 at IoU 0.5 and its counts stand
+in the second table. Results are kept in benchmarks/results/accuracy/; without arguments only the table is written anew.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,9 +32,11 @@ from rich.progress import track
 
 from cytotome.app.evaluating import read_predictions
 from cytotome.datasets import open_dataset, splits
+from cytotome.ensemble.load import open_model
 from cytotome.families import get_family
 from cytotome.inference.model import Model, load_model
 from cytotome.metrics.challenge import image_score
+from cytotome.ops.matching import count_matches, find_overlaps, mean_precision
 from cytotome.training.tune import Pair, tune
 from cytotome.types import Dataset, Sample
 
@@ -40,12 +45,33 @@ RESULTS = ROOT / "benchmarks" / "results" / "accuracy"
 TYPES = ("cort", "astro", "shsy5y")
 Scores = dict[str, list[float]]
 """Scores of images, by cell type."""
+Counts = dict[str, int]
+"""``matched`` at IoU 0.5, ``found`` and ``truth``."""
 
 
 def predicted(model: Model, dataset: Dataset, images: Sequence[int], tta: bool) -> list[Pair]:
     """What the decoder takes, and truth, of those of the images whose masks are of full quality."""
     samples: list[Sample] = [dataset[index] for index in images if dataset.infos[index].mask_quality == "full"]
     return [(model.outputs(one.image, tta=tta), one) for one in track(samples, "predicting", transient=True)]
+
+
+def score_bundled(models: list[tuple[str, int]], dataset: Dataset, tta: bool) -> dict[str, Any]:
+    """Scores, matches at IoU 0.5 and counts of what ``segment`` gives, by cell type and over all."""
+    scores: Scores = {}
+    counts: dict[str, Counts] = defaultdict(lambda: dict.fromkeys(("matched", "found", "truth"), 0))
+    for name, fold in models:
+        model = open_model(name)
+        part = [index for index in splits(dataset, fold)[1] if dataset.infos[index].mask_quality == "full"]
+        for index in track(part, name, transient=True):
+            truth = dataset.instances(index)
+            found = model.segment(dataset[index].image, tta=tta)
+            overlaps = find_overlaps(found, truth)
+            scores.setdefault(dataset.infos[index].cell_type, []).append(mean_precision(overlaps))
+            matched = int(count_matches(overlaps, (0.5,))[0])
+            for kind in (dataset.infos[index].cell_type, "all"):
+                for key, value in (("matched", matched), ("found", len(found)), ("truth", len(truth))):
+                    counts[kind][key] += value
+    return {"own parameters": {**means(scores), "counts": dict(sorted(counts.items()))}}
 
 
 def ceiling(name: str, dataset: Dataset, class_names: tuple[str, ...]) -> Scores:
@@ -123,18 +149,35 @@ def score_labels(folders: list[tuple[Path, int]], dataset: Dataset) -> dict[str,
 
 def write_table() -> None:
     """Puts the table of all results into the page, between its two marks."""
-    lines = ["| method | training | folds | decode parameters | cort | astro | shsy5y | over all |", "|" + "---|" * 8]
+    lines = ["| method | training | folds | images | decode parameters | cort | astro | shsy5y | over all |"]
+    lines.append("|" + "---|" * 9)
     for path in sorted(RESULTS.glob("*.json")):
         entry: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for kind in ("own parameters", "parameters fitted on training images", "ceiling"):
             if kind in entry["scores"]:
                 row = entry["scores"][kind]
                 figures = [f"{row[name]:.3f}" if name in row else "" for name in (*TYPES, "all")]
-                what = (entry["name"], entry["training"], ", ".join(map(str, entry["folds"])), kind)
+                folds = ", ".join(map(str, entry["folds"]))
+                what = (entry["name"], entry["training"], folds, str(row["images"]), kind)
                 if kind == "ceiling":
-                    what = (entry["name"].split(",")[0] + ", ceiling", "none: decoded targets", "all", "")
+                    name = entry["name"].split(",")[0] + ", ceiling"
+                    what = (name, "none: decoded targets", "all", str(row["images"]), "")
                 lines.append("| " + " | ".join((*what, *figures)) + " |")
     put_table("table", dict.fromkeys(lines))
+
+
+def write_counts() -> None:
+    """Puts F1 and counts of the results that have them into the page."""
+    lines = ["| model | images | cells | F1 at IoU 0.5 | found | annotated | error of the count |", "|" + "---|" * 7]
+    for path in sorted(RESULTS.glob("*.json")):
+        entry: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        counts: Mapping[str, Counts] = entry["scores"].get("own parameters", {}).get("counts", {})
+        for kind in (kind for kind in (*TYPES, "all") if kind in counts):
+            matched, found, truth = (counts[kind][key] for key in ("matched", "found", "truth"))
+            figures = (f"{2 * matched / max(1, found + truth):.2f}", found, truth, f"{found / max(1, truth) - 1:+.0%}")
+            images = entry["scores"]["own parameters"]["images"] if kind == "all" else ""
+            lines.append("| " + " | ".join(map(str, (entry["name"], images, kind, *figures))) + " |")
+    put_table("counts", lines)
 
 
 def split(items: list[str]) -> list[tuple[str, int]]:
@@ -150,6 +193,7 @@ def main() -> None:
     parser.add_argument("--training", default="")
     parser.add_argument("--model", action="append", default=[], metavar="PATH:FOLD")
     parser.add_argument("--labels", action="append", default=[], metavar="FOLDER:FOLD")
+    parser.add_argument("--bundled", action="append", default=[], metavar="NAME:FOLD")
     parser.add_argument("--tta", action="store_true")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--no-fit", action="store_true", help="own decode parameters only, and no ceiling")
@@ -157,23 +201,26 @@ def main() -> None:
     parser.add_argument("--save", type=Path)
     options = parser.parse_args()
     if options.data:
-        if not options.name or bool(options.model) == bool(options.labels):
-            parser.error("DATA needs --name and either --model or --labels")
+        if not options.name or sum(map(bool, (options.model, options.labels, options.bundled))) != 1:
+            parser.error("DATA needs --name and one of --model, --labels and --bundled")
         dataset = open_dataset(options.data)
         if options.model:
             models = [(load_model(path, precision=options.precision), fold) for path, fold in split(options.model)]
             changed = dict(item.split("=", 1) for item in options.decode)
             fit = not options.no_fit
             scores = score_models(models, dataset, tta=options.tta, fit=fit, save=options.save, changed=changed)
+        elif options.bundled:
+            scores = score_bundled(split(options.bundled), dataset, options.tta)
         else:
             scores = score_labels([(Path(path), fold) for path, fold in split(options.labels)], dataset)
-        folds = [fold for _, fold in split(options.model or options.labels)]
+        folds = [fold for _, fold in split(options.model or options.labels or options.bundled)]
         entry = {"name": options.name, "training": options.training, "folds": folds, "scores": scores}
         print(json.dumps(entry, indent=1))
         RESULTS.mkdir(parents=True, exist_ok=True)
         slug = re.sub(r"\W+", "-", options.name.lower()).strip("-")
         (RESULTS / f"{slug}.json").write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
     write_table()
+    write_counts()
 
 
 if __name__ == "__main__":

@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from cytotome.data.normalise import Normalisation, normalise, to_channels
 from cytotome.errors import ImageError
-from cytotome.types import Image
+from cytotome.types import AnyArray, Image
+
+
+def nuclei(side: int, seed: int = 0) -> AnyArray:
+    """Four soft bright discs in noise, in the upper left 256 x 256 pixels of a field."""
+    rng = np.random.default_rng(seed)
+    grey = np.zeros((side, side), np.float32)
+    for x, y in ((60, 60), (190, 70), (70, 200), (180, 190)):
+        cv2.circle(grey, (x, y), 9, 60 + x / 4, -1)
+    return np.asarray(cv2.GaussianBlur(grey, (0, 0), 1) + rng.normal(20, 2, grey.shape)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("highest", [99.0, 99.8])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_sparse_field_is_normalised_as_its_crop(highest: float, sign: int) -> None:
+    field = (100 + sign * nuclei(2048).astype(np.float32)).astype(np.float32)
+    rule = Normalisation(high=highest)
+    whole = normalise(Image(field), rule)[0, :256, :256]
+    crop = normalise(Image(field[:256, :256].copy()), rule)[0]
+    np.testing.assert_allclose(whole, crop, atol=0.02)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 3.0])
+def test_noise_is_not_stretched(sigma: float) -> None:
+    noise = cv2.GaussianBlur(np.random.default_rng(0).normal(size=(512, 512)), (0, 0), sigma)
+    assert not normalise(Image((100 + 20 * noise / noise.std()).astype(np.uint16)), Normalisation()).any()
+
+
+def test_a_channel_of_noise_becomes_zeros_beside_others() -> None:
+    noise = np.random.default_rng(1).normal(100, 10, (256, 256)).astype(np.uint16)
+    planes = normalise(Image(np.stack([nuclei(256), noise, nuclei(256, 2)], axis=2)), Normalisation(), 3)
+    assert not planes[1].any()
+    assert min(planes[0].max(), planes[2].max()) >= 1
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

@@ -337,3 +337,23 @@ def test_a_model_that_knows_its_pixels_takes_an_image_at_their_size(make_model: 
     large = Image(cv2.resize(image, (256, 192)), microns_per_pixel=0.5)
     np.testing.assert_array_equal(model.segment(large).runs, model.segment(large, scale=0.5).runs)
     assert len(model.segment(large)) == labels.max()
+
+
+@pytest.mark.parametrize("name", ["nuclei", "neurons", "neurons-rcnn"])
+@pytest.mark.parametrize("sigma", [0, 3])
+def test_bundled_models_find_nothing_in_noise(name: str, sigma: int) -> None:
+    noise = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
+    noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), sigma)) if sigma else noise
+    assert len(load_model(name).segment((100 + 20 * noise / noise.std()).clip(0, 255).astype(np.uint8))) == 0
+
+
+def test_nuclei_are_found_in_a_sparse_field_as_in_its_crop() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.zeros((1024, 1024), np.int32)
+    for number, (x, y) in enumerate(((460, 450), (560, 470), (470, 570), (570, 560)), start=1):
+        cv2.circle(labels, (x, y), 10, number, -1)
+    grey = cv2.GaussianBlur(np.float32(80) * (labels > 0), (0, 0), 1.5) + rng.normal(20, 3, labels.shape)
+    field, part = grey.clip(0, 255).astype(np.uint8), np.s_[384:640, 384:640]
+    model = load_model("nuclei")
+    assert_finds(model.segment(field), labels, least=0.7)
+    assert_finds(model.segment(np.ascontiguousarray(field[part])), labels[part], least=0.7)

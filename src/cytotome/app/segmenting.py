@@ -188,6 +188,7 @@ class _Segmenting:
         stopped: threading.Event,
     ) -> None:
         self.model, self.results, self.options, self.tally, self.maps = model, results, options, tally, maps
+        self.look = model.look
         self.stopped = stopped
         self.left: dict[str, Task] = {}
         self.in_network: deque[Task] = deque()
@@ -287,6 +288,8 @@ class _Segmenting:
         def write(image: Image, cells: Instances) -> Future[int]:
             task, state = self.states[image.source]
             if note := size_note(image, cells, self.model.cell_sizes, self.options.cell_scale()):
+                self.tally.notices.add(task.source.name, note)
+            if self.look is not None and (note := self.look.note(image)):
                 self.tally.notices.add(task.source.name, note)
             pictures = self.maps.draw(image) if self.maps else None
             return writers.submit(self.results.write, task, state, image, cells, pictures)

@@ -1,4 +1,9 @@
-"""Grey levels to network input: percentile normalisation, kept with the model that was trained under it."""
+"""Grey levels to network input: percentile normalisation, kept with the model that was trained under it.
+
+Percentiles are taken over the windows of the image that hold something (:mod:`cytotome.data.contrast`). In ordinary
+images these are all windows, so the percentiles are those of the image. In a sparse field, percentiles of the whole
+image would fall into the background and stretch its noise to full contrast.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from cytotome.data.contrast import find_windows
 from cytotome.data.guidance import Guidance, guide
 from cytotome.errors import ConfigError, ImageError
 from cytotome.types import AnyArray, FloatArray, Image
@@ -15,7 +21,7 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 
 
 class Normalisation(BaseModel):
-    """Maps two percentiles of each channel to 0 and 1, without clipping between them and ``clip``.
+    """Maps two percentiles of each channel, over the windows with signal, to 0 and 1; values between are not clipped.
 
     Attributes:
         low: percentile that becomes 0.
@@ -95,7 +101,7 @@ def image_channels(channels: int, guidance: Guidance) -> int:
 def normalise(image: Image, normalisation: Normalisation, channels: int = 1) -> FloatArray:
     """``(channels, H, W)`` float32 network input of an image; channels of edges are the last of them.
 
-    A channel of one value, beside others that have more, becomes zeros.
+    A channel that holds noise alone, or one value beside other channels, becomes zeros.
 
     Raises:
         ImageError: where the image holds values that are not finite, or every channel has one value only.
@@ -108,15 +114,19 @@ def normalise(image: Image, normalisation: Normalisation, channels: int = 1) -> 
     pixels = to_channels(image.pixels, channels, image.source)
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise ImageError(f"{image.source}: holds values that are not finite; export it again")
-    sampled = pixels[:: max(1, pixels.shape[0] // 1024), :: max(1, pixels.shape[1] // 1024)]
-    planes = np.empty((channels, *image.shape), np.float32)
-    for channel in range(channels):
-        low, high = np.percentile(sampled[:, :, channel], [normalisation.low, normalisation.high])
+    planes = np.zeros((channels, *image.shape), np.float32)
+    for channel, plane in enumerate(planes):
+        grey = pixels[:, :, channel]
+        windows = find_windows(grey)
+        if windows.empty:
+            continue
+        low, high = np.percentile(windows.pixels(grey), [normalisation.low, normalisation.high])
         if high <= low:
-            low, high = float(pixels[:, :, channel].min()), float(pixels[:, :, channel].max())
-        np.subtract(pixels[:, :, channel], np.float32(low), out=planes[channel], dtype=np.float32)
-        if high > low:
-            planes[channel] /= np.float32(high - low)
-    if not planes.any():
-        raise ImageError(f"{image.source}: every pixel has the value {low:g}; there is nothing to segment")
+            low, high = float(grey.min()), float(grey.max())
+        np.subtract(grey, np.float32(low), out=plane, dtype=np.float32)
+        plane /= np.float32(high - low)
+    if not planes.any() and (pixels == pixels[0, 0]).all():
+        raise ImageError(
+            f"{image.source}: every pixel has the value {pixels[0, 0].max():g}; there is nothing to segment"
+        )
     return np.clip(planes, -normalisation.clip, 1 + normalisation.clip, out=planes)

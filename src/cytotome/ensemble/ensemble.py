@@ -17,10 +17,12 @@ from cytotome.errors import ConfigError, CytotomeError
 from cytotome.inference.lanes import process_in_lanes
 from cytotome.inference.model import ImageLike, Model, to_image
 from cytotome.inference.scale import CellScale, at_known_size, resized_image, resized_instances
+from cytotome.inference.teller import Teller
 from cytotome.inference.tiling import TILE, TileWatch
 from cytotome.inference.tta import Tta
 from cytotome.models.card import Card
 from cytotome.models.cell_size import CellSizes
+from cytotome.models.look import Look
 from cytotome.types import Image, Instances
 
 Result = TypeVar("Result")
@@ -44,6 +46,7 @@ class Ensemble:
             raise ConfigError(f"ensemble: expected {len(file.members)} models, one a member, got {len(models)}")
         self.file = file
         self.models = tuple(models)
+        self._tell = Teller(self.look)
         for member, model in zip(file.members, models, strict=True):
             model.override(**member.parameters)
         for group in file.groups():
@@ -88,6 +91,11 @@ class Ensemble:
     def cell_sizes(self) -> CellSizes | None:
         """Those that the ensemble's card states, else those of its first model."""
         return self.card.cell_sizes or self.models[0].card.cell_sizes
+
+    @property
+    def look(self) -> Look | None:
+        """The kind of images that the ensemble's card states, else that of its first model."""
+        return self.card.look or self.models[0].look
 
     @property
     def device(self) -> torch.device:
@@ -142,11 +150,13 @@ class Ensemble:
         """
         if isinstance(images, list | tuple):
             return list(self.segment_many(images, tta=tta, tile=tile, scale=scale, diameter=diameter, **parameters))
-        return self._segment(to_image(images), self.override(**parameters), tta, tile, CellScale(scale, diameter))
+        image = to_image(images)
+        cells = self._segment(image, self.override(**parameters), tta, tile, CellScale(scale, diameter))
+        return self._tell(image, cells)
 
     def segment_many(self, images: Iterable[ImageLike], **options: Any) -> Iterator[Instances]:
         """The cells of each image of a stream, in order; an error is raised at its image's turn."""
-        for outcome in self.process_many(images, lambda _, cells: cells, **options):
+        for outcome in self.process_many(images, self._tell, **options):
             if isinstance(outcome, CytotomeError):
                 raise outcome
             yield outcome

@@ -29,13 +29,16 @@ from cytotome.inference.passes import Pass, Shown, geometry
 from cytotome.inference.predict import Canvas, instances_to_image_size, to_canvas, to_image_size
 from cytotome.inference.scale import CellScale, at_known_size, resized_image, resized_instances
 from cytotome.inference.stitching import InstancePredictor, with_stitched_tiles
+from cytotome.inference.teller import Teller
 from cytotome.inference.tiling import TILE, TileWatch, with_tiles
 from cytotome.inference.tta import Predictor, Tta, tta_settings, with_tta
 from cytotome.io.images import read_image
 from cytotome.models.card import Card
 from cytotome.models.cell_size import CellSizes
 from cytotome.models.file import ModelFile, read_model
+from cytotome.models.look import Look
 from cytotome.models.registry import find_model
+from cytotome.ops.runs import empty_instances
 from cytotome.types import IMAGE_DTYPES, AnyArray, DenseMaps, FloatArray, Image, Instances
 
 ImageLike: TypeAlias = "Image | AnyArray | str | os.PathLike[str]"
@@ -66,6 +69,7 @@ class Model:
         net = optimise(net.eval().requires_grad_(False), fuse_activations=fuse)
         self._net = net.to(device, precision).to(memory_format=torch.channels_last)
         self._specs = family.outputs(file.config)
+        self._tell = Teller(file.card.look)
         self._embeds = any(spec.kind == "embedding" for spec in self._specs)
         self._watch: TileWatch | None = None
         # One batch at a time on an accelerator, so that its memory is bounded; threads of a CPU go side by side.
@@ -99,6 +103,11 @@ class Model:
     def cell_sizes(self) -> CellSizes | None:
         """The cells that it was trained on, None where its card does not say."""
         return self.card.cell_sizes
+
+    @property
+    def look(self) -> Look | None:
+        """The kind of images that it was trained on, None where its card does not say."""
+        return self.card.look
 
     @property
     def parameters(self) -> DecodeParameters:
@@ -145,7 +154,7 @@ class Model:
         if isinstance(images, list | tuple):
             return list(self.segment_many(images, tta=tta, tile=tile, scale=scale, diameter=diameter, **parameters))
         how = Pass(self.override(**parameters), tta, tile, CellScale(scale, diameter))
-        return _raised(self._process_batch([images], lambda _, cells: cells, how)[0])  # type: ignore[list-item]
+        return _raised(self._process_batch([images], self._tell, how)[0])  # type: ignore[list-item]
 
     def segment_many(self, images: Iterable[ImageLike], **options: Any) -> Iterator[Instances]:
         """The cells of each image of a stream, in order; options as in :meth:`segment`.
@@ -155,7 +164,7 @@ class Model:
         Raises:
             CytotomeError: at the turn of an image that cannot be used; the stream ends there.
         """
-        return map(_raised, self.process_many(images, lambda _, cells: cells, **options))
+        return map(_raised, self.process_many(images, self._tell, **options))
 
     def process_many(
         self,
@@ -288,7 +297,13 @@ class Model:
             return [self._segment_in_tiles(canvas, how) for canvas in canvases]
         predict = self._maps if self._specs else self._predicted_instances
         outputs: Sequence[Any] = predict(canvases, how.tta, how.tile)
-        return [self.family.decode(one, how.parameters, self.file.config.class_names) for one in outputs]
+        names = self.file.config.class_names
+        return [
+            self.family.decode(one, how.parameters, names)
+            if canvas.pixels.any()
+            else empty_instances(canvas.size, names)
+            for canvas, one in zip(canvases, outputs, strict=True)
+        ]
 
     def _segment_in_tiles(self, canvas: Canvas, how: Pass) -> Instances:
         """Tiles of the image are decoded one by one: embeddings of one are not those of another."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cytotome.models.cell_size import CellSizes
 from cytotome.models.familiar import KnownTypes
+from cytotome.models.look import Look, describe
 
 
 class Card(BaseModel):
@@ -25,6 +26,7 @@ class Card(BaseModel):
         versions: of the libraries that trained it.
         cell_sizes: of the training images, None where they were not measured.
         cell_types: what the model finds in images of each type, None where it was not measured.
+        look: the backgrounds of the training images, None where they were not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -40,6 +42,7 @@ class Card(BaseModel):
     versions: dict[str, str] = {}
     cell_sizes: CellSizes | None = None
     cell_types: KnownTypes | None = None
+    look: Look | None = None
 
     def may_have_seen(self, dataset: str, fold: int | None) -> bool:
         """Whether the model, or one that it started from, was trained on images of a fold of a dataset.
@@ -60,6 +63,7 @@ class Card(BaseModel):
             "licence": self.licence,
             "folds": self.folds,
             "cells": self.cell_sizes.text() if self.cell_sizes else "",
+            "images": describe((self.look.least + self.look.greatest) / 2) if self.look else "",
             "scores": ", ".join(f"{name} {score:.4g}" for name, score in self.scores.items()),
             "command": self.command,
             "date": self.date,

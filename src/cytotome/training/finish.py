@@ -11,9 +11,13 @@ from cytotome.contract import DecodeParameters
 from cytotome.inference.model import Model
 from cytotome.metrics.challenge import image_score
 from cytotome.models.cell_size import UNKNOWN, CellSizes, SizedData, measured_sizes
+from cytotome.models.look import Look, measured_look
 from cytotome.training.prepare import Place, Prepared
 from cytotome.training.tune import tune
 from cytotome.types import Dataset, Sample
+
+LOOKED_AT = 200
+"""Images of each source, about, whose background is measured."""
 
 
 def calibrated(model: Model, places: Sequence[Place]) -> DecodeParameters:
@@ -33,6 +37,15 @@ def known_sizes(prepared: Prepared, class_names: Sequence[str]) -> CellSizes | N
         names = {name: others for name in (*source.dataset.class_names, UNKNOWN) if name not in class_names}
         data.append(SizedData(source.dataset, names, source.scale))
     return measured_sizes(data)
+
+
+def known_look(prepared: Prepared) -> Look | None:
+    """The backgrounds of the images that a model was trained on."""
+    return measured_look(
+        source.dataset[place].image
+        for source in prepared.sources
+        for place in range(0, len(source.dataset), max(1, len(source.dataset) // LOOKED_AT))
+    )
 
 
 def mean_score(model: Model, places: Sequence[Place]) -> float:

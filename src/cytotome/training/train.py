@@ -34,7 +34,7 @@ from cytotome.models.file import ModelFile, save_model
 from cytotome.training.batches import StageBatches
 from cytotome.training.callbacks import Checkpoints, Pictures, ProgressBar, Reports
 from cytotome.training.checkpoint import load_checkpoint
-from cytotome.training.finish import calibrated, known_sizes, mean_score, show_one, types_in_turn
+from cytotome.training.finish import calibrated, known_look, known_sizes, mean_score, show_one, types_in_turn
 from cytotome.training.logs import MetricsFile
 from cytotome.training.module import TrainingModule
 from cytotome.training.pictures import Bytes, draw_all, shown_places
@@ -161,7 +161,8 @@ class Run:
         """Fits the decode parameters, writes the model file, and says what the model finds in one image."""
         file = self._model_file(weights, fold)
         sizes = known_sizes(self.prepared, self.config.class_names)
-        file = replace(file, card=file.card.model_copy(update={"cell_sizes": sizes}))
+        facts = {"cell_sizes": sizes, "look": known_look(self.prepared)}
+        file = replace(file, card=file.card.model_copy(update=facts))
         model = build_model(file, device=str(self.device))
         file = replace(file, parameters=calibrated(model, self.prepared.calibration))
         save_model(self.model_path, file)

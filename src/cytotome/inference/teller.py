@@ -1,0 +1,26 @@
+"""Tells a Python user, once, that images are of another kind than the model knows."""
+
+from __future__ import annotations
+
+import logging
+
+from cytotome.models.look import Look
+from cytotome.types import Image, Instances
+
+LOGGER = logging.getLogger("cytotome")
+
+
+class Teller:
+    """Passes on the cells of each image; the first of each kind of picture that the model does not know is logged."""
+
+    def __init__(self, look: Look | None) -> None:
+        self.look = look
+        self.told: set[str] = set()
+
+    def __call__(self, image: Image, cells: Instances) -> Instances:
+        """The cells, unchanged; a line goes to the logger ``cytotome``, which Python shows on standard error."""
+        note = self.look.note(image) if self.look is not None else ""
+        if note and note not in self.told:
+            self.told.add(note)
+            LOGGER.warning("%s: %s", image.source, note)
+        return cells
