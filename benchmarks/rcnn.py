@@ -3,10 +3,10 @@
     python benchmarks/rcnn.py [equality] [paste] [dense] [recipes]
 
 ``equality`` gives both the same random weights and compares boxes, scores and mask probabilities. ``paste`` times 700
-masks on 520 x 704 pixels, ours on the whole-numbered boxes that torchvision makes, so that both mean the same pixels; memory is the growth of
-the process's peak. ``dense`` lets a network of random weights keep its 790 best detections of one image of 520 x 704
-pixels, and times all of ``Model.segment``. ``recipes`` builds the network of each recipe of the family whole, computes
-its gradients on two synthetic crops, and predicts one of them.
+masks on 520 x 704 pixels, ours on the whole-numbered boxes that torchvision makes, so that both mean the same pixels;
+memory is the growth of the process's peak. ``dense`` lets a network of random weights keep its 790 best detections of
+one image of 520 x 704 pixels, and times all of ``Model.segment``. ``recipes`` builds the network of each recipe of the
+family whole, computes its gradients on two synthetic crops, and predicts one of them.
 """
 
 from __future__ import annotations

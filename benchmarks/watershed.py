@@ -9,8 +9,8 @@
 distances within the instance and over the union of all, for several numbers of levels, for the paper's cut (cells may
 be parted anywhere) and with walls, and for the watershed. ``speed`` times targets and both decoders on the image with
 the most cells, in time of the processor on one thread, kernels compiled before, beside
-``skimage.segmentation.watershed`` and ``regionprops`` on the same energy. ``overfit`` trains the recipe
-``watershed`` stage by stage, each from the model of the one before, on the densest crops of 256 x 256 pixels of a cort and of an
+``skimage.segmentation.watershed`` and ``regionprops`` on the same energy. ``overfit`` trains the recipe ``watershed``
+stage by stage, each from the model of the one before, on the densest crops of 256 x 256 pixels of a cort and of an
 astro image without augmentation, and says how well each stage learned them: mean angle in degrees, accuracy of the
 energy levels, and the challenge's mAP of the instances.
 """

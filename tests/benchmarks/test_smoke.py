@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ import pytest
 from cytotome.datasets import open_dataset
 from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.families.embedding.targets import oracle_embeddings
-from cytotome.io.labels import write_label_map
 from cytotome.ops.flows import flow_field
 from cytotome.ops.labels import to_label_map
 
@@ -141,7 +139,7 @@ def test_end_to_end(run: Run, tmp_path: Path) -> None:
         assert row["images"] == 2
         assert row["cells"] > 0
         assert row["seconds_an_image"] < row["with_start"]
-        assert 0 < row["network_only"]
+        assert row["network_only"] > 0
 
 
 def test_flows(run: Run, data: Path, tmp_path: Path) -> None:
@@ -257,6 +255,7 @@ def test_semi(run: Run, data: Path, tmp_path: Path) -> None:
     assert {"half", "teacher", "all"} <= set(scores)
 
 
+@pytest.mark.slow
 def test_steps(run: Run, data: Path, tmp_path: Path) -> None:
     run("steps", data / "sartorius", "neurons:0", "nuclei:0", "--cache", tmp_path / "cache", "--trials", 1)
     rows = json.loads((tmp_path / "steps.json").read_text())["rows"]
