@@ -1,6 +1,6 @@
 """Training of an encoder of depthwise convolutions on a processor: all in bfloat16, and those convolutions in float32.
 
-    python benchmarks/depthwise.py [--encoder tf_efficientnet_lite2] [--json FILE]
+    python benchmarks/depthwise.py [--encoder tf_efficientnet_lite2] [--repeats 7] [--json FILE]
 
 One forward and one backward pass of a batch of 3 images of 256 x 256 through the encoder, one thread, both ways in
 turn; the median of the repeats is given.
@@ -21,8 +21,6 @@ from torch import nn
 
 from cytotome.nets.depthwise import speed_up_depthwise
 
-REPEATS = 7
-
 
 def seconds(encoder: nn.Module, images: torch.Tensor) -> float:
     start = time.perf_counter()
@@ -36,6 +34,7 @@ def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="tf_efficientnet_lite2")
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -44,7 +43,7 @@ def main() -> None:
     speed_up_depthwise(mixed)
     images = torch.rand(3, 1, 256, 256).to(memory_format=torch.channels_last)
     spent: dict[str, list[float]] = {"bfloat16": [], "depthwise in float32": []}
-    for _ in range(REPEATS + 1):
+    for _ in range(arguments.repeats + 1):
         for times, net in zip(spent.values(), (plain, mixed), strict=True):
             times.append(seconds(net.to(memory_format=torch.channels_last).train(), images))
     medians = {name: statistics.median(times[1:]) for name, times in spent.items()}

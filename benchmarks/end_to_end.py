@@ -4,7 +4,7 @@
         [--repeats 5] [--json FILE]
 
 520 x 704 phase-contrast images, each precision in a process of its own after one that compiles the kernels.
-``seconds_an_image`` is that of the run without its start, ``with_start`` with imports and the loading of the model.
+``seconds_an_image`` is that of the run without its start, ``with_start`` includes imports and loading the model.
 ``network_only`` is the bare network of our model on the same images, one after the other, on all threads. ``--peers``
 adds the bare networks of StarDist and Cellpose 3 with random weights, at the diameters of the cells in SAMPLES, see
 ``benchmarks/peers/networks_speed.py``.
@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,11 @@ import torch
 from answer import give
 from segment_runs import REPOSITORY, command, fresh, model_of, write_images
 
+from cytotome.families import get_family
 from cytotome.inference.device import choose_precision
-from cytotome.inference.model import load_model
+from cytotome.inference.model import build_model
+from cytotome.models.file import read_model
+from cytotome.models.registry import find_model
 
 
 def whole(images: Path, output: Path, model: str, precision: str, options: list[str]) -> dict[str, Any]:
@@ -46,22 +51,25 @@ def whole(images: Path, output: Path, model: str, precision: str, options: list[
 
 
 def network_only(images: Path, name: str, precision: str, repeats: int = 8) -> float:
-    """Median seconds of the network of our model on an image, all threads on one image."""
-    model = load_model(name, device="cpu", precision=precision)
-    inputs = [model._input([model._canvas(_read(path))]) for path in sorted(images.iterdir())[:repeats]]
+    """Median seconds of the network of our model on an image as it is, all threads on one image."""
+    file = read_model(find_model(name))
+    family = get_family(file.family)
+    calls: list[float] = []
+
+    def timed(net: torch.nn.Module, planes: torch.Tensor) -> Any:
+        start = time.perf_counter()
+        found = family.predict(net, planes)
+        calls.append(time.perf_counter() - start)
+        return found
+
+    model = build_model(file, family=replace(family, predict=timed), device="cpu", precision=precision)
+    chosen = sorted(images.iterdir())[:repeats]
     times = []
-    with torch.inference_mode():
-        for planes in [inputs[0], *inputs]:
-            start = time.perf_counter()
-            model._run(planes)
-            times.append(time.perf_counter() - start)
-    return sorted(times[1:])[len(inputs) // 2]
-
-
-def _read(path: Path) -> Any:
-    from cytotome.io.images import read_image
-
-    return read_image(path)
+    for path in [chosen[0], *chosen]:
+        calls.clear()
+        model.segment(path, scale=1)
+        times.append(sum(calls))
+    return statistics.median(times[1:])
 
 
 def main() -> None:

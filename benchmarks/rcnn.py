@@ -4,16 +4,15 @@
 
 ``equality`` gives both the same random weights and compares boxes, scores and mask probabilities. ``paste`` times 700
 masks on 520 x 704 pixels, ours on the whole-numbered boxes that torchvision makes, so that both mean the same pixels;
-memory is the growth of
-the process's peak. ``dense`` lets a network of random weights keep its 790 best
-detections of one image of 520 x 704 pixels, and times all of ``Model.segment``. ``recipes`` builds the
-network of each recipe of the family whole, lets it learn one synthetic crop for one step, and predict it.
+memory is the growth of the process's peak. ``dense`` lets a network of random weights keep its 790 best detections of
+one image of 520 x 704 pixels, and times all of ``Model.segment``. ``recipes`` builds the network of each recipe of the
+family whole, computes its gradients on two synthetic crops, and predicts one of them.
 """
 
 from __future__ import annotations
 
+import argparse
 import resource
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -191,6 +190,17 @@ def recipes() -> None:
 
 PARTS = {"equality": equality, "paste": paste, "dense": dense, "recipes": recipes}
 
-if __name__ == "__main__":
-    for part in sys.argv[1:] or PARTS:
+
+def main() -> None:
+    """Runs the parts that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"{', '.join(sorted(unknown))}: choose of {', '.join(PARTS)}")
+    for part in options.parts or PARTS:
         PARTS[part]()
+
+
+if __name__ == "__main__":
+    main()

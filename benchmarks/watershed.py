@@ -2,14 +2,15 @@
 
     python benchmarks/watershed.py ceiling DATA [--json FILE]
     python benchmarks/watershed.py speed DATA [--json FILE]
-    python benchmarks/watershed.py overfit DATA [--json FILE] [--out FOLDER] [--steps N] [--stages NAME ...]
+    python benchmarks/watershed.py overfit DATA [--json FILE] [--out FOLDER] [--steps N] [--side 256]
+        [--stages NAME ...]
 
 ``ceiling`` scores ``decode(oracle(targets(truth)))`` by the challenge's mAP on all images with full masks: for
 distances within the instance and over the union of all, for several numbers of levels, for the paper's cut (cells may
 be parted anywhere) and with walls, and for the watershed. ``speed`` times targets and both decoders on the image with
-the most cells of 520 x 704 pixels, in time of the processor on one thread, kernels compiled before, beside
-``skimage.segmentation.watershed`` and ``regionprops`` on the same energy. ``overfit`` trains the recipe
-``watershed`` stage by stage, each from the model of the one before, on the densest 256 x 256 crops of a cort and of an
+the most cells, in time of the processor on one thread, kernels compiled before, beside
+``skimage.segmentation.watershed`` and ``regionprops`` on the same energy. ``overfit`` trains the recipe ``watershed``
+stage by stage, each from the model of the one before, on the densest crops of 256 x 256 pixels of a cort and of an
 astro image without augmentation, and says how well each stage learned them: mean angle in degrees, accuracy of the
 energy levels, and the challenge's mAP of the instances.
 """
@@ -105,7 +106,7 @@ def speed(data: str) -> list[dict[str, Any]]:
     dataset = ct.open_dataset(data)
     config = family.config(class_names=dataset.class_names)
     truths = [truth for i in range(len(dataset)) if (truth := dataset.instances(i)) is not None]
-    truth: Instances = max((one for one in truths if one.shape == (520, 704)), key=len)
+    truth: Instances = max(truths, key=len)
     targets, targets_ms = timed(lambda: family.targets(truth, config))
     maps = family.oracle(targets, config)
     row: dict[str, Any] = {"cells": len(truth), "targets_ms": targets_ms}
@@ -123,7 +124,7 @@ def speed(data: str) -> list[dict[str, Any]]:
 class Crops(Dataset):
     """The crop with the most cell pixels of the first image of each of two cell types."""
 
-    def __init__(self, data: str, side: int = 256) -> None:
+    def __init__(self, data: str, side: int) -> None:
         source = ct.open_dataset(data)
         self.name, self.class_names = "crops", source.class_names
         self.samples = []
@@ -153,16 +154,16 @@ def last(folder: Path, column: str) -> float | None:
     return round(float(values[-1]), 4) if values else None
 
 
-def overfit(data: str, out: Path, steps: int, stages: Sequence[str]) -> list[dict[str, Any]]:
+def overfit(data: str, out: Path, steps: int, side: int, stages: Sequence[str]) -> list[dict[str, Any]]:
     """One row a stage."""
-    crops = Crops(data)
+    crops = Crops(data, side)
     rows: list[dict[str, Any]] = []
     weights: Path | None = None
     for stage in stages:
         changes = [
             f"schedule.only=[{stage}]",
             f"schedule.stages.{stage}={{steps: {steps}, learning_rate: 0.002}}",
-            *("sampling.crop=[256, 256]", "sampling.batch=2", "sampling.cell_bias=0", "sampling.workers=0"),
+            *(f"sampling.crop=[{side}, {side}]", "sampling.batch=2", "sampling.cell_bias=0", "sampling.workers=0"),
             *("schedule.ema=0.95", "schedule.weight_decay=0", "config.input_scale=1.0"),
             f"augmentation={Augmentation.none().model_dump_json()}",
             *([f"weights={weights}"] if weights else []),
@@ -189,10 +190,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/watershed-overfit"))
     parser.add_argument("--steps", type=int, default=450, help="of each stage")
+    parser.add_argument("--side", type=int, default=256, help="of the crops")
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
     arguments = parser.parse_args()
     if arguments.what == "overfit":
-        rows = overfit(arguments.data, arguments.out, arguments.steps, arguments.stages)
+        rows = overfit(arguments.data, arguments.out, arguments.steps, arguments.side, arguments.stages)
     else:
         rows = ceiling(arguments.data) if arguments.what == "ceiling" else speed(arguments.data)
     if arguments.json:
