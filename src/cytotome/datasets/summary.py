@@ -105,7 +105,7 @@ def summary(dataset: Dataset, *, advance: Callable[[], None] = lambda: None) -> 
     empty, binary, unusable = [], [], {}
     for index, info in enumerate(dataset.infos):
         try:
-            instances = dataset.read(index).instances
+            instances = dataset[index].instances
         except CytotomeError as error:
             instances, unusable[info.id] = None, str(error)
         if instances is not None:
