@@ -11,7 +11,8 @@ from cytotome.app.results import CELLS_FILE
 from cytotome.datasets import of_fold, open_dataset
 from cytotome.datasets.folders import LABEL_ENDINGS
 from cytotome.errors import ConfigError, DataError
-from cytotome.io.coco import CocoFile, ImageId, read_coco
+from cytotome.io.coco import CocoFile, read_coco
+from cytotome.io.coco_entries import ImageId
 from cytotome.io.files import atomic_path
 from cytotome.io.labels import LABEL_SUFFIXES, read_labels
 from cytotome.io.submission import read_submission

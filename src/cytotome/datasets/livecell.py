@@ -10,7 +10,8 @@ import numpy as np
 
 from cytotome.datasets.files import by_name, check_shape, check_unique, image_files
 from cytotome.errors import DataError
-from cytotome.io.coco import CocoFile, ImageId, read_coco
+from cytotome.io.coco import CocoFile, read_coco
+from cytotome.io.coco_entries import ImageId
 from cytotome.io.images import read_image
 from cytotome.types import Dataset, Instances, Sample, SampleInfo
 
