@@ -64,3 +64,9 @@ def test_real_files_hold_what_their_readme_says(real_data: Path) -> None:
     assert (len(labelled), len(dataset) - len(labelled)) == (20, 32)
     assert sum(len(dataset.instances(i)) for i in labelled) == 4528
     assert set(dataset.class_names) == {info.cell_type for info in dataset.infos}
+
+
+def test_annotated_images_that_are_not_there_are_noted(livecell: Path) -> None:
+    crowd, missing = LivecellDataset(livecell).notes
+    assert crowd.names == ("MCF7_Phase_G4_2_02d16h00m_1.tif (1)",)
+    assert missing.names == ("A172_Phase_A7_1_01d08h00m_2",)
