@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from cytotome.errors import DataError
 from cytotome.io.images import IMAGE_SUFFIXES
 from cytotome.types import Note, SampleInfo
 
+NAMED = 20
+"""Label maps without an image for which the nearest name is looked up."""
 PASSED_OVER = (
     *(".csv", ".tsv", ".xls", ".xlsx", ".ods", ".json", ".gz", ".yaml", ".yml", ".xml", ".txt", ".md", ".html", ".pdf"),
     *(".log", ".ini", ".db", ".py", ".ipynb"),
@@ -58,6 +61,12 @@ def note_of_others(files: Iterable[Path], root: Path) -> tuple[Note, ...]:
         return ()
     names = tuple(str(path.relative_to(root)) for path in others)
     return (Note("files of kinds that are not read", names, "convert them to TIFF or PNG"),)
+
+
+def nearest(name: str, images: Iterable[str]) -> str:
+    """A hint at the image that ``name`` is most like, to stand behind it; empty where there is no image."""
+    found = get_close_matches(name, list(images), 1, 0.0)
+    return f" (nearest image: {found[0]})" if found else ""
 
 
 def by_name(files: Iterable[Path], source: str) -> dict[str, Path]:

@@ -5,10 +5,19 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
-from cytotome.datasets.files import by_name, check_shape, check_unique, image_files, is_image, note_of_others, walk
+from cytotome.datasets.files import (
+    NAMED,
+    by_name,
+    check_shape,
+    check_unique,
+    image_files,
+    is_image,
+    nearest,
+    note_of_others,
+    walk,
+)
 from cytotome.errors import DataError
 from cytotome.io.images import read_image
 from cytotome.io.labels import LABEL_SUFFIXES, read_label_map
@@ -19,8 +28,6 @@ LABEL_FOLDERS = ("labels", "masks")
 LABEL_ENDINGS = ("_labels", "_masks", "_label", "_mask", "_cp_masks")
 ENDINGS = tuple(sorted(LABEL_ENDINGS, key=len, reverse=True))
 """The longest first: ``_cp_masks`` before ``_masks``."""
-NAMED = 20
-"""Label maps without an image for which the nearest name is looked up."""
 
 
 class FoldersDataset(Dataset):
@@ -187,6 +194,4 @@ def _with_nearest(labels: Path, pairs: list[tuple[Path, Path | None]], root: Pat
     """The name of a label map, with that of the image that is most like it, one without label map if there is any."""
     images = [image for image, known in pairs if known is None] or [image for image, _ in pairs]
     ending = next((ending for ending in ENDINGS if labels.stem.endswith(ending)), "")
-    nearest = get_close_matches(labels.stem.removesuffix(ending), [image.stem for image in images], 1, 0.0)
-    hint = f" (nearest image: {next(image.name for image in images if image.stem == nearest[0])})" if nearest else ""
-    return f"{labels.relative_to(root)}{hint}"
+    return str(labels.relative_to(root)) + nearest(labels.stem.removesuffix(ending), [image.stem for image in images])
