@@ -10,7 +10,7 @@ import pytest
 
 from cytotome.errors import DataError, ImageError
 from cytotome.ops.runs import empty_instances, from_masks
-from cytotome.types import AnyArray, Image, Instances
+from cytotome.types import AnyArray, Dataset, Image, Instances, Note, Sample, SampleInfo
 
 Pair = tuple[Instances, Instances]
 
@@ -105,3 +105,64 @@ def test_renumbered_ids_count_from_one() -> None:
 def test_instances_are_shown_in_one_short_line() -> None:
     assert repr(two_cells()) == "Instances(2 cells, 4x6, classes cort/astro)"
     assert repr(empty_instances((520, 704))) == "Instances(0 cells, 520x704)"
+
+
+class Squares(Dataset):
+    """A dataset as a user writes it: neither name nor class names, and a ``read`` that can go wrong."""
+
+    def __init__(self, count: int) -> None:
+        self.infos = tuple(SampleInfo(f"square-{index}") for index in range(count))
+
+    def read(self, index: int) -> Any:
+        if index == 1:
+            raise KeyError("pixels")
+        if index == 2:
+            return np.zeros((4, 4), np.uint8)
+        if index == 3:
+            raise ImageError("square.png: damaged")
+        mask = np.ones((1, 2, 2), bool)
+        return Sample(self.infos[index], Image(np.eye(2, dtype=np.uint8)), from_masks(mask, shape=(2, 2)))
+
+
+def test_a_dataset_has_a_name_without_setting_one() -> None:
+    squares = Squares(2)
+    assert (squares.name, squares.class_names, squares.notes) == ("Squares", ("cell",), ())
+    assert squares.subset([0]).name == "Squares"
+    assert squares.instances(0).areas.tolist() == [4]  # type: ignore[union-attr]
+    assert not hasattr(squares, "length")
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (1, r"^Squares: sample 1 \(square-1\) cannot be read \(KeyError: 'pixels'\); check its read$"),
+        (2, r"^Squares: sample 2 \(square-2\): read must give a Sample, got ndarray$"),
+        (3, r"^square\.png: damaged$"),
+    ],
+)
+def test_a_sample_that_cannot_be_read_is_named(index: int, message: str) -> None:
+    squares = Squares(4)
+    for read in (
+        lambda: squares[index],
+        lambda: squares[index - 4],
+        lambda: squares.instances(index),
+        lambda: squares.subset([index])[0],
+        lambda: list(squares.subset(range(index, 4))),
+    ):
+        with pytest.raises((DataError, ImageError), match=message):
+            read()
+
+
+def test_a_dataset_without_infos_says_what_to_set() -> None:
+    class Bare(Dataset):
+        pass
+
+    with pytest.raises(DataError, match="Bare: infos is not set; set it to a tuple of a SampleInfo for each sample"):
+        len(Bare())
+
+
+def test_a_note_counts_and_names() -> None:
+    note = Note("label maps fit no image", ("a", "b", "c", "d"), "rename them")
+    assert str(note) == "label maps fit no image (4): a, b, c, ...; rename them"
+    assert note.text(None) == "label maps fit no image (4): a, b, c, d; rename them"
+    assert str(Note("empty", ("a",))) == "empty (1): a"

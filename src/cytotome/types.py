@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from cytotome.errors import DataError, ImageError
+from cytotome.errors import CytotomeError, DataError, ImageError
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 FloatArray: TypeAlias = npt.NDArray[np.float32]
@@ -295,20 +295,62 @@ class Sample:
     ignore: BoolArray | None = field(default=None)
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a user should know of a dataset: parts that no sample is made of, or that were not taken as they stand.
+
+    Attributes:
+        what: what they are, and what was made of them.
+        names: of each of them.
+        remedy: what can be done about it, empty where nothing has to be.
+    """
+
+    what: str
+    names: tuple[str, ...]
+    remedy: str = ""
+
+    def text(self, most: int | None = 3) -> str:
+        """One line, with the first ``most`` names; all of them where None."""
+        more = ", ..." if most is not None and len(self.names) > most else ""
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"{self.what} ({len(self.names)}): {', '.join(self.names[:most])}{more}{remedy}"
+
+    __str__ = text
+
+
 class Dataset(Sequence[Sample]):
-    """Samples read one at a time, on demand. ``infos`` costs no pixel."""
+    """Samples read one at a time, on demand: a subclass sets ``infos`` and defines :meth:`read`.
+
+    Attributes:
+        name: that of the class where a subclass sets none.
+        class_names: of the instances.
+        infos: what is known of each sample; costs no pixel.
+        notes: what was not used, and what was taken otherwise than it stands in the files.
+    """
 
     name: str
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] = ("cell",)
     infos: tuple[SampleInfo, ...]
+    notes: tuple[Note, ...] = ()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, attribute: str) -> Any:
+            """What a subclass has not set."""
+            if attribute == "name":
+                return type(self).__name__
+            if attribute == "infos":
+                raise DataError(f"{self.name}: infos is not set; set it to a tuple of a SampleInfo for each sample")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
 
     def read(self, index: int) -> Sample:
-        """Reads one sample from its files."""
+        """Reads one sample from its files; engines index the dataset instead, so that faults are named."""
         raise TypeError(f"{type(self).__name__} must define read(index)")
 
     def instances(self, index: int) -> Instances | None:
         """The truth of one sample, None where unlabelled; a dataset that can reads no pixel for it."""
-        return self.read(index).instances
+        sample: Sample = self[index]
+        return sample.instances
 
     def __len__(self) -> int:
         return len(self.infos)
@@ -318,10 +360,23 @@ class Dataset(Sequence[Sample]):
             return Subset(self, range(*index.indices(len(self))))
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        return self.read(index % len(self))
+        return self._read(index % len(self))
 
     def __iter__(self) -> Iterator[Sample]:
-        return (self.read(index) for index in range(len(self)))
+        return (self._read(index) for index in range(len(self)))
+
+    def _read(self, index: int) -> Sample:
+        """:meth:`read`, whose own faults are told with the sample that they are of."""
+        which = f"{self.name}: sample {index} ({self.infos[index].id})"
+        try:
+            sample = self.read(index)
+        except CytotomeError:
+            raise
+        except Exception as error:
+            raise DataError(f"{which} cannot be read ({type(error).__name__}: {error}); check its read") from error
+        if not isinstance(sample, Sample):
+            raise DataError(f"{which}: read must give a Sample, got {type(sample).__name__}")
+        return sample
 
     def subset(self, indices: Sequence[int]) -> Subset:
         """The samples at these positions, read as lazily as before."""
@@ -336,11 +391,13 @@ class Subset(Dataset):
         self.indices = tuple(indices)
         self.name = parent.name
         self.class_names = parent.class_names
+        self.notes = parent.notes
         self.infos = tuple(parent.infos[index] for index in self.indices)
 
     def read(self, index: int) -> Sample:
         """The parent's sample."""
-        return self.parent.read(self.indices[index])
+        sample: Sample = self.parent[self.indices[index]]
+        return sample
 
     def instances(self, index: int) -> Instances | None:
         """The parent's instances."""

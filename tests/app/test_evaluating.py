@@ -178,3 +178,52 @@ def test_a_folder_without_label_maps_is_an_error(tmp_path: Path, truth: Dataset)
     (tmp_path / "bare").mkdir()
     with pytest.raises(DataError, match=r"bare: holds no label map; expected files ending in \.tif"):
         read_predictions(tmp_path / "bare", truth)
+
+
+def test_equal_names_in_two_folders_are_told_apart(tmp_path: Path, predicted: dict[str, Instances]) -> None:
+    one, two, _ = (resolve_overlaps(cells) for cells in predicted.values())
+    names = {5: "x/6.png", 6: "y/6.png"}
+    write_coco(tmp_path / "truth.json", {5: one, 6: two}, file_names=names)  # type: ignore[dict-item]
+    dataset = open_dataset(tmp_path / "truth.json")
+    write_labels(tmp_path / "out", {"x/6": one, "y/6": two})
+    write_coco(tmp_path / "found.json", {1: two, 2: one}, file_names={1: "y/6.png", 2: "x/6.png"})
+    write_coco_results(tmp_path / "results.json", {5: one, 6: two})
+    for path in (tmp_path / "out", tmp_path / "found.json", tmp_path / "results.json"):
+        evaluation = evaluate(read_predictions(path, dataset), dataset)
+        assert (evaluation.score, [image.id for image in evaluation.images]) == (1.0, ["x/6", "y/6"])
+    write_coco(tmp_path / "bare.json", {1: two, 2: one}, file_names={1: "x/6.png", 2: "x/6_masks.png"})
+    with pytest.raises(
+        DataError, match=r"x/6\.png and x/6_masks\.png are both predictions of 'x/6'; name them by their"
+    ):
+        read_predictions(tmp_path / "bare.json", dataset)
+
+
+def test_label_maps_of_no_image_are_named_with_the_nearest(
+    tmp_path: Path, truth: Dataset, predicted: dict[str, Instances], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_labels(tmp_path / "out", {"one": predicted["one"], "tow": predicted["two"]})
+    write_label_map(folder / "three.tif", to_label_map(predicted["three"]))
+    read = read_predictions(folder, truth)
+    assert sorted(read) == ["one", "tow"]
+    strange, left = capsys.readouterr().err.splitlines()
+    assert strange.endswith("not used (1): tow_labels.tif (nearest image: two); rename them after their images")
+    assert left.startswith(
+        f"note: {folder}: files have the name of an image and are not read as its label map (1): three"
+    )
+
+
+def test_notes_of_the_truth_and_of_coco_predictions_are_said_once(
+    tmp_path: Path, truth: Dataset, predicted: dict[str, Instances], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_label_map(tmp_path / "truth/labels/fuor.png", np.eye(3, dtype=np.uint8))
+    names = {number: f"{name}.png" for number, name in enumerate(predicted)}
+    write_coco(tmp_path / "found.json", dict(enumerate(predicted.values())), file_names=names)  # type: ignore[arg-type]
+    content = json.loads((tmp_path / "found.json").read_text())
+    content["annotations"].append({**content["annotations"][0], "image_id": 9})
+    (tmp_path / "found.json").write_text(json.dumps(content))
+    run_evaluate(
+        tmp_path / "found.json", str(tmp_path / "truth"), json_file=None, rule="matching", layout=None, fold=None
+    )
+    first, second = capsys.readouterr().err.splitlines()
+    assert "truth: label maps fit no image and are not used (1): labels/fuor.png (nearest image: " in first
+    assert "1 annotations are of images that the file does not have, and not used; images (1): image_id 9 (1)" in second

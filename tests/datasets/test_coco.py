@@ -72,12 +72,64 @@ def test_masks_are_read_where_the_picture_is_missing(coco: Path) -> None:
         dataset[2]
 
 
-def test_equal_file_names_fall_back_to_coco_ids(coco: Path) -> None:
+def renamed(coco: Path, *names: str) -> CocoDataset:
     content = json.loads(gzip.decompress(coco.read_bytes()))
-    for image in content["images"]:
-        image["file_name"] = "same.png"
+    for image, name in zip(content["images"], names, strict=True):
+        image["file_name"] = name
     coco.write_bytes(gzip.compress(json.dumps(content).encode()))
-    assert [info.id for info in CocoDataset(coco).infos] == ["1", "2", "3"]
+    return CocoDataset(coco)
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        (("x/1.png", "y/2.png", "z/3.png"), ["1", "2", "3"]),
+        (("x/2.png", "y/2.png", "y/1.png"), ["x/2", "y/2", "y/1"]),
+        (("x\\1.png", "y\\1.png", "1.png"), ["x/1", "y/1", "1"]),
+        (("1.png", "1.tif", "2.png"), ["1.png", "1.tif", "2.png"]),
+        (("", "", ""), ["1", "2", "3"]),
+    ],
+)
+def test_ids_are_as_short_as_they_can_be_and_never_those_of_others(
+    coco: Path, names: tuple[str, ...], ids: list[str]
+) -> None:
+    assert [info.id for info in renamed(coco, *names).infos] == ids
+
+
+def test_one_file_for_two_images_is_refused(coco: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"truth\.json\.gz: same\.png is the file of 2 images; give each image file once"
+    ):
+        renamed(coco, "same.png", "same.png", "other.png")
+
+
+def test_equal_names_in_two_folders_are_two_images(coco: Path, write_picture) -> None:
+    folder = coco.parent / "pictures"
+    first = write_picture(folder / "x" / "1.png")
+    second = write_picture(folder / "y" / "1.png", (9, 9))
+    dataset = renamed(coco, "x/1.png", "y/1.png", "b.png")
+    assert dataset[0].image.source == str(first)
+    with pytest.raises(DataError, match=rf"{second}: the image is 9x9"):
+        dataset[1]
+    with pytest.raises(DataError, match=r"the image 1\.png may be .*x/1\.png or .*y/1\.png; give file_name its folder"):
+        renamed(coco, "1.png", "b.png", "c.png")[0]
+
+
+def test_linked_folders_are_searched_once(coco: Path, tmp_path_factory: pytest.TempPathFactory, write_picture) -> None:
+    elsewhere = tmp_path_factory.mktemp("disk")
+    write_picture(elsewhere / "gone.png")
+    (elsewhere / "loop").symlink_to(elsewhere)
+    (coco.parent / "linked").symlink_to(elsewhere)
+    assert CocoDataset(coco)[2].info.id == "gone"
+
+
+def test_images_without_an_entry_and_other_kinds_are_noted(coco: Path, write_picture) -> None:
+    write_picture(coco.parent / "pictures" / "extra.png")
+    (coco.parent / "pictures" / "old.bmp").write_bytes(b"BM")
+    extra, others = CocoDataset(coco, images=coco.parent).notes[-2:]
+    assert extra.names == ("pictures/extra.png",)
+    assert others.names == ("pictures/old.bmp",)
+    assert [note.names for note in CocoDataset(coco).notes] == [("b.png (1)",)]
 
 
 def test_categories_are_those_of_the_file_or_refused(coco: Path) -> None:

@@ -64,6 +64,73 @@ def test_labels_of_another_size_are_refused(tmp_path: Path, write_picture) -> No
         FoldersDataset(tmp_path)[0]
 
 
+@pytest.mark.parametrize("flat", [True, False])
+def test_label_maps_that_fit_no_image_are_named_with_the_nearest(tmp_path: Path, write_picture, flat: bool) -> None:
+    for name in ("well_a1", "well_b1", "plate"):
+        write_picture(tmp_path / ("" if flat else "images") / f"{name}.png")
+    for name in ("well_a1", "wel_b1", "gt_plate"):
+        write_labels(tmp_path / ("" if flat else "labels") / f"{name}_labels.tif")
+    dataset = FoldersDataset(tmp_path)
+    assert [(i.id, i.mask_quality) for i in dataset.infos] == [
+        ("plate", "none"),
+        ("well_a1", "full"),
+        ("well_b1", "none"),
+    ]
+    (note,) = dataset.notes
+    folder = "" if flat else "labels/"
+    assert note.what == "label maps fit no image and are not used"
+    assert note.names == (
+        f"{folder}gt_plate_labels.tif (nearest image: plate)",
+        f"{folder}wel_b1_labels.tif (nearest image: well_b1)",
+    )
+
+
+def test_label_maps_of_which_none_fits_are_refused(tmp_path: Path, write_picture) -> None:
+    write_picture(tmp_path / "images" / "a.png")
+    write_labels(tmp_path / "labels" / "gt_a.png")
+    with pytest.raises(
+        DataError,
+        match=r"no label map fits an image by its name, first labels/gt_a\.png \(nearest image: a\); rename",
+    ):
+        FoldersDataset(tmp_path)
+
+
+@pytest.mark.parametrize("second", ["masks/a.png", "labels/a_mask.png"])
+def test_two_label_maps_of_one_image_are_refused(tmp_path: Path, write_picture, second: str) -> None:
+    write_picture(tmp_path / "images" / "a.png")
+    write_labels(tmp_path / "labels" / "a.png")
+    write_labels(tmp_path / second)
+    with pytest.raises(
+        DataError, match=rf"images/a\.png: has two label maps, .*labels/a\.png and .*{second}; remove one"
+    ):
+        FoldersDataset(tmp_path)
+
+
+def test_all_that_is_not_taken_is_named_once(tmp_path: Path, write_picture) -> None:
+    write_picture(tmp_path / "images" / "a.tif")
+    write_picture(tmp_path / "images" / "day2" / "b.tif")
+    write_picture(tmp_path / "more" / "c.tif")
+    write_picture(tmp_path / "more" / "c_overlay.png")
+    write_picture(tmp_path / ".hidden" / "d.tif")
+    write_labels(tmp_path / "labels" / "a.tif")
+    for name in ("images/e.bmp", "images/f.gif", "labels/a.jpg", "images/notes.txt", "more/g.bmp"):
+        (tmp_path / name).write_bytes(b"")
+    outside, others = FoldersDataset(tmp_path).notes
+    assert outside.names == ("images/day2 (1)", "more (1)")
+    assert "2 images lie where none are searched for" in outside.what
+    assert others.names == ("images/e.bmp", "images/f.gif", "labels/a.jpg")
+
+
+def test_linked_folders_are_parts_like_others(tmp_path: Path, tmp_path_factory, write_picture) -> None:
+    elsewhere = tmp_path_factory.mktemp("disk")
+    write_picture(elsewhere / "images" / "a.png")
+    write_picture(tmp_path / "one" / "images" / "a.png")
+    (tmp_path / "two").symlink_to(elsewhere)
+    dataset = FoldersDataset(tmp_path)
+    assert [info.id for info in dataset.infos] == ["one/a", "two/a"]
+    assert dataset.notes == ()
+
+
 def test_negative_labels_name_the_file(tmp_path: Path, write_picture) -> None:
     write_picture(tmp_path / "images" / "a.png")
     (tmp_path / "labels").mkdir()

@@ -71,6 +71,12 @@ def test_what_cannot_be_opened_says_why(
         open_dataset(text)
 
 
+def test_a_folder_of_other_kinds_names_them(tmp_path: Path) -> None:
+    (tmp_path / "a.bmp").write_bytes(b"BM")
+    with pytest.raises(DataError, match=r"the layout cannot be told; .*files of kinds that are not read \(1\): a\.bmp"):
+        open_dataset(tmp_path)
+
+
 def test_unknown_layout_names_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="layout 'zip' is unknown; choose one of sartorius, livecell, folders"):
         open_dataset(tmp_path, layout="zip")

@@ -70,3 +70,9 @@ def test_real_masks_are_all_that_their_files_hold(real_data: Path) -> None:
     assert {name: len(dataset.instances(index)) for name, index in labelled.items()} == stated
     assert len(dataset) == len(list((root / "images").glob("*/*.tif")))
     assert set(dataset.class_names) == {info.cell_type for info in dataset.infos}
+
+
+def test_annotated_images_that_are_not_there_are_noted(livecell: Path) -> None:
+    crowd, missing = LivecellDataset(livecell).notes
+    assert crowd.names == ("MCF7_Phase_G4_2_02d16h00m_1.tif (1)",)
+    assert missing.names == ("A172_Phase_A7_1_01d08h00m_2",)

@@ -127,3 +127,10 @@ def test_real_masks_equal_a_plain_decoding(real_data: Path) -> None:
         for start, length in zip(numbers[::2], numbers[1::2], strict=True):
             flat[start - 1 : start - 1 + length] = True
         np.testing.assert_array_equal(full_mask(sample.instances, position).ravel(), flat)
+
+
+def test_images_without_a_row_and_other_kinds_are_noted(challenge: Path, write_picture) -> None:
+    write_picture(challenge / "train" / "z.png")
+    (challenge / "test" / "v.gif").write_bytes(b"GIF")
+    extra, others = SartoriusDataset(challenge).notes
+    assert (extra.names, others.names) == (("z.png",), ("test/v.gif",))

@@ -24,7 +24,7 @@ from cytotome.inference.tta import Tta
 from cytotome.io.images import read_image
 from cytotome.models.registry import bundled_ensembles, bundled_models
 from cytotome.ops.labels import resolve_overlaps
-from cytotome.types import AnyArray
+from cytotome.types import AnyArray, Image, Sample, SampleInfo
 
 from .conftest import same
 
@@ -181,3 +181,12 @@ def test_faults_are_named(neurons: Model, tmp_path: Path) -> None:
         Ensemble(EnsembleFile(members=(A,)), [neurons, neurons])
     with pytest.raises(ConfigError, match=r"fusion parameters: .*; there are method"):
         ensemble(neurons, A).override(nonsense=1)
+
+
+def test_an_ensemble_takes_what_a_model_takes(neurons: Model, picture: AnyArray) -> None:
+    one = ensemble(neurons, A)
+    sample = Sample(SampleInfo("a"), Image(picture))
+    expected = one.segment(picture)
+    assert all(same(cells, expected) for cells in one.segment(image for image in (sample, picture)))
+    with pytest.raises(ImageError, match=r"expected several, got the path 'a\.tif'"):
+        next(one.segment_many("a.tif"))

@@ -70,8 +70,6 @@ def test_every_kind_of_input_gives_the_same(make_model: MakeModel, discs: Discs,
 
 
 def test_an_array_that_is_no_image(make_model: MakeModel) -> None:
-    with pytest.raises(ImageError, match=r"expected \(H, W\)"):
-        make_model().segment(np.zeros((2, 3, 4, 5), np.float32))
     with pytest.raises(ImageError, match="every pixel has the value 7"):
         make_model().segment(np.full((20, 20), 7, np.uint8))
 

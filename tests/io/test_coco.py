@@ -218,6 +218,107 @@ def test_numbers_may_be_written_as_text(tmp_path):
     assert read_coco(written(tmp_path / "r.json", [entry])).category_ids == (9,)
 
 
+def entries(*changes):
+    """Annotations of image 7 with some fields changed, numbered."""
+    return [content()["annotations"][0] | {"id": index + 1} | change for index, change in enumerate(changes)]
+
+
+@pytest.mark.parametrize("text", ["0", 0.0, False])
+def test_a_flag_that_is_no_number_marks_no_crowd(tmp_path, text):
+    file = read_coco(written(tmp_path / "a.json", content(annotations=entries({"iscrowd": text}, {}))))
+    assert (len(file.instances(7)), file.crowd(7), file.notes) == (2, None, ())
+
+
+@pytest.mark.parametrize("value", ["no", 2, None])
+def test_a_flag_that_is_neither_is_refused(tmp_path, value):
+    with pytest.raises(DataError, match=rf"image 7: iscrowd must be 0 or 1, got {value!r}; export it again"):
+        read_coco(written(tmp_path / "a.json", content(annotations=entries({"iscrowd": value}))))
+
+
+@pytest.mark.parametrize("flag", [1, "1", True])
+def test_masks_that_are_all_marked_as_crowds_are_cells(tmp_path, flag):
+    file = read_coco(written(tmp_path / "a.json", content(annotations=entries({"iscrowd": flag}, {"iscrowd": flag}))))
+    assert (len(file.instances(7)), file.crowd(7)) == (2, None)
+    assert list(map(str, file.notes)) == [
+        "2 masks, all of the file, are marked iscrowd; they are taken as cells; images (1): a.png (2)"
+    ]
+
+
+def test_crowds_beside_cells_are_counted(tmp_path):
+    file = read_coco(written(tmp_path / "a.json", content(annotations=entries({}, {"iscrowd": "1"}))))
+    assert (len(file.instances(7)), int(file.crowd(7).sum())) == (1, 4)
+    (note,) = file.notes
+    assert "1 regions marked iscrowd are ignored" in str(note)
+    assert note.names == ("a.png (1)",)
+
+
+@pytest.mark.parametrize(("image_id", "own"), [("7", 7), (7, "7"), (7.0, 7)])
+def test_image_ids_may_be_text_or_numbers(tmp_path, image_id, own):
+    images = [content()["images"][0] | {"id": own}]
+    path = written(tmp_path / "a.json", content(images=images, annotations=entries({"image_id": image_id})))
+    file = read_coco(path)
+    assert (len(file.instances(own)), file.notes) == (1, ())
+    results = written(tmp_path / "r.json", [RESULT | {"image_id": image_id}])
+    assert len(read_coco(results, like=file).instances(own)) == 1
+
+
+def test_results_whose_ids_are_text_and_numbers_are_of_one_image(tmp_path):
+    file = read_coco(written(tmp_path / "r.json", [RESULT, RESULT | {"image_id": "7"}]))
+    assert [(image.id, len(file.instances(image.id))) for image in file.images] == [(7, 2)]
+
+
+@pytest.mark.parametrize("second", [7, "7", 7.0])
+def test_an_image_id_that_is_given_twice_is_refused(tmp_path, second):
+    images = [content()["images"][0], content()["images"][0] | {"id": second, "file_name": "b.png"}]
+    with pytest.raises(DataError, match=r"a\.json: the image id 7 is given twice, to 'a\.png' and 'b\.png'; give each"):
+        read_coco(written(tmp_path / "a.json", content(images=images)))
+
+
+def test_a_category_id_that_is_given_twice_is_refused(tmp_path):
+    categories = [{"id": 3, "name": "cort"}, {"id": "3", "name": "astro"}]
+    with pytest.raises(DataError, match="the category id 3 is given twice, to 'cort' and 'astro'"):
+        read_coco(written(tmp_path / "a.json", content(categories=categories)))
+
+
+def test_annotations_of_no_image_are_counted_or_refused(tmp_path):
+    file = read_coco(written(tmp_path / "a.json", content(annotations=entries({}, {"image_id": 8}, {"image_id": 8}))))
+    assert len(file.instances(7)) == 1
+    (note,) = file.notes
+    assert "2 annotations are of images that the file does not have, and not used" in note.what
+    assert note.names == ("image_id 8 (2)",)
+    with pytest.raises(DataError, match="none of its 1 annotations is of an image that is known: image_id 8"):
+        read_coco(written(tmp_path / "b.json", content(annotations=entries({"image_id": 8}))))
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        [],
+        [[1, 1, 2, 2]],
+        [[9, 9, 12, 9, 12, 12]],
+        [[-4, 1, -1, 1, -1, 3]],
+        {"size": [4, 6], "counts": [24]},
+        {"size": [4, 6], "counts": "h0"},
+        {"size": [4, 6], "counts": [4, 0, 20]},
+    ],
+)
+def test_annotations_without_a_pixel_are_counted_or_refused(tmp_path, nothing):
+    file = read_coco(written(tmp_path / "a.json", content(annotations=entries({}, {"segmentation": nothing}))))
+    assert len(file.instances(7)) == 1
+    assert list(map(str, file.notes)) == [
+        "1 annotations hold no pixel and are not used; images (1): a.png (1); draw them again or remove them"
+    ]
+    with pytest.raises(DataError, match="none of its 1 annotations holds a pixel; boxes alone are not enough"):
+        read_coco(written(tmp_path / "b.json", content(annotations=entries({"segmentation": nothing}))))
+
+
+def test_annotations_of_an_unknown_category_are_counted(tmp_path):
+    file = read_coco(written(tmp_path / "a.json", content(annotations=entries({}, {"category_id": 5}))))
+    assert file.instances(7).classes.tolist() == [0, -1]
+    (note,) = file.notes
+    assert "1 annotations have no class: category_id 5 is not in the file" in note.what
+
+
 def test_an_unknown_image_is_named(tmp_path):
     with pytest.raises(DataError, match=r"a\.json: no image 8; it has 1 others"):
         read_coco(written(tmp_path / "a.json", content())).instances(8)

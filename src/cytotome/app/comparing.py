@@ -15,8 +15,8 @@ from cytotome.app.compare_page import write_page
 from cytotome.app.console import say, warn
 from cytotome.app.extras import check_extra
 from cytotome.app.held_out import Method, Predictions, held_out_images, may_have_seen, parse_method
+from cytotome.app.opening import open_and_warn
 from cytotome.app.tuning import TuneOptions, ensemble_of, member_instances, tuning_parts
-from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import EnsembleFile, Member, save_ensemble
 from cytotome.errors import ConfigError
 from cytotome.io.files import atomic_path, read_json_object
@@ -91,7 +91,7 @@ def run_compare(data: str, options: CompareOptions) -> dict[str, Any]:
     Raises:
         ConfigError: where there is nothing to compare, or Lightning is not installed and needed.
     """
-    dataset = open_dataset(data, layout=options.layout)
+    dataset = open_and_warn(data, layout=options.layout)
     names = list(options.recipes) or ([] if options.models else default_recipes(dataset))
     if names:
         check_extra("Lightning", "training")

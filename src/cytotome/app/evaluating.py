@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, cast
 
 from cytotome.app.console import warn
+from cytotome.app.opening import open_and_warn
 from cytotome.app.results import CELLS_FILE
-from cytotome.datasets import of_fold, open_dataset
-from cytotome.datasets.folders import LABEL_ENDINGS
+from cytotome.datasets import of_fold
+from cytotome.datasets.coco import CocoDataset
+from cytotome.datasets.files import NAMED, nearest, walk
+from cytotome.datasets.folders import ENDINGS
 from cytotome.errors import ConfigError, DataError
-from cytotome.io.coco import CocoFile, ImageId, read_coco
+from cytotome.io.coco import CocoImage, read_coco
 from cytotome.io.files import atomic_path
 from cytotome.io.labels import LABEL_SUFFIXES, read_labels
 from cytotome.io.submission import read_submission
 from cytotome.measure.known import KnownCells, read_known_cells
 from cytotome.metrics.evaluate import evaluate
 from cytotome.ops.labels import from_label_map
-from cytotome.types import Dataset, Instances
+from cytotome.types import Dataset, Instances, Note, Subset
 
 if TYPE_CHECKING:
     from cytotome.metrics.challenge import Rule
 
 RULES = ("matching", "kernel")
-ENDINGS = tuple(sorted(LABEL_ENDINGS, key=len, reverse=True))  # the longest first: _cp_masks before _masks
+REMEDY = f"name label maps NAME_labels with {', '.join(LABEL_SUFFIXES)}"
 
 
 def run_evaluate(
@@ -38,7 +41,7 @@ def run_evaluate(
     """
     if rule not in RULES:
         raise ConfigError(f"rule: must be one of {', '.join(RULES)}, got {rule!r}")
-    dataset = open_dataset(truth, layout=layout)
+    dataset = open_and_warn(truth, layout=layout)
     found = read_predictions(predictions, dataset)
     if fold is not None:
         dataset = dataset.subset(of_fold(dataset, fold))
@@ -53,17 +56,19 @@ def run_evaluate(
 
 
 def read_predictions(path: Path, dataset: Dataset) -> Mapping[str, Instances]:
-    """Instances by the id of the image in ``dataset``.
+    """Instances by the id of the image in ``dataset``; says what of the files is not used.
 
     Args:
         path: folder of label maps, submission CSV, or COCO JSON (ground truth or results).
         dataset: gives ids and sizes of images.
 
     Raises:
-        DataError: where the path is of none of these kinds or damaged.
+        DataError: where the path is of none of these kinds or damaged, or holds two predictions of one image.
     """
     if path.is_dir():
-        return LabelFolder(path, dataset)
+        folder = LabelFolder(path, dataset)
+        _tell(path, folder.notes)
+        return folder
     if path.suffix.lower() == ".csv":
         positions = {info.id: index for index, info in enumerate(dataset.infos)}
         return read_submission(path, lambda name: _shape(dataset, positions[name]))
@@ -73,8 +78,17 @@ def read_predictions(path: Path, dataset: Dataset) -> Mapping[str, Instances]:
     raise DataError(f"{path}: {found}; expected a folder of label maps, a submission .csv, or COCO .json or .json.gz")
 
 
+def _tell(path: Path, notes: Iterable[Note]) -> None:
+    for note in notes:
+        warn(f"note: {path}: {note}")
+
+
 class LabelFolder(Mapping[str, Instances]):
     """Label maps of a folder by the id of their image, read when they are asked for.
+
+    Attributes:
+        paths: of the label maps, by the id.
+        notes: what lies in the folder and is not used.
 
     Raises:
         DataError: where the folder holds no label map, or two of one image.
@@ -84,22 +98,34 @@ class LabelFolder(Mapping[str, Instances]):
         self.folder = folder
         self.paths: dict[str, Path] = {}
         ids = {info.id for info in dataset.infos}
-        for path in self._label_files():
-            name = _image_id(path.relative_to(folder), ids)
+        files = walk(folder)
+        for path in _label_files(files):
+            name = self._id(path, ids)
             other = self.paths.setdefault(name, path)
             if other != path:
                 raise DataError(f"{path}: a second label map of {name!r} beside {other}; remove one of the two")
         if not self.paths:
             raise DataError(f"{folder}: holds no label map; expected files ending in {', '.join(LABEL_SUFFIXES)}")
+        self.notes = tuple(self._notes(files, ids))
         self.cells = _known_cells(folder)
 
-    def _label_files(self) -> list[Path]:
-        files = [path for path in sorted(self.folder.rglob("*")) if path.suffix.lower() in LABEL_SUFFIXES]
-        files = [
-            path for path in files if not any(part.startswith(".") for part in path.relative_to(self.folder).parts)
-        ]
-        labels = [path for path in files if path.stem.endswith(ENDINGS)]
-        return labels or [path for path in files if not path.stem.endswith("_overlay")]
+    def _id(self, path: Path, ids: set[str]) -> str:
+        return _image_id([_stem(path.relative_to(self.folder))], ids)
+
+    def _notes(self, files: Sequence[Path], ids: set[str]) -> Iterator[Note]:
+        strange = [path for name, path in self.paths.items() if name not in ids]
+        if strange:
+            names = tuple(
+                str(path.relative_to(self.folder)) + (nearest(self._id(path, ids), ids) if number < NAMED else "")
+                for number, path in enumerate(strange)
+            )
+            yield Note("label maps fit no image and are not used", names, "rename them after their images")
+        used = set(self.paths.values())
+        left = [path for path in files if path not in used and not path.stem.endswith("_overlay")]
+        missed = [path for path in left if (name := self._id(path, ids)) in ids and name not in self.paths]
+        names = tuple(str(path.relative_to(self.folder)) for path in missed)
+        if missed:
+            yield Note("files have the name of an image and are not read as its label map", names, REMEDY)
 
     def __getitem__(self, name: str) -> Instances:
         return self.read(name)[0]
@@ -107,7 +133,7 @@ class LabelFolder(Mapping[str, Instances]):
     def read(self, name: str) -> tuple[Instances, float | None]:
         """The instances of an image, and microns per pixel where the label map holds them."""
         path = self.paths[name]
-        stem = _stem(path.relative_to(self.folder))
+        stem = str(_stem(path.relative_to(self.folder)))
         # What segment wrote needs no check: of a cell that others cut into many parts it is known that it is one.
         labels, microns = read_labels(path, check=stem not in self.cells)
         return self.cells.apply(stem, from_label_map(labels)), microns
@@ -122,17 +148,23 @@ class LabelFolder(Mapping[str, Instances]):
         return len(self.paths)
 
 
-def _stem(path: Path) -> str:
-    """Path of a label map without suffix and ending, with ``/``."""
+def _label_files(files: Sequence[Path]) -> list[Path]:
+    """Those that end as label maps do; where none does, all that are no overlays."""
+    files = [path for path in files if path.suffix.lower() in LABEL_SUFFIXES]
+    marked = [path for path in files if path.stem.endswith(ENDINGS)]
+    return marked or [path for path in files if not path.stem.endswith("_overlay")]
+
+
+def _stem(path: Path) -> PurePosixPath:
+    """Path of a label map without suffix and ending."""
     stem = PurePosixPath(path.as_posix()).with_suffix("")
     ending = next((ending for ending in ENDINGS if stem.name.endswith(ending)), "")
-    return str(stem.with_name(stem.name[: len(stem.name) - len(ending)] or stem.name))
+    return stem.with_name(stem.name.removesuffix(ending) or stem.name)
 
 
-def _image_id(path: Path, ids: set[str]) -> str:
-    """The id in the truth that the file's path, or else its last parts, stand for; its name where there is none."""
-    parts = PurePosixPath(_stem(path)).parts
-    candidates = ["/".join(parts[first:]) for first in range(len(parts))]
+def _image_id(paths: Sequence[PurePosixPath], ids: Container[str]) -> str:
+    """The id that one of the paths, or else its last parts, stand for; the last path's name where there is none."""
+    candidates = ["/".join(path.parts[first:]) for path in paths for first in range(len(path.parts))]
     return next((name for name in candidates if name in ids), candidates[-1])
 
 
@@ -146,16 +178,39 @@ def _known_cells(folder: Path) -> KnownCells:
 
 
 def _read_coco(path: Path, dataset: Dataset) -> dict[str, Instances]:
-    """Instances of a COCO file, whose images are told by file name, or by id where it has no names."""
-    truth = getattr(dataset, "file", None) or getattr(getattr(dataset, "parent", None), "file", None)
-    like = truth if isinstance(truth, CocoFile) else None
-    file = read_coco(path, like=like)
+    """Instances of a COCO file, whose images are told by file name, or by id where it has no names.
+
+    Results of images of a COCO dataset are told by that dataset's own ids.
+
+    Raises:
+        DataError: where two images of the file are predictions of one image.
+    """
+    whole = dataset
+    while isinstance(whole, Subset):
+        whole = whole.parent
+    truth = whole.file if isinstance(whole, CocoDataset) else None
+    file = read_coco(path, like=truth)
+    _tell(path, file.notes)
+    if truth is not None and file.images is truth.images:
+        named = zip((image.id for image in file.images), (info.id for info in whole.infos), strict=True)
+        return {name: file.instances(number) for number, name in named if number in file.annotations}
     ids = {info.id for info in dataset.infos}
-    names: dict[ImageId, str] = {}
+    found: dict[str, CocoImage] = {}
     for image in file.images:
-        if image.id in file.annotations or not isinstance(like, CocoFile):
-            names[image.id] = _image_id(Path(image.file_name or str(image.id)), ids)
-    return {name: file.instances(number) for number, name in names.items()}
+        name = _image_id(_names(image), ids)
+        if name in found:
+            raise DataError(
+                f"{path}: the images {found[name].file_name} and {image.file_name} are both predictions of {name!r}; "
+                "name them by their folders, as the truth does"
+            )
+        found[name] = image
+    return {name: file.instances(image.id) for name, image in found.items()}
+
+
+def _names(image: CocoImage) -> list[PurePosixPath]:
+    """What an image may be called: its file with and without suffix, without the ending of a label map too."""
+    path = PurePosixPath((image.file_name or str(image.id)).replace("\\", "/"))
+    return [path, path.with_suffix(""), _stem(Path(path))]
 
 
 def _shape(dataset: Dataset, index: int) -> tuple[int, int]:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
+from cytotome.app.opening import open_and_warn
 from cytotome.app.settings import parse_overrides
 from cytotome.contract import Family, FamilyConfig
 from cytotome.data.sampling import with_classes
-from cytotome.datasets import open_dataset
 from cytotome.errors import ConfigError, DataError
 from cytotome.families import get_family
 from cytotome.io.files import atomic_path
@@ -48,7 +48,7 @@ def run_targets(
         ConfigError: for an unknown family or a faulty config, all faults at once.
         DataError: where no image is labelled.
     """
-    dataset = open_dataset(data, layout=layout)
+    dataset = open_and_warn(data, layout=layout)
     family = get_family(family_name)
     config = _config(family, dataset.class_names, settings)
     labelled = [i for i, info in enumerate(dataset.infos) if info.mask_quality != "none"][:limit]

@@ -17,7 +17,7 @@ from cytotome.app.held_out import (
     parse_method,
     training_images,
 )
-from cytotome.datasets import open_dataset
+from cytotome.app.opening import open_and_warn
 from cytotome.ensemble.file import SUFFIXES, EnsembleFile, Member, save_ensemble
 from cytotome.errors import ConfigError
 from cytotome.models.card import Card
@@ -68,7 +68,7 @@ def run_tune(models: Sequence[str], data: str, options: TuneOptions) -> Tuned:
         check_extra("Optuna", "the search by optuna")
     methods = [parse_method(text) for text in models]
     _check_output(methods, options.output)
-    dataset = open_dataset(data, layout=options.layout)
+    dataset = open_and_warn(data, layout=options.layout)
     for warning in may_have_seen(methods, dataset):
         warn(warning)
     fold_of = held_out_images(methods, dataset, only=options.fold)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import cast, get_args
 
-from cytotome.datasets.files import check_shape, check_unique, image_files
+from cytotome.datasets.files import check_shape, check_unique, image_files, is_image, note_of_others, walk
 from cytotome.errors import DataError
 from cytotome.io.coco import UNKNOWN_CATEGORY, CocoFile, CocoImage, read_coco
 from cytotome.io.images import read_image
-from cytotome.types import Dataset, Instances, MaskQuality, Sample, SampleInfo
+from cytotome.types import Dataset, Instances, MaskQuality, Note, Sample, SampleInfo
 
 QUALITIES = get_args(MaskQuality)
 
@@ -19,15 +20,17 @@ QUALITIES = get_args(MaskQuality)
 class CocoDataset(Dataset):
     """The images of one COCO file; regions marked ``iscrowd`` become ``Sample.ignore``.
 
-    The sample's id is the image's file name without folder and suffix, or the COCO id where two names would be equal.
-    Annotations can be read where the pictures are missing: only :meth:`read` needs them.
+    The sample's id is the image's file name without folder and suffix; where two would be equal, with its folder, and
+    with its suffix too where that is needed; or the COCO id where the file names no files. Annotations can be read
+    where the pictures are missing: only :meth:`read` needs them.
 
     Args:
         annotations: JSON file, plain or ``.gz``.
-        images: folder of the images, searched with its subfolders; beside the file where None.
+        images: folder of the images, searched with its subfolders, so that those without an entry in the file are
+            noted; the folder of the file where None.
 
     Raises:
-        DataError: where the file is not laid out as COCO.
+        DataError: where the file is not laid out as COCO, or names one image file twice.
     """
 
     def __init__(self, annotations: str | os.PathLike[str], *, images: str | os.PathLike[str] | None = None) -> None:
@@ -36,12 +39,11 @@ class CocoDataset(Dataset):
         self.folder = Path(images) if images is not None else path.parent
         self.file: CocoFile = read_coco(path)
         self.class_names = self.file.class_names or ("cell",)
-        names = [Path(entry.file_name).stem for entry in self.file.images]
-        unique = all(names) and len(set(names)) == len(names)
-        keys = names if unique else [str(entry.id) for entry in self.file.images]
+        keys = _ids(self.file)
         infos = [self._info(key, entry) for key, entry in zip(keys, self.file.images, strict=True)]
         self.infos = check_unique(infos, path)
-        self._found: dict[str, Path] | None = None
+        self._found: dict[str, list[Path]] | None = None
+        self.notes = self.file.notes + (self._notes(path) if images is not None else ())
 
     def _info(self, key: str, entry: CocoImage) -> SampleInfo:
         """The image's cell type is as given, or its class, where all of its cells have the same one."""
@@ -74,15 +76,58 @@ class CocoDataset(Dataset):
         instances = self.file.instances(self.file.images[index].id)
         return instances if self.file.class_names else replace(instances, class_names=self.class_names)
 
+    def _notes(self, path: Path) -> tuple[Note, ...]:
+        """Images below the folder that the file does not name, and files of other kinds."""
+        named = {_plain_path(entry).name for entry in self.file.images}
+        files = walk(self.folder)
+        extra = tuple(str(file.relative_to(self.folder)) for file in files if is_image(file) and file.name not in named)
+        notes = (Note(f"images are not in {path.name} and not used", extra, "add them to it"),) if extra else ()
+        return notes + note_of_others([file for file in files if not is_image(file)], self.folder)
+
     def _path(self, entry: CocoImage) -> Path:
-        """The image's file: as named, or the one of that name anywhere below the folder."""
-        direct = self.folder / entry.file_name
+        """The image's file: as named, or the one of that name anywhere below the folder.
+
+        Raises:
+            DataError: where there is none, or several that fit equally well.
+        """
+        name = _plain_path(entry)
+        direct = self.folder / name
         if entry.file_name and direct.is_file():
             return direct
         if self._found is None:
-            self._found = {path.name: path for path in image_files(self.folder, recursive=True)}
-        path = self._found.get(Path(entry.file_name).name)
-        if path is None:
-            name = entry.file_name or entry.id
-            raise DataError(f"{self.file.source}: the image {name} is not below {self.folder}; add it")
-        return path
+            self._found = {}
+            for path in image_files(self.folder, recursive=True):
+                self._found.setdefault(path.name, []).append(path)
+        fitting = self._found.get(name.name, [])
+        fitting = [path for path in fitting if path.parts[-len(name.parts) :] == name.parts] or fitting
+        if not fitting:
+            shown = entry.file_name or entry.id
+            raise DataError(f"{self.file.source}: the image {shown} is not below {self.folder}; add it")
+        if len(fitting) > 1:
+            raise DataError(
+                f"{self.file.source}: the image {name} may be {fitting[0]} or {fitting[1]}; give file_name its folder"
+            )
+        return fitting[0]
+
+
+def _ids(file: CocoFile) -> list[str]:
+    """The ids of the samples: as short as they can be for all to be different.
+
+    Raises:
+        DataError: where two images have the same file.
+    """
+    if not all(entry.file_name for entry in file.images):
+        return [str(entry.id) for entry in file.images]
+    paths = [_plain_path(entry) for entry in file.images]
+    bare = [str(path.with_suffix("")) for path in paths]
+    short = ([path.stem for path in paths], bare, [str(path) for path in paths])
+    for ids in short:
+        if len(set(ids)) == len(ids):
+            return ids
+    twice, count = Counter(ids).most_common(1)[0]
+    raise DataError(f"{file.source}: {twice} is the file of {count} images; give each image file once")
+
+
+def _plain_path(entry: CocoImage) -> PurePosixPath:
+    """The file's name as a path, with either kind of slash."""
+    return PurePosixPath(entry.file_name.replace("\\", "/"))

@@ -40,6 +40,7 @@ class CombinedDataset(Dataset):
             raise DataError("combine: no dataset given; name one or more")
         self.datasets = tuple(datasets)
         self.name = name or "+".join(part.name for part in self.datasets)
+        self.notes = tuple(note for part in self.datasets for note in part.notes)
         self.class_map = dict(class_map or {})
         had = [label for part in self.datasets for label in part.class_names]
         unknown = [label for label in self.class_map if label not in had]
@@ -74,7 +75,7 @@ class CombinedDataset(Dataset):
     def read(self, index: int) -> Sample:
         """One sample with its pixels."""
         number, position = self._where[index]
-        sample = self.datasets[number].read(position)
+        sample: Sample = self.datasets[number][position]
         return replace(sample, info=self.infos[index], instances=self._mapped(sample.instances, number))
 
     def instances(self, index: int) -> Instances | None:

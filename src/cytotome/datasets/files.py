@@ -2,19 +2,71 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from cytotome.errors import DataError
 from cytotome.io.images import IMAGE_SUFFIXES
-from cytotome.types import SampleInfo
+from cytotome.types import Note, SampleInfo
+
+NAMED = 20
+"""Label maps without an image for which the nearest name is looked up."""
+PASSED_OVER = (
+    *(".csv", ".tsv", ".xls", ".xlsx", ".ods", ".json", ".gz", ".yaml", ".yml", ".xml", ".txt", ".md", ".html", ".pdf"),
+    *(".log", ".ini", ".db", ".py", ".ipynb"),
+)
+"""Suffixes of tables and texts, which nobody expects to be taken for images."""
+
+
+def walk(folder: Path, *, recursive: bool = True) -> list[Path]:
+    """Files of a folder in the order of their names, with those of its subfolders; none where there is no folder.
+
+    Linked subfolders are searched like others, each folder once. Hidden files and folders are passed over.
+
+    Raises:
+        DataError: where a folder cannot be read.
+    """
+    if not folder.is_dir():
+        return []
+    found: list[Path] = []
+    seen: set[str] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
+        place = os.path.realpath(parent)
+        folders[:] = [name for name in folders if not name.startswith(".")] if recursive and place not in seen else []
+        found += [Path(parent, name) for name in names if not name.startswith(".") and place not in seen]
+        seen.add(place)
+    return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions")
+
+
+def is_image(path: Path) -> bool:
+    """Whether the suffix is that of an image that is read."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def image_files(folder: Path, *, recursive: bool = False) -> list[Path]:
     """Image files of a folder, known by their suffix, in the order of their names; none where there is no folder."""
-    found = folder.rglob("*") if recursive else folder.glob("*")
-    suffixes = {suffix.lower() for suffix in IMAGE_SUFFIXES}
-    return sorted(path for path in found if path.suffix.lower() in suffixes and not path.name.startswith("."))
+    return [path for path in walk(folder, recursive=recursive) if is_image(path)]
+
+
+def note_of_others(files: Iterable[Path], root: Path) -> tuple[Note, ...]:
+    """A note of the files of kinds that are neither read nor expected to be."""
+    others = [path for path in files if path.suffix.lower() not in PASSED_OVER]
+    if not others:
+        return ()
+    names = tuple(str(path.relative_to(root)) for path in others)
+    return (Note("files of kinds that are not read", names, "convert them to TIFF or PNG"),)
+
+
+def nearest(name: str, images: Iterable[str]) -> str:
+    """A hint at the image that ``name`` is most like, to stand behind it; empty where there is no image."""
+    found = get_close_matches(name, list(images), 1, 0.0)
+    return f" (nearest image: {found[0]})" if found else ""
 
 
 def by_name(files: Iterable[Path], source: str) -> dict[str, Path]:

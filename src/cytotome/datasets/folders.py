@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
-from cytotome.datasets.files import by_name, check_shape, check_unique, image_files
+from cytotome.datasets.files import (
+    NAMED,
+    by_name,
+    check_shape,
+    check_unique,
+    image_files,
+    is_image,
+    nearest,
+    note_of_others,
+    walk,
+)
 from cytotome.errors import DataError
 from cytotome.io.images import read_image
-from cytotome.io.labels import read_label_map
+from cytotome.io.labels import LABEL_SUFFIXES, read_label_map
 from cytotome.ops.labels import from_label_map
-from cytotome.types import Dataset, Instances, Sample, SampleInfo
+from cytotome.types import Dataset, Instances, Note, Sample, SampleInfo
 
 LABEL_FOLDERS = ("labels", "masks")
 LABEL_ENDINGS = ("_labels", "_masks", "_label", "_mask", "_cp_masks")
-LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
+ENDINGS = tuple(sorted(LABEL_ENDINGS, key=len, reverse=True))
+"""The longest first: ``_cp_masks`` before ``_masks``."""
 
 
 class FoldersDataset(Dataset):
@@ -30,7 +43,7 @@ class FoldersDataset(Dataset):
         unlabelled: also gives the images without label maps.
 
     Raises:
-        DataError: where no image is found.
+        DataError: where no image is found, where there are label maps and none fits an image, or two fit one.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, class_name: str = "cell", unlabelled: bool = True) -> None:
@@ -39,17 +52,19 @@ class FoldersDataset(Dataset):
         self.class_names = (class_name,)
         self._pairs: list[tuple[Path, Path | None]] = []
         infos = []
-        for prefix, pairs in _find_pairs(self.root):
-            for image, labels in pairs:
+        parts = _find_parts(self.root)
+        for part in parts:
+            for image, labels in part.pairs:
                 if labels is not None or unlabelled:
                     self._pairs.append((image, labels))
-                    key = prefix + image.stem
+                    key = part.prefix + image.stem
                     infos.append(SampleInfo(key, class_name, key, None, "full" if labels else "none"))
         if not infos:
             raise DataError(
                 f"{self.root}: no image found; expected images/ with labels/, or NAME.tif with NAME_labels.tif"
             )
         self.infos = check_unique(infos, self.root)
+        self.notes = _notes(self.root, parts)
 
     def read(self, index: int) -> Sample:
         """One sample with its pixels."""
@@ -79,31 +94,104 @@ def _subfolders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _find_pairs(root: Path) -> list[tuple[str, list[tuple[Path, Path | None]]]]:
-    """``(prefix of the ids, [(image, label map or None)])`` of each part of the dataset."""
+@dataclass(frozen=True)
+class _Part:
+    """Images of one folder with their label maps.
+
+    Attributes:
+        prefix: of the ids.
+        pairs: each image with its label map or None.
+        spare: label maps that fit no image.
+        searched: the folders that were looked into.
+    """
+
+    prefix: str
+    pairs: list[tuple[Path, Path | None]]
+    spare: list[Path]
+    searched: tuple[Path, ...]
+
+
+def _find_parts(root: Path) -> list[_Part]:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; check the path")
     if (root / "images").is_dir():
-        return [("", _parallel(root))]
-    parts = [(f"{part.name}/", _parallel(part)) for part in _subfolders(root) if (part / "images").is_dir()]
-    return parts or [("", _flat(root))]
+        return [_parallel(root, "")]
+    parts = [_parallel(part, f"{part.name}/") for part in _subfolders(root) if (part / "images").is_dir()]
+    return parts or [_flat(root)]
 
 
-def _parallel(part: Path) -> list[tuple[Path, Path | None]]:
-    labels: dict[str, Path] = {}
-    for folder in LABEL_FOLDERS:
-        found = [path for path in sorted((part / folder).glob("*")) if path.suffix.lower() in LABEL_SUFFIXES]
-        labels |= by_name(found, str(part / folder))
-    images = by_name(image_files(part / "images"), str(part / "images"))
-    return [(path, _label_of(name, labels)) for name, path in images.items()]
+def _parallel(part: Path, prefix: str) -> _Part:
+    folders = [part / name for name in LABEL_FOLDERS]
+    labels = [path for folder in folders for path in walk(folder, recursive=False) if _may_be_labels(path)]
+    return _paired(prefix, image_files(part / "images"), labels, part, (part / "images", *folders))
 
 
-def _label_of(name: str, labels: dict[str, Path]) -> Path | None:
-    return next((labels[name + ending] for ending in ("", *LABEL_ENDINGS) if name + ending in labels), None)
+def _flat(root: Path) -> _Part:
+    labels = [path for path in walk(root, recursive=False) if _may_be_labels(path) and _has_ending(path)]
+    images = [path for path in image_files(root) if not _is_made(path)]
+    return _paired("", images, labels, root, (root,))
 
 
-def _flat(root: Path) -> list[tuple[Path, Path | None]]:
-    files = sorted(path for path in root.glob("*") if path.suffix.lower() in LABEL_SUFFIXES)
-    labels = by_name([path for path in files if path.stem.endswith(LABEL_ENDINGS)], str(root))
-    images = [path for path in image_files(root) if not path.stem.endswith((*LABEL_ENDINGS, "_overlay"))]
-    return [(path, _label_of(name, labels)) for name, path in by_name(images, str(root)).items()]
+def _paired(prefix: str, images: list[Path], labels: list[Path], part: Path, searched: tuple[Path, ...]) -> _Part:
+    """Each image with the label map that has its name, with or without an ending.
+
+    Raises:
+        DataError: where two images have one name, or two label maps fit one image.
+    """
+    named: dict[str, list[Path]] = {}
+    for path in labels:
+        named.setdefault(path.stem, []).append(path)
+    pairs: list[tuple[Path, Path | None]] = []
+    for name, image in by_name(images, str(part)).items():
+        fitting = [path for ending in ("", *LABEL_ENDINGS) for path in named.pop(name + ending, ())]
+        if len(fitting) > 1:
+            raise DataError(f"{image}: has two label maps, {fitting[0]} and {fitting[1]}; remove one of the two")
+        pairs.append((image, fitting[0] if fitting else None))
+    return _Part(prefix, pairs, sorted(path for paths in named.values() for path in paths), searched)
+
+
+def _may_be_labels(path: Path) -> bool:
+    return path.suffix.lower() in LABEL_SUFFIXES
+
+
+def _has_ending(path: Path) -> bool:
+    return path.stem.endswith(LABEL_ENDINGS)
+
+
+def _is_made(path: Path) -> bool:
+    """Whether the name is that of a label map, or of an overlay as ``segment`` makes it."""
+    return path.stem.endswith((*LABEL_ENDINGS, "_overlay"))
+
+
+def _notes(root: Path, parts: list[_Part]) -> tuple[Note, ...]:
+    """What lies in the folder and is not used.
+
+    Raises:
+        DataError: where there are label maps and none fits an image.
+    """
+    spare = [path for part in parts for path in part.spare]
+    pairs = [pair for part in parts for pair in part.pairs]
+    notes: tuple[Note, ...] = ()
+    if spare:
+        names = tuple(_with_nearest(path, pairs, root) for path in spare[:NAMED])
+        names += tuple(str(path.relative_to(root)) for path in spare[NAMED:])
+        if not any(labels for _, labels in pairs):
+            raise DataError(f"{root}: no label map fits an image by its name, first {names[0]}; rename them")
+        notes = (Note("label maps fit no image and are not used", names, "rename or remove them"),)
+    searched = {folder.resolve() for part in parts for folder in part.searched}
+    used = {path for pair in pairs for path in pair if path} | set(spare)
+    rest = [path for path in walk(root) if path not in used]
+    outside = [path for path in rest if path.parent.resolve() not in searched and is_image(path) and not _is_made(path)]
+    if outside:
+        folders = Counter(str(path.parent.relative_to(root)) for path in outside)
+        names = tuple(f"{folder} ({count})" for folder, count in folders.items())
+        notes += (Note(f"{len(outside)} images lie where none are searched for; folders", names, "move them"),)
+    others = [path for path in rest if path.parent.resolve() in searched and not path.stem.endswith("_overlay")]
+    return notes + note_of_others(others, root)
+
+
+def _with_nearest(labels: Path, pairs: list[tuple[Path, Path | None]], root: Path) -> str:
+    """The name of a label map, with that of the image that is most like it, one without label map if there is any."""
+    images = [image for image, known in pairs if known is None] or [image for image, _ in pairs]
+    ending = next((ending for ending in ENDINGS if labels.stem.endswith(ending)), "")
+    return str(labels.relative_to(root)) + nearest(labels.stem.removesuffix(ending), [image.stem for image in images])

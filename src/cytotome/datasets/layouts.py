@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cytotome.datasets.coco import CocoDataset
+from cytotome.datasets.files import note_of_others, walk
 from cytotome.datasets.folders import FoldersDataset, has_images
 from cytotome.datasets.livecell import LivecellDataset, annotation_files
 from cytotome.datasets.sartorius import SartoriusDataset
@@ -52,9 +53,10 @@ def _guess(path: Path) -> str:
         return "coco"
     if has_images(path):
         return "folders"
+    others = note_of_others([file for part in (path, path / "images") for file in walk(part, recursive=False)], path)
     raise DataError(
         f"{path}: the layout cannot be told; expected train.csv (sartorius), livecell_coco_*.json (livecell), "
-        "one *.json of COCO (coco), or images/ with labels/ (folders)"
+        f"one *.json of COCO (coco), or images/ with labels/ (folders){''.join(f'; {note}' for note in others)}"
     )
 
 

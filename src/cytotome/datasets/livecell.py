@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cytotome.datasets.files import by_name, check_shape, check_unique, image_files
+from cytotome.datasets.files import by_name, check_shape, check_unique, image_files, is_image, note_of_others, walk
 from cytotome.errors import DataError
-from cytotome.io.coco import CocoFile, ImageId, read_coco
+from cytotome.io.coco import CocoFile, read_coco
+from cytotome.io.coco_entries import ImageId
 from cytotome.io.images import read_image
-from cytotome.types import Dataset, Instances, Sample, SampleInfo
+from cytotome.types import Dataset, Instances, Note, Sample, SampleInfo
 
 CELL_LINES = ("A172", "BT474", "BV2", "Huh7", "MCF7", "SHSY5Y", "SkBr3", "SKOV3")
 
@@ -37,20 +38,29 @@ class LivecellDataset(Dataset):
         self.name = "livecell"
         self._files = by_name(image_files(self.root / "images", recursive=True), str(self.root))
         self._labels: dict[str, tuple[CocoFile, ImageId]] = {}
+        missing: list[str] = []
+        notes: tuple[Note, ...] = ()
         for path in annotation_files(self.root):
             coco = read_coco(path)
+            notes += coco.notes
             for entry in coco.images:
                 name = Path(entry.file_name).stem
                 if name in self._labels:
                     raise DataError(f"{path}: {name} is annotated in {self._labels[name][0].source} too; remove one")
                 if name in self._files:
                     self._labels[name] = (coco, entry.id)
+                else:
+                    missing.append(name)
         if not self._labels:
             raise DataError(f"{self.root}: no image below images/ belongs to a livecell_coco_*.json; unpack both here")
         lines = {cell_line(name) for name in self._files}
         self.class_names = CELL_LINES + tuple(sorted(lines - set(CELL_LINES)))
         names = sorted(self._labels) + (sorted(set(self._files) - set(self._labels)) if unlabelled else [])
         self.infos = check_unique([self._info(name) for name in names], self.root)
+        if missing:
+            notes += (Note("annotated images are not below images/ and not used", tuple(missing), "add them"),)
+        others = [path for path in walk(self.root / "images") if not is_image(path)]
+        self.notes = notes + note_of_others(others, self.root)
 
     def _info(self, name: str) -> SampleInfo:
         parts = name.split("_")

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from cytotome.datasets.files import check_shape, check_unique, image_files
+from cytotome.datasets.files import check_shape, check_unique, image_files, is_image, note_of_others, walk
 from cytotome.errors import DataError
 from cytotome.io.images import read_image
 from cytotome.io.rle import decode_rle
-from cytotome.types import Dataset, Instances, MaskQuality, Sample, SampleInfo
+from cytotome.types import Dataset, Instances, MaskQuality, Note, Sample, SampleInfo
 
 CELL_TYPES = ("cort", "astro", "shsy5y")
 UNLABELLED_FOLDERS = ("test", "train_semi_supervised")
@@ -58,6 +58,7 @@ class SartoriusDataset(Dataset):
             self._files[path.stem] = path
             infos.append(SampleInfo(path.stem, group=path.stem, mask_quality="none"))
         self.infos = check_unique(infos, self.root)
+        self.notes = self._notes()
 
     def read(self, index: int) -> Sample:
         """One sample with its pixels."""
@@ -67,6 +68,14 @@ class SartoriusDataset(Dataset):
         if instances is not None:
             check_shape(self._files[info.id], image.shape, instances.shape)
         return Sample(info, image, instances)
+
+    def _notes(self) -> tuple[Note, ...]:
+        """What lies in the folders of images and is not used."""
+        used = set(self._files.values())
+        extra = tuple(path.name for path in image_files(self.root / "train") if path not in used)
+        notes = (Note("images of train/ are not in train.csv and not used", extra, "add their rows"),) if extra else ()
+        files = [file for folder in ("train", *UNLABELLED_FOLDERS) for file in walk(self.root / folder)]
+        return notes + note_of_others([file for file in files if not is_image(file)], self.root)
 
     def instances(self, index: int) -> Instances | None:
         """The masks of one sample, without reading its pixels."""

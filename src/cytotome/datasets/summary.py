@@ -14,8 +14,10 @@ from cytotome.datasets.defects import Defects, find_defects
 from cytotome.errors import CytotomeError
 from cytotome.ops.label_check import label_fault
 from cytotome.ops.runs import intersections
-from cytotome.types import Dataset, Instances
+from cytotome.types import Dataset, Instances, Note
 
+LISTED = 50
+"""Names of one note that are listed."""
 DEFECTS = tuple(field.name for field in fields(Defects))
 
 
@@ -61,6 +63,7 @@ class Summary:
         empty: ids of labelled images without a cell.
         binary: ids of images whose only mask lies in :data:`~cytotome.ops.label_check.MANY_PARTS` places or more.
         unusable: why an image or its masks cannot be used, by id.
+        notes: the dataset's own.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Summary:
     empty: tuple[str, ...]
     binary: tuple[str, ...]
     unusable: dict[str, str]
+    notes: tuple[Note, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -105,7 +109,7 @@ def summary(dataset: Dataset, *, advance: Callable[[], None] = lambda: None) -> 
     empty, binary, unusable = [], [], {}
     for index, info in enumerate(dataset.infos):
         try:
-            instances = dataset.read(index).instances
+            instances = dataset[index].instances
         except CytotomeError as error:
             instances, unusable[info.id] = None, str(error)
         if instances is not None:
@@ -127,6 +131,7 @@ def summary(dataset: Dataset, *, advance: Callable[[], None] = lambda: None) -> 
         empty=tuple(empty),
         binary=tuple(binary),
         unusable=unusable,
+        notes=dataset.notes,
     )
 
 
@@ -180,6 +185,7 @@ def _lines(found: Summary) -> list[str]:
         lines.append(f"labelled without a cell: {_some(found.empty)}")
     if found.binary:
         lines.append(f"all cells are one mask, black and white: {_some(found.binary)}; give each cell its own number")
+    lines += [f"note: {note.text(LISTED)}" for note in found.notes]
     if not found.types:
         return [*lines, "nothing is labelled"]
     head = ("cell type", "images", "cells", "per image", "area 5/50/95 %", "covered", "overlapping", "shared", *DEFECTS)

@@ -14,8 +14,9 @@ from cytotome.ensemble.instances import InstanceFusion, fuse_instances
 from cytotome.ensemble.maps import check_can_average, fuse_maps
 from cytotome.ensemble.steps import apply_steps
 from cytotome.errors import ConfigError, CytotomeError
+from cytotome.inference.inputs import ImageLike, is_one, several, to_image
 from cytotome.inference.lanes import process_in_lanes
-from cytotome.inference.model import ImageLike, Model, to_image
+from cytotome.inference.model import Model
 from cytotome.inference.scale import CellScale, at_known_size, resized_image, resized_instances
 from cytotome.inference.teller import Teller
 from cytotome.inference.tiling import TILE, TileWatch
@@ -140,7 +141,7 @@ class Ensemble:
         diameter: float | None = None,
         **parameters: Any,
     ) -> Any:
-        """The cells of an image, or of each of a list or tuple of images, as :meth:`Model.segment`.
+        """The cells of an image, or of each of several, as :meth:`Model.segment`.
 
         Args:
             images: as there.
@@ -148,7 +149,7 @@ class Ensemble:
             tile, scale, diameter: as there.
             **parameters: override those of the fusion.
         """
-        if isinstance(images, list | tuple):
+        if not is_one(images):
             return list(self.segment_many(images, tta=tta, tile=tile, scale=scale, diameter=diameter, **parameters))
         image = to_image(images)
         cells = self._segment(image, self.override(**parameters), tta, tile, CellScale(scale, diameter))
@@ -186,7 +187,7 @@ class Ensemble:
         def process(batch: Sequence[ImageLike]) -> list[Result | CytotomeError]:
             return [one(source) for source in batch]
 
-        return process_in_lanes(process, images, self.device, workers=workers)
+        return process_in_lanes(process, several(images), self.device, workers=workers)
 
     def member_instances(self, image: ImageLike, *, tta: bool | Tta = False, tile: int = TILE) -> list[Instances]:
         """What each group of members finds, before calibration and fusion."""

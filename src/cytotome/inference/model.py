@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
 from itertools import groupby
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from cytotome.errors import ConfigError, CytotomeError, ModelError
 from cytotome.families import get_family
 from cytotome.inference.device import choose_device, choose_precision
 from cytotome.inference.fusion import can_fuse_activations, optimise
+from cytotome.inference.inputs import ImageLike, is_one, several, to_image
 from cytotome.inference.instance_tiles import segment_in_tiles
 from cytotome.inference.instance_tta import with_instance_tta
 from cytotome.inference.lanes import process_in_lanes
@@ -32,16 +33,14 @@ from cytotome.inference.stitching import InstancePredictor, with_stitched_tiles
 from cytotome.inference.teller import Teller
 from cytotome.inference.tiling import TILE, TileWatch, with_tiles
 from cytotome.inference.tta import Predictor, Tta, tta_settings, with_tta
-from cytotome.io.images import read_image
 from cytotome.models.card import Card
 from cytotome.models.cell_size import CellSizes
 from cytotome.models.file import ModelFile, read_model
 from cytotome.models.look import Look
 from cytotome.models.registry import find_model
 from cytotome.ops.runs import empty_instances
-from cytotome.types import IMAGE_DTYPES, AnyArray, DenseMaps, FloatArray, Image, Instances
+from cytotome.types import DenseMaps, FloatArray, Image, Instances
 
-ImageLike: TypeAlias = "Image | AnyArray | str | os.PathLike[str]"
 Result = TypeVar("Result")
 
 STRIDE = 32
@@ -123,10 +122,10 @@ class Model:
     @overload
     def segment(self, images: ImageLike, **options: Any) -> Instances: ...
     @overload
-    def segment(self, images: Sequence[ImageLike], **options: Any) -> list[Instances]: ...
+    def segment(self, images: Iterable[ImageLike], **options: Any) -> list[Instances]: ...
     def segment(
         self,
-        images: ImageLike | Sequence[ImageLike],
+        images: ImageLike | Iterable[ImageLike],
         *,
         tta: bool | Tta = False,
         tile: int = TILE,
@@ -134,10 +133,11 @@ class Model:
         diameter: float | None = None,
         **parameters: Any,
     ) -> Instances | list[Instances]:
-        """The cells of an image, or of each of a list or tuple of images.
+        """The cells of an image, or of each of several.
 
         Args:
-            images: an :class:`Image`, a ``(H, W)`` or ``(H, W, C)`` array or the path of a file; or several.
+            images: an :class:`Image` or :class:`Sample`, a ``(H, W)`` or ``(H, W, C)`` array or the path of a file; or
+                a list, an iterator or a :class:`Dataset` of such.
             tta: average over the eight symmetries of the square, eight times as slow; or the views to average over.
             tile: images with a longer side, in pixels of the network's input, are predicted in tiles.
             scale: resize images by this factor before the model sees them; cells are given in the image's own pixels,
@@ -151,8 +151,9 @@ class Model:
             ImageError: where an image cannot be used.
             ConfigError: where a parameter is unknown or out of range; all faults are named.
         """
-        if isinstance(images, list | tuple):
-            return list(self.segment_many(images, tta=tta, tile=tile, scale=scale, diameter=diameter, **parameters))
+        if not is_one(images):
+            options = {"tta": tta, "tile": tile, "scale": scale, "diameter": diameter, **parameters}
+            return list(self.segment_many(images, **options))  # type: ignore[arg-type]
         how = Pass(self.override(**parameters), tta, tile, CellScale(scale, diameter))
         return _raised(self._process_batch([images], self._tell, how)[0])  # type: ignore[list-item]
 
@@ -198,7 +199,7 @@ class Model:
         def process(batch: Sequence[ImageLike]) -> list[Result | CytotomeError]:
             return self._process_batch(batch, then, how)
 
-        return process_in_lanes(process, images, self.device, workers=workers)
+        return process_in_lanes(process, several(images), self.device, workers=workers)
 
     def predict_maps(
         self,
@@ -408,24 +409,6 @@ def build_model(
         fault = " ".join(str(error).split())[:200]
         raise ModelError(f"the weights do not fit the {family.name} network ({fault}); train it again") from None
     return Model(file, family, net, chosen_device, chosen_precision)
-
-
-def to_image(source: ImageLike) -> Image:
-    """The image of a path or an array; other integer and float types than those of :class:`Image` become float32.
-
-    Raises:
-        ImageError: where it cannot be used.
-    """
-    if isinstance(source, Image):
-        return source
-    if isinstance(source, str | os.PathLike):
-        return read_image(source)
-    pixels = np.asarray(source)
-    if pixels.dtype == bool:
-        pixels = pixels.astype(np.uint8)
-    elif pixels.dtype.kind in "iuf" and pixels.dtype not in IMAGE_DTYPES:
-        pixels = pixels.astype(np.float32)
-    return Image(pixels)
 
 
 def _raised(outcome: Result | CytotomeError) -> Result:

@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from cytotome.errors import DataError
+from cytotome.io.coco_entries import Grouped, ImageId, accept_crowds, check_unique_ids, group_by_image, notes_of
 from cytotome.io.files import atomic_path
 from cytotome.io.polygons import polygon_rles
 from cytotome.io.raster import MAX_PIXELS
 from cytotome.io.rle import CocoRle, from_coco_rle, to_coco_rle, whole_number
-from cytotome.types import BoolArray, Instances
+from cytotome.types import BoolArray, Instances, Note
 
-ImageId = int | str
 UNKNOWN_CATEGORY = 0
 
 
@@ -51,7 +51,8 @@ class CocoFile:
         class_names: names of the categories, by rising category id.
         category_ids: the id of each class.
         source: path, used in messages.
-        annotations: of each image, as in the file; categories are whole numbers, scores in [0, 1].
+        annotations: of each image, as in the file; categories and flags are whole numbers, scores in [0, 1].
+        notes: what is not used, or was taken otherwise than it stands in the file.
     """
 
     images: tuple[CocoImage, ...]
@@ -59,6 +60,7 @@ class CocoFile:
     category_ids: tuple[int, ...]
     source: str = "COCO file"
     annotations: Mapping[ImageId, Sequence[Mapping[str, Any]]] = field(default_factory=dict, repr=False)
+    notes: tuple[Note, ...] = ()
     _by_id: Mapping[ImageId, CocoImage] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -150,20 +152,36 @@ def read_coco(path: str | os.PathLike[str], *, like: CocoFile | None = None) -> 
             for entry in content["images"]
         )
         entries = content.get("annotations", [])
+        check_unique_ids([(image.id, image.file_name) for image in images], "image", source)
+        check_unique_ids([(entry["id"], str(entry["name"])) for entry in categories], "category", source)
         named = [
             entry for entry in categories if whole_number(entry["id"]) != UNKNOWN_CATEGORY or entry["name"] != "unknown"
         ]
-        return CocoFile(
-            images=images,
-            class_names=tuple(str(entry["name"]) for entry in named),
-            category_ids=tuple(whole_number(entry["id"]) for entry in named),
-            source=source,
-            annotations=_by_image(list(entries.values()) if isinstance(entries, dict) else entries, source),
+        listed = list(entries.values()) if isinstance(entries, dict) else entries
+        return _with_notes(
+            images,
+            tuple(str(entry["name"]) for entry in named),
+            tuple(whole_number(entry["id"]) for entry in named),
+            source,
+            group_by_image(listed, [image.id for image in images], source),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(
             f"{source}: not laid out as COCO ({type(error).__name__}: {error}); see cocodataset.org"
         ) from None
+
+
+def _with_notes(
+    images: tuple[CocoImage, ...],
+    class_names: tuple[str, ...],
+    category_ids: tuple[int, ...],
+    source: str,
+    grouped: Grouped,
+) -> CocoFile:
+    names = {image.id: image.file_name or str(image.id) for image in images}
+    shapes = {image.id: image.shape for image in images}
+    notes = accept_crowds(grouped, names) + notes_of(grouped, names, shapes, category_ids, source)
+    return CocoFile(images, class_names, category_ids, source, grouped, notes)
 
 
 def _shape(size: Sequence[Any]) -> tuple[int, int]:
@@ -184,48 +202,11 @@ def _load_json(path: Path) -> Any:
         raise DataError(f"{path}: not valid JSON ({error}); export it again") from None
 
 
-def _by_image(entries: Sequence[dict[str, Any]], source: str) -> dict[ImageId, list[Mapping[str, Any]]]:
-    grouped: dict[ImageId, list[Mapping[str, Any]]] = {}
-    for entry in entries:
-        _convert(entry, source)
-        grouped.setdefault(entry["image_id"], []).append(entry)
-    return grouped
-
-
-def _convert(entry: dict[str, Any], source: str) -> None:
-    """Makes an annotation's category a whole number and its score a number in [0, 1], each where it is there.
-
-    Raises:
-        DataError: where it is anything else.
-    """
-    for name, (convert, wanted) in _FIELDS.items():
-        try:
-            if name in entry:
-                entry[name] = convert(entry[name])
-        except (TypeError, ValueError, OverflowError):
-            raise DataError(
-                f"{source}: image {entry['image_id']!r}: {name} must be {wanted}, got {entry[name]!r}; export it again"
-            ) from None
-
-
-def _share(value: Any) -> float:
-    number = float(value)
-    if not 0 <= number <= 1:
-        raise ValueError(f"{number} is not in [0, 1]")
-    return number
-
-
-_FIELDS: dict[str, tuple[Callable[[Any], float], str]] = {
-    "category_id": (whole_number, "a whole number"),
-    "score": (_share, "a number from 0 to 1"),
-}
-
-
 def _results(entries: Sequence[dict[str, Any]], source: str, like: CocoFile | None) -> CocoFile:
     try:
-        grouped = _by_image(entries, source)
+        grouped = group_by_image(entries, None if like is None else [image.id for image in like.images], source)
         if like is not None:
-            return CocoFile(like.images, like.class_names, like.category_ids, source, grouped)
+            return _with_notes(like.images, like.class_names, like.category_ids, source, grouped)
         shapes = {key: _shape(found[0]["segmentation"]["size"]) for key, found in grouped.items()}
         categories = sorted({entry["category_id"] for entry in entries} - {UNKNOWN_CATEGORY})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -233,7 +214,8 @@ def _results(entries: Sequence[dict[str, Any]], source: str, like: CocoFile | No
             f"{source}: not COCO results ({type(error).__name__}: {error}); give the ground truth too"
         ) from None
     images = tuple(CocoImage(key, "", shape) for key, shape in shapes.items())
-    return CocoFile(images, tuple(f"category {number}" for number in categories), tuple(categories), source, grouped)
+    names = tuple(f"category {number}" for number in categories)
+    return _with_notes(images, names, tuple(categories), source, grouped)
 
 
 def write_coco(

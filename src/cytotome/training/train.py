@@ -85,7 +85,10 @@ def train(
     limit = [] if max_minutes is None else [f"schedule.minutes={max_minutes}"]
     checked = load_recipe(recipe, [*overrides, *limit])
     console = console or Console(stderr=True)
-    first, checked, datasets = split_pretraining(checked, open_all(data, layout), Path(output))
+    opened = open_all(data, layout)
+    for line in (f"note: {dataset.name}: {note}" for dataset in opened for note in dataset.notes):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    first, checked, datasets = split_pretraining(checked, opened, Path(output))
     if first is not None:
         run = Run(first.recipe, prepare(first.recipe, first.data, None), first.output, device, console)
         run.finish(run.fit(resume), None)

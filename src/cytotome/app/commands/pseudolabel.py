@@ -62,8 +62,8 @@ def pseudolabel(
 
       cytotome train flow -d mine/ -d pseudo/ -o run/ --set "sampling.sources={pseudo: {weight: 0.5}}"
     """
+    from cytotome.app.opening import open_and_warn
     from cytotome.app.pseudolabelling import parse_confidence
-    from cytotome.datasets import open_dataset
     from cytotome.errors import ConfigError
     from cytotome.inference.model import load_model
     from cytotome.training.pseudolabel import write_pseudolabels
@@ -74,7 +74,7 @@ def pseudolabel(
     general, by_type = parse_confidence(confidence or [])
     settings = PseudoLabelSettings(general, by_type, agreement, candidate, margin, tta)
     models = [load_model(name, device=device, precision=precision) for name in inputs[:-1]]
-    dataset = open_dataset(inputs[-1], layout=layout)
+    dataset = open_and_warn(inputs[-1], layout=layout)
     count = sum(info.mask_quality == "none" for info in dataset.infos)
     with progress(count, quiet=quiet) as advance:
         tally = write_pseudolabels(models, dataset, output, settings, overwrite=overwrite, advance=advance)
