@@ -18,8 +18,8 @@ from cytotome.errors import ConfigError, ModelError
 from cytotome.inference.tta import Tta
 from cytotome.io.files import atomic_path
 from cytotome.models.card import Card
+from cytotome.models.registry import ENSEMBLE_SUFFIXES as SUFFIXES
 
-SUFFIXES = (".yaml", ".yml")
 FORMAT = 1
 
 
