@@ -5,6 +5,7 @@ They hold data and check it; what is computed from them lives in :mod:`cytotome.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
@@ -296,11 +297,12 @@ class Sample:
 
 
 class Dataset(Sequence[Sample]):
-    """Samples read one at a time, on demand. ``infos`` costs no pixel."""
+    """Samples read one at a time, on demand. ``infos`` costs no pixel. ``licence`` is empty where it is not known."""
 
     name: str
     class_names: tuple[str, ...]
     infos: tuple[SampleInfo, ...]
+    licence: str = ""
 
     def read(self, index: int) -> Sample:
         """Reads one sample from its files."""
@@ -309,6 +311,20 @@ class Dataset(Sequence[Sample]):
     def instances(self, index: int) -> Instances | None:
         """The truth of one sample, None where unlabelled; a dataset that can reads no pixel for it."""
         return self.read(index).instances
+
+    def digest(self, index: int) -> str:
+        """A hash of the content of one sample, image and truth; a dataset that can decodes nothing for it."""
+        sample = self.read(index)
+        arrays: list[AnyArray] = [sample.image.pixels]
+        if sample.instances is not None:
+            arrays += [sample.instances.runs, sample.instances.offsets, sample.instances.classes]
+        if sample.ignore is not None:
+            arrays.append(sample.ignore)
+        digest = hashlib.sha256()
+        for array in arrays:
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.infos)
@@ -335,6 +351,7 @@ class Subset(Dataset):
         self.parent = parent
         self.indices = tuple(indices)
         self.name = parent.name
+        self.licence = parent.licence
         self.class_names = parent.class_names
         self.infos = tuple(parent.infos[index] for index in self.indices)
 
@@ -345,3 +362,7 @@ class Subset(Dataset):
     def instances(self, index: int) -> Instances | None:
         """The parent's instances."""
         return self.parent.instances(self.indices[index])
+
+    def digest(self, index: int) -> str:
+        """The parent's hash."""
+        return self.parent.digest(self.indices[index])

@@ -27,7 +27,12 @@ def model() -> ModelFile:
         parameters=parameters,
         normalisation=Normalisation(low=0.5, high=99.5),
         weights=FAMILY.build(config).state_dict(),
-        card=Card(name="small", trained_on={"made up": TrainedOn(held_out=(0,))}, scores={"mAP": 0.5}, versions={"torch": "2.8"}),
+        card=Card(
+            name="small",
+            trained_on={"made up": TrainedOn(held_out=(0,))},
+            scores={"mAP": 0.5},
+            versions={"torch": "2.8"},
+        ),
     )
 
 

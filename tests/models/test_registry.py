@@ -64,7 +64,7 @@ def test_bundled_models_are_small_and_whole(name: str) -> None:
     assert path.stat().st_size <= MOST_BYTES
     model = read_model(path)
     assert model.card.name == name
-    assert model.card.data
+    assert model.card.trained_on
     assert model.card.licence
     assert {weight.dtype for weight in model.weights.values() if weight.ndim >= 2} == {torch.float16}
 

@@ -18,11 +18,11 @@ from cytotome.app.held_out import (
     training_images,
 )
 from cytotome.datasets import open_dataset
-from cytotome.ensemble.file import SUFFIXES, EnsembleFile, Member, save_ensemble
+from cytotome.ensemble.file import EnsembleFile, Member, save_ensemble
 from cytotome.errors import ConfigError
 from cytotome.models.card import inherited
 from cytotome.models.file import read_model, save_model
-from cytotome.models.registry import bundled_models, find_model
+from cytotome.models.registry import ENSEMBLE_SUFFIXES, bundled_models, find_model
 from cytotome.training.tuning import SEARCHES, Search, TunableEnsemble, TunableModel, Tuned, tune_apart, tune_nested
 from cytotome.types import Sample
 
@@ -136,7 +136,7 @@ def member_instances(predictions: Sequence[tuple[Predictions, list[Any]]], folds
 
 
 def _check_output(methods: Sequence[Method], output: Path) -> None:
-    if len(methods) > 1 and output.suffix.lower() not in SUFFIXES:
+    if len(methods) > 1 and output.suffix.lower() not in ENSEMBLE_SUFFIXES:
         raise ConfigError(f"{output}: several models become an ensemble; give -o a name that ends in .yaml")
     if len(methods) == 1 and len(methods[0].models) == 1 and output.suffix != ".safetensors":
         raise ConfigError(f"{output}: one model stays a model; give -o a name that ends in .safetensors")

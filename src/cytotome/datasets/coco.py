@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
 
-from cytotome.datasets.files import check_shape, check_unique, image_files
+from cytotome.datasets.files import check_shape, check_unique, content_digest, image_files
 from cytotome.errors import DataError
 from cytotome.io.coco import UNKNOWN_CATEGORY, CocoFile, CocoImage, read_coco
 from cytotome.io.images import read_image
@@ -73,6 +73,11 @@ class CocoDataset(Dataset):
             return None
         instances = self.file.instances(self.file.images[index].id)
         return instances if self.file.class_names else replace(instances, class_names=self.class_names)
+
+    def digest(self, index: int) -> str:
+        """A hash of the image's file and of its annotations."""
+        entry = self.file.images[index]
+        return content_digest(self._path(entry), repr(self.file.annotations.get(entry.id)))
 
     def _path(self, entry: CocoImage) -> Path:
         """The image's file: as named, or the one of that name anywhere below the folder."""

@@ -31,7 +31,7 @@ class Card(BaseModel):
         name: as in ``load_model(name)`` for a bundled model.
         summary: one line: which cells, which microscopy.
         trained_on: by name of the dataset, all that the model and its ancestors were trained on.
-        licence: of the weights, with those of the data and of the ancestors where they bind; several with ``;`` between.
+        licence: of the weights, with those of the data and of the ancestors where they bind, ``;`` between them.
         scores: named figures, such as ``"challenge mAP, fold 0"``.
         notes: further remarks for people; nothing is decided by them.
         command: the command that trains it again.

@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from typing_extensions import override
 
+from cytotome.models.card import Card
 from cytotome.report.png import write_png
+from cytotome.training.ancestry import Identity
 from cytotome.training.checkpoint import restore, save_checkpoint
 from cytotome.training.logs import MetricsFile
 from cytotome.training.module import LOG_EVERY, TrainingModule
@@ -24,8 +26,11 @@ from cytotome.training.module import LOG_EVERY, TrainingModule
 class Checkpoints(lightning.Callback):
     """Writes ``path`` every so often, when stopped and at the end; starts from ``content`` where it is given."""
 
-    def __init__(self, path: Path, identity: str, minutes: float, content: dict[str, Any] | None) -> None:
-        self.path, self.identity, self.seconds, self.content = path, identity, 60 * minutes, content
+    def __init__(
+        self, path: Path, identity: Identity, heritage: Card, minutes: float, content: dict[str, Any] | None
+    ) -> None:
+        self.path, self.identity, self.heritage = path, identity, heritage
+        self.seconds, self.content = 60 * minutes, content
         self.written = time.monotonic()
 
     @override
@@ -57,7 +62,7 @@ class Checkpoints(lightning.Callback):
 
     def _save(self, module: lightning.LightningModule) -> None:
         assert isinstance(module, TrainingModule)
-        save_checkpoint(self.path, module, self.identity)
+        save_checkpoint(self.path, module, self.identity, self.heritage)
         self.written = time.monotonic()
 
 
