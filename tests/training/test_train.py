@@ -66,7 +66,13 @@ def test_a_run_ends_with_a_model_that_finds_the_cells(
     assert list((tmp_path / "tensorboard").glob("events*"))
     assert yaml.safe_load((tmp_path / "recipe.yaml").read_text())["schedule"]["steps"] == 120
     quiet.file.flush()
-    assert "validation image disks0: " in (tmp_path / "said.txt").read_text()
+    said = (tmp_path / "said.txt").read_text().splitlines()
+    assert said[0] == "training on 3 labelled images, 3 held out; at most 120 steps"
+    assert any(" to go: 107 steps of " in line for line in said)
+    assert sum(line.startswith("held-out images (3): ") for line in said) == 1
+    scores = read_model(path).card.scores
+    assert scores["F1 at IoU 0.5, held-out images"] > 0.6
+    assert scores["mAP, held-out images"] > 0.4
 
 
 def test_stages_change_only_what_is_theirs(recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path) -> None:

@@ -115,18 +115,23 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
     return Prepared(tuple(sources), tuple(validation), tuple(calibration), names, offset, missing, origin)
 
 
+def labelled_places(sources: Sequence[Source]) -> list[Place]:
+    """The labelled images that are trained on."""
+    return [
+        (source.dataset, i)
+        for source in sources
+        for i, info in enumerate(source.dataset.infos)
+        if info.mask_quality != "none"
+    ]
+
+
 def check_labelled(sources: Sequence[Source]) -> None:
     """Looks for one cell in the labelled images.
 
     Raises:
         TrainingError: where there is none.
     """
-    labelled = [
-        (source.dataset, i)
-        for source in sources
-        for i, info in enumerate(source.dataset.infos)
-        if info.mask_quality != "none"
-    ]
+    labelled = labelled_places(sources)
     names = ", ".join(source.dataset.name for source in sources)
     if not labelled:
         raise TrainingError(f"{names}: no image is labelled, so there is nothing to learn from; add masks")

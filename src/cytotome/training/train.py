@@ -25,22 +25,22 @@ from torch import Tensor, nn
 from cytotome.contract import Family, FamilyConfig
 from cytotome.data.sampling import Crops, CropSettings, crop_loader
 from cytotome.data.strong import StrongChange
-from cytotome.errors import ConfigError, TrainingError
+from cytotome.errors import ConfigError, CytotomeError, TrainingError
 from cytotome.inference.device import choose_device, choose_precision
-from cytotome.inference.model import build_model
+from cytotome.inference.model import build_model, load_model
 from cytotome.io.files import atomic_path
 from cytotome.models.card import Card, inherited
 from cytotome.models.file import ModelFile, save_model
 from cytotome.training.ancestry import Identity
 from cytotome.training.batches import StageBatches
-from cytotome.training.callbacks import Checkpoints, Pictures, ProgressBar, Reports
+from cytotome.training.callbacks import Checkpoints, Forecast, Pictures, ProgressBar, Reports
 from cytotome.training.checkpoint import load_checkpoint
-from cytotome.training.finish import calibrated, known_sizes, mean_score, show_one, types_in_turn
+from cytotome.training.finish import calibrated, known_sizes, mean_score, report_cells, types_in_turn
 from cytotome.training.logs import MetricsFile
 from cytotome.training.module import TrainingModule
 from cytotome.training.pictures import Bytes, draw_all, shown_places
 from cytotome.training.plan import plan_stages
-from cytotome.training.prepare import Data, Prepared, open_all, prepare
+from cytotome.training.prepare import Data, Prepared, labelled_places, open_all, prepare
 from cytotome.training.progress import Progress
 from cytotome.training.recipe import Recipe, load_recipe
 from cytotome.training.teacher import MeanTeacher
@@ -115,6 +115,7 @@ class Run:
         self.identity = Identity(_result_hash(recipe), start.digest if start else "", prepared.digests)
         self.start = start.card if start else Card()
         self.heritage = inherited([prepared.origin, self.start])
+        self.f1_before: float | None = None
         if prepared.missing:
             self._say(f"note: the recipe also has settings for {', '.join(prepared.missing)}, which are not given")
 
@@ -134,6 +135,7 @@ class Run:
         """Trains to the end of the schedule and writes the model, unless that is done already."""
         content = load_checkpoint(self.checkpoint, self.identity) if resume and self.checkpoint.is_file() else None
         if content is None:
+            self._announce()
             return self.finish(self.fit(None))
         self.heritage = Card.model_validate(content["heritage"])
         if self._progress(content).fraction() < 1:
@@ -146,6 +148,19 @@ class Run:
             f"--anew trains it again, --weights {self.model_path} with another --output trains on from it"
         )
         return self.model_path
+
+    def _announce(self) -> None:
+        """Says what is trained on, and what the model that is started from is worth already."""
+        labelled, held_out = len(labelled_places(self.prepared.sources)), len(self.prepared.validation)
+        self._say(f"training on {labelled} labelled images, {held_out} held out; at most {self.plan.steps} steps")
+        if not (held_out and self.recipe.weights):
+            return
+        try:
+            report = report_cells(load_model(self.recipe.weights, device=str(self.device)), self.prepared)
+        except CytotomeError:  # it need not suit the images; that its weights fit is checked when they are taken
+            return
+        self.f1_before = report.f1
+        self._say(f"before training, {self.recipe.weights}: {report.text()}")
 
     def _progress(self, content: Mapping[str, Any] | None) -> Progress:
         minutes = self.recipe.schedule.minutes
@@ -168,20 +183,24 @@ class Run:
         saving = Checkpoints(self.checkpoint, self.identity, self.heritage, minutes, content)
         with _quiet_lightning():
             pictures = Pictures(self.output / "pictures", self._draw, schedule.pictures_every)
-            trainer = self._trainer([reports, pictures, saving, ProgressBar(self.console)], progress.step)
+            telling = [Forecast(self.console, fresh=self.recipe.weights is None), ProgressBar(self.console)]
+            trainer = self._trainer([reports, pictures, saving, *telling], progress.step)
             trainer.fit(module, train_dataloaders=StageBatches(progress, self._loader))
         assert module.average is not None
         return {name: value.cpu() for name, value in module.average.state_dict().items()}
 
     def finish(self, weights: Mapping[str, Tensor]) -> Path:
-        """Fits the decode parameters, writes the model file, and says what the model finds in one image."""
+        """Fits the decode parameters, scores the model, writes its file, and says what it finds."""
         file = self._model_file(weights)
         sizes = known_sizes(self.prepared, self.config.class_names)
         file = replace(file, card=file.card.model_copy(update={"cell_sizes": sizes}))
         model = build_model(file, device=str(self.device))
         file = replace(file, parameters=calibrated(model, self.prepared.calibration))
+        report = report_cells(build_model(file, device=str(self.device)), self.prepared)
+        file = replace(file, card=file.card.model_copy(update={"scores": report.scores}))
         save_model(self.model_path, file)
-        self._say(show_one(build_model(file, device=str(self.device)), self.prepared))
+        before = "" if self.f1_before is None else f"\nbefore training: F1 {self.f1_before:.2f} on the same images"
+        self._say(report.text() + before)
         self._say(f"model: {self.model_path}")
         return self.model_path
 
