@@ -31,6 +31,7 @@ from cytotome.inference.model import build_model, load_model
 from cytotome.io.files import atomic_path
 from cytotome.models.card import Card, inherited
 from cytotome.models.file import ModelFile, save_model
+from cytotome.nets.pretrained import all_taken
 from cytotome.training.ancestry import Identity
 from cytotome.training.batches import StageBatches
 from cytotome.training.callbacks import Checkpoints, Forecast, Pictures, ProgressBar, Reports
@@ -210,6 +211,9 @@ class Run:
     def _network(self) -> nn.Module:
         net = self.family.build(self.config)
         _check_crop(self.recipe, int(getattr(net, "stride", 1)))
+        for taken in all_taken(net):
+            self._say(taken.text())
+            self.heritage = inherited([self.heritage, Card(licence=taken.licence)])
         if self.recipe.weights:
             self._say(load_weights(net, start_weights(self.recipe.weights)))
         return net
