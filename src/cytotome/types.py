@@ -5,6 +5,7 @@ They hold data and check it; what is computed from them lives in :mod:`cytotome.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -325,12 +326,14 @@ class Dataset(Sequence[Sample]):
         name: that of the class where a subclass sets none.
         class_names: of the instances.
         infos: what is known of each sample; costs no pixel.
+        licence: of the images and masks, empty where it is not known.
         notes: what was not used, and what was taken otherwise than it stands in the files.
     """
 
     name: str
     class_names: tuple[str, ...] = ("cell",)
     infos: tuple[SampleInfo, ...]
+    licence: str = ""
     notes: tuple[Note, ...] = ()
 
     if not TYPE_CHECKING:
@@ -351,6 +354,20 @@ class Dataset(Sequence[Sample]):
         """The truth of one sample, None where unlabelled; a dataset that can reads no pixel for it."""
         sample: Sample = self[index]
         return sample.instances
+
+    def digest(self, index: int) -> str:
+        """A hash of the content of one sample, image and truth; a dataset that can decodes nothing for it."""
+        sample: Sample = self[index]
+        arrays: list[AnyArray] = [sample.image.pixels]
+        if sample.instances is not None:
+            arrays += [sample.instances.runs, sample.instances.offsets, sample.instances.classes]
+        if sample.ignore is not None:
+            arrays.append(sample.ignore)
+        digest = hashlib.sha256()
+        for array in arrays:
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.infos)
@@ -390,6 +407,7 @@ class Subset(Dataset):
         self.parent = parent
         self.indices = tuple(indices)
         self.name = parent.name
+        self.licence = parent.licence
         self.class_names = parent.class_names
         self.notes = parent.notes
         self.infos = tuple(parent.infos[index] for index in self.indices)
@@ -402,3 +420,7 @@ class Subset(Dataset):
     def instances(self, index: int) -> Instances | None:
         """The parent's instances."""
         return self.parent.instances(self.indices[index])
+
+    def digest(self, index: int) -> str:
+        """The parent's hash."""
+        return self.parent.digest(self.indices[index])

@@ -190,11 +190,15 @@ def test_a_model_whose_card_names_the_data_may_have_seen_it() -> None:
     methods = [parse_method(text) for text in ("neurons", "nuclei", "neurons:0", "neurons:1", "missing")]
     first, second = may_have_seen(methods, dataset)
     assert first == (
-        "warning: neurons was trained on sartorius (trained on all but fold 0, scored on fold 0 (7 images); decode "
-        "parameters fitted on 24 of the training images); if that means these images, its scores are too good: give "
-        "neurons:FOLD for the fold that it did not see"
+        "warning: neurons was trained on sartorius (all but fold 0); if that means these images, its scores are too "
+        "good: give neurons:0 to score it on images that it has not seen"
     )
-    assert second == first.replace("training images);", "training images), fold 1 not held out;")
+    assert second == first.replace("(all but fold 0)", "(all but fold 0); fold 1 is not held out")
+    (ensemble,) = may_have_seen([parse_method("neurons-ensemble"), parse_method("neurons-ensemble:0")], dataset)
+    assert ensemble == first.replace("neurons", "neurons-ensemble")
+    dataset.name = "livecell"  # all of it was trained on
+    (said,) = may_have_seen([parse_method("neurons:0")], dataset)
+    assert said.endswith("livecell; fold 0 is not held out; if that means these images, its scores are too good")
 
 
 def test_outputs_come_back_from_their_file(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from cytotome.losses.flow import flow_losses
 from cytotome.metrics.challenge import mean_score
 from cytotome.models.card import Card
 from cytotome.models.file import ModelFile
+from cytotome.nets.pretrained import all_taken
 from cytotome.nets.pyramid import Pyramid, frozen_parameters
 from cytotome.ops.runs import empty_instances, from_masks
 from cytotome.ops.scores import are_hits
@@ -91,7 +92,7 @@ def test_equals_torchvisions_mask_rcnn_on_the_same_weights(tmp_path: Path) -> No
     theirs = torchvision_model(THEIRS.candidate_score)
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")
     ours = Rcnn(THEIRS).eval()
-    assert load_pretrained(ours, str(tmp_path / "weights.pth"))[1] == 0  # every weight is taken
+    assert load_pretrained(ours, str(tmp_path / "weights.pth")).new == ()  # every weight is taken
     raw: list[torch.Tensor] = []
     theirs.roi_heads.mask_predictor.register_forward_hook(lambda module, inputs, output: raw.append(output))
     images = torch.rand(2, 3, 192, 256, generator=torch.Generator().manual_seed(1))
@@ -443,6 +444,26 @@ def test_a_detectors_weights_load_into_every_stage_of_a_cascade(tmp_path: Path) 
     net = build_network(config)
     for head in net.box_heads:
         torch.testing.assert_close(head.fc6.weight, theirs.roi_heads.box_head.fc6.weight)
+
+
+def test_heads_of_other_classes_stay_new_and_are_named(tmp_path: Path) -> None:
+    torch.save(torchvision_model(0.5).state_dict(), tmp_path / "weights.pth")
+    net = build_network(THEIRS.model_copy(update={"class_names": ("x",), "pretrained": str(tmp_path / "weights.pth")}))
+    (taken,) = all_taken(net)
+    assert {name.rpartition(".")[0] for name in taken.new} == {
+        "box_predictors.0.cls_score",
+        "box_predictors.0.bbox_pred",
+        "mask_predictor.mask_fcn_logits",
+    }
+
+
+def test_a_detector_of_another_backbone_is_refused(tmp_path: Path) -> None:
+    torch.save(torchvision_model(0.5).state_dict(), tmp_path / "weights.pth")
+    deeper = THEIRS.model_copy(update={"backbone": "resnet101", "pretrained": str(tmp_path / "weights.pth")})
+    with pytest.raises(
+        ConfigError, match=r"is of another network: of the .* are not in it, first backbone\.body\.layer"
+    ):
+        build_network(deeper)
 
 
 def test_files_that_hold_no_fitting_weights_are_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from cytotome.data.normalise import Normalisation
 from cytotome.errors import ModelError
 from cytotome.families.flow import FAMILY
 from cytotome.families.flow.config import FlowConfig, FlowParameters
-from cytotome.models.card import Card
+from cytotome.models.card import Card, TrainedOn
 from cytotome.models.file import ModelFile, content_digest, read_model, save_model
 
 
@@ -27,7 +27,12 @@ def model() -> ModelFile:
         parameters=parameters,
         normalisation=Normalisation(low=0.5, high=99.5),
         weights=FAMILY.build(config).state_dict(),
-        card=Card(name="small", data=("made up",), folds="0", scores={"mAP": 0.5}, versions={"torch": "2.8"}),
+        card=Card(
+            name="small",
+            trained_on={"made up": TrainedOn(held_out=(0,))},
+            scores={"mAP": 0.5},
+            versions={"torch": "2.8"},
+        ),
     )
 
 

@@ -12,9 +12,9 @@ import torch
 from cytotome.data.normalise import Normalisation
 from cytotome.errors import ModelError
 from cytotome.families.flow.config import FlowConfig, FlowParameters
-from cytotome.models.card import Card
+from cytotome.models.card import Card, TrainedOn
 from cytotome.models.file import ModelFile, read_model, save_model
-from cytotome.models.registry import bundled_models, find_model, list_models
+from cytotome.models.registry import bundled_models, find_model, list_models, read_card
 
 MOST_BYTES = 15_000_000
 
@@ -64,6 +64,30 @@ def test_bundled_models_are_small_and_whole(name: str) -> None:
     assert path.stat().st_size <= MOST_BYTES
     model = read_model(path)
     assert model.card.name == name
-    assert model.card.data
+    assert model.card.trained_on
     assert model.card.licence
     assert {weight.dtype for weight in model.weights.values() if weight.ndim >= 2} == {torch.float16}
+
+
+def test_the_card_of_an_ensemble_has_what_its_members_were_trained_on(folder: Path) -> None:
+    for name, folds in (("ant", (0, 1)), ("zebra", (1,))):
+        card = Card(name=name, licence=f"{name} licence", trained_on={"own": TrainedOn(held_out=folds)})
+        model = ModelFile("flow", FlowConfig(), FlowParameters(), Normalisation(), {"w": torch.ones(1)}, card)
+        save_model(folder / f"{name}.safetensors", model)
+    (folder / "both.yaml").write_text("members: [{model: ant}, {model: zebra.safetensors}]\ncard: {name: both}\n")
+    card = read_card("both", folder)
+    assert (card.name, card.licence) == ("both", "ant licence; zebra licence")
+    assert [card.may_have_seen("own", fold) for fold in (0, 1)] == [True, False]
+    assert read_card(folder / "both.yaml", folder) == card
+    assert read_card("ant", folder).licence == "ant licence"
+    (folder / "both.yaml").write_text("members: 3\n")
+    with pytest.raises(ModelError, match="not an ensemble file"):
+        read_card("both", folder)
+
+
+def test_the_bundled_models_know_what_they_have_seen() -> None:
+    for name in ("neurons", "neurons-rcnn", "neurons-ensemble"):
+        card = read_card(name)
+        assert [card.may_have_seen("sartorius", fold) for fold in (0, 1, None)] == [False, True, True], name
+        assert card.may_have_seen("livecell", 0)
+        assert "CC BY-NC" in card.licence

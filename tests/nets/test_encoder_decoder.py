@@ -11,7 +11,9 @@ from torch import nn
 
 from cytotome.errors import ConfigError
 from cytotome.families import get_family
+from cytotome.nets import pretrained
 from cytotome.nets.encoder_decoder import EncoderDecoder
+from cytotome.nets.pretrained import all_taken, learned
 from cytotome.nets.refine import RefineDecoder
 from cytotome.nets.transposed import TransposedDecoder
 
@@ -79,15 +81,9 @@ def test_pretrained_weights_come_by_timm(monkeypatch: pytest.MonkeyPatch, tmp_pa
     torch.manual_seed(5)
     known = timm.create_model("test_resnet", num_classes=1000).state_dict()
     torch.save(known, tmp_path / "weights.pth")
-    original = timm.create_model
-
-    def from_file(name: str, **options: object) -> nn.Module:
-        if options.get("pretrained"):
-            options["pretrained_cfg_overlay"] = {"file": str(tmp_path / "weights.pth")}
-        return original(name, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(timm, "create_model", from_file)
-    with_weights = EncoderDecoder("test_resnet", "light", 3, FINE, {}, pretrained=True).state_dict()
+    monkeypatch.setattr(pretrained, "hub_file", lambda *names: str(tmp_path / "weights.pth"))
+    net = EncoderDecoder("test_resnet", "light", 3, FINE, {}, pretrained=True)
+    with_weights = net.state_dict()
     without = EncoderDecoder("test_resnet", "light", 3, FINE, {}).state_dict()
     keys = [key for key in with_weights if key.startswith("encoder.") and key.endswith("conv1.weight")]
     assert keys
@@ -95,6 +91,10 @@ def test_pretrained_weights_come_by_timm(monkeypatch: pytest.MonkeyPatch, tmp_pa
         source = known[key.removeprefix("encoder.model.")]
         torch.testing.assert_close(with_weights[key], source)
         assert not torch.equal(without[key], source)
+    (taken,) = all_taken(net)
+    assert taken.licence == "apache-2.0 (timm's weights of test_resnet)"
+    count = len(learned(net.encoder.state_dict()))
+    assert taken.text() == f"pretrained: took {count} of {count} tensors from timm's test_resnet"
 
 
 @pytest.mark.parametrize("named", ["by us", "by others", "by others, as RGB"])

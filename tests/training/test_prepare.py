@@ -61,8 +61,8 @@ def test_cells_are_given_the_offset_of_the_data_that_the_model_is_made_for(recip
 
 def test_the_identity_tells_data_apart(recipe: dict[str, Any], disks: Any) -> None:
     checked = load_recipe(recipe)
-    assert prepare(checked, disks(), 0).identity == prepare(checked, [disks()], 0).identity
-    assert prepare(checked, disks(), 0).identity != prepare(checked, disks(), 1).identity
+    assert prepare(checked, disks(), 0).digests == prepare(checked, [disks()], 0).digests
+    assert prepare(checked, disks(), 0).digests != prepare(checked, disks(), 1).digests
 
 
 def test_datasets_that_the_recipe_names_may_be_left_out(recipe: dict[str, Any], disks: Any) -> None:

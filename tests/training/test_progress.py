@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from cytotome.training.progress import Progress, learning_rate
+from cytotome.training.progress import Progress, forecast, learning_rate
 
 
 def test_a_run_is_as_far_as_the_further_of_steps_and_time() -> None:
@@ -41,3 +41,20 @@ def test_the_learning_rate_rises_then_falls_as_a_cosine() -> None:
 def test_the_ends_of_the_warmup_are_allowed(warmup: float) -> None:
     rates = [learning_rate(done, 1.0, 0.0, warmup) for done in (0.0, 0.5, 1.0)]
     assert all(0 <= rate <= 1 for rate in rates)
+
+
+def test_a_run_says_how_long_it_takes() -> None:
+    assert forecast(Progress(1500, None, (1,), step=13), 0.5, fresh=True) == (
+        "about 12 minutes to go: 1487 steps of 0.5 s each"
+    )
+    assert forecast(Progress(40, 600.0, (1,), step=13), 0.1, fresh=True).startswith("about 3 seconds to go: 27 steps")
+    assert forecast(Progress(30_000, None, (1,)), 0.5, fresh=True).startswith("about 4.2 hours to go")
+
+
+def test_a_time_limit_that_leaves_too_few_steps_is_said() -> None:
+    enough = forecast(Progress(1000, 601.0, (1,)), 1.0, fresh=True)
+    assert enough == "about 10 minutes to go: enough for about 600 of the recipe's 1000 steps"
+    few = forecast(Progress(6000, 181.0, (1,)), 1.0, fresh=True)
+    assert few.startswith("about 3 minutes to go: enough for about 180 of the recipe's 6000 steps; expect much less")
+    assert "which takes about 1.7 hours; starting from a trained model needs fewer steps" in few
+    assert "starting from" not in forecast(Progress(6000, 181.0, (1,)), 1.0, fresh=False)

@@ -66,7 +66,13 @@ def test_a_run_ends_with_a_model_that_finds_the_cells(
     assert list((tmp_path / "tensorboard").glob("events*"))
     assert yaml.safe_load((tmp_path / "recipe.yaml").read_text())["schedule"]["steps"] == 120
     quiet.file.flush()
-    assert "validation image disks0: " in (tmp_path / "said.txt").read_text()
+    said = (tmp_path / "said.txt").read_text().splitlines()
+    assert said[0] == "training on 3 labelled images, 3 held out; at most 120 steps"
+    assert any(" to go: 107 steps of " in line for line in said)
+    assert sum(line.startswith("held-out images (3): ") for line in said) == 1
+    scores = read_model(path).card.scores
+    assert scores["F1 at IoU 0.5, held-out images"] > 0.6
+    assert scores["mAP, held-out images"] > 0.4
 
 
 def test_stages_change_only_what_is_theirs(recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path) -> None:
@@ -97,7 +103,7 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(
     rows = [[{name: row[name] for name in columns} for row in table_of(tmp_path / part)] for part in "ab"]
     assert rows[0] == rows[1]
     quiet.file.flush()
-    assert f"going on from step {step - 1} of" in (tmp_path / "said.txt").read_text()
+    assert f"resuming from step {step - 1} of" in (tmp_path / "said.txt").read_text()
 
 
 def test_a_finished_run_is_not_trained_again(
@@ -105,14 +111,21 @@ def test_a_finished_run_is_not_trained_again(
 ) -> None:
     digest = read_model(train(recipe, disks(), output=tmp_path, console=quiet, device="cpu")).digest
     monkeypatch.setattr(TrainingModule, "training_step", None)
-    assert read_model(train(recipe, disks(), output=tmp_path, console=quiet, device="cpu")).digest == digest
+    quiet.file.flush()
+    before = (tmp_path / "said.txt").read_text()
+    path = train(recipe, disks(), output=tmp_path, console=quiet, device="cpu")
+    assert read_model(path).digest == digest
+    quiet.file.flush()
+    (line,) = (tmp_path / "said.txt").read_text().removeprefix(before).splitlines()
+    assert line.startswith(f"nothing was trained: {path} is finished")
+    assert "--anew" in line
 
 
 def test_a_checkpoint_of_another_run_is_refused(
     recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path
 ) -> None:
     train(recipe, disks(), output=tmp_path, console=quiet, device="cpu", overrides=["schedule.steps=2"])
-    with pytest.raises(TrainingError, match="another recipe or other data"):
+    with pytest.raises(TrainingError, match="changed since this run was started: the recipe; choose another"):
         train(recipe, disks(), output=tmp_path, console=quiet, device="cpu", overrides=["schedule.steps=3"])
     overrides = ["schedule.steps=3"]
     train(recipe, disks(), output=tmp_path, console=quiet, device="cpu", overrides=overrides, resume=False)
@@ -181,7 +194,7 @@ def test_stages_can_be_trained_one_by_one_each_from_the_one_before(
     before, after = read_model(first).weights, read_model(second).weights
     apart = (after["segmenter.0.weight"] - before["segmenter.0.weight"]).abs().max()
     assert 0 < apart < 0.2  # of 20 small steps from where the first stage ended, not from random weights
-    with pytest.raises(TrainingError, match="another recipe or other data"):
+    with pytest.raises(TrainingError, match="changed since this run was started: the recipe"):
         train(recipe, disks(), output=tmp_path / "a", overrides=["schedule.only=[duel]"], console=quiet)
 
 

@@ -35,8 +35,8 @@ def recipe_of(**more: Any) -> dict[str, Any]:
 def test_a_run_starts_from_what_was_pretrained(disks: Any, quiet: Any, tmp_path: Path) -> None:
     path = train(recipe_of(), [disks(name="first"), disks(name="own")], output=tmp_path, console=quiet, device="cpu")
     first = read_model(tmp_path / "pretraining" / "tuned-pretrained.safetensors")
-    assert first.card.data == ("first",)
-    assert read_model(path).card.data == ("own", "first")
+    assert list(first.card.trained_on) == ["first"]
+    assert read_model(path).card.trained_on.keys() == {"own", "first"}
     said = (tmp_path / "said.txt").read_text()
     assert f"started from {len(first.weights)} of the network's {len(first.weights)} weights\n" in said
     again = train(recipe_of(), [disks(name="first"), disks(name="own")], output=tmp_path, console=quiet, device="cpu")
@@ -63,14 +63,13 @@ def test_a_start_that_has_seen_the_fold_is_warned_of(disks: Any, quiet: Any, tmp
     said = tmp_path / "said.txt"
     first = train(plain, disks(9), output=tmp_path / "first", fold=0, console=quiet, device="cpu")
     same = train({**plain, "weights": str(first)}, disks(9), output=tmp_path / "same", fold=0, console=quiet)
-    assert read_model(same).card.folds == "validated on fold 0, trained on the others"
+    assert read_model(same).card.describe_training("disks") == "disks (all but fold 0)"
     assert "warning" not in said.read_text()
     other = train({**plain, "weights": str(first)}, disks(9), output=tmp_path / "other", fold=1, console=quiet)
-    assert f"warning: weights: {first} was trained on disks (validated on fold 0, trained on the others)" in (
+    assert f"warning: weights: {first} (disks (all but fold 0)) may have seen images of fold 1 of disks" in (
         said.read_text()
     )
     card = read_model(other).card
-    assert card.folds.split("; ") == [f"validated on fold {fold}, trained on the others" for fold in (1, 0)]
     assert [card.may_have_seen("disks", fold) for fold in (0, 1, None)] == [True, True, True]
 
 

@@ -15,8 +15,7 @@ from cytotome.ensemble.load import open_model
 from cytotome.errors import ConfigError, DataError, ModelError
 from cytotome.inference.model import Model
 from cytotome.io.files import atomic_path
-from cytotome.models.header import read_header
-from cytotome.models.registry import find_model
+from cytotome.models.registry import read_card
 from cytotome.types import Dataset, Instances, Sample, SoftMasks
 
 
@@ -83,15 +82,17 @@ def may_have_seen(methods: Sequence[Method], dataset: Dataset) -> list[str]:
     warnings = []
     for model in (model for method in methods for model in method.models):
         try:
-            card = read_header(find_model(model.path)).card
+            card = read_card(model.path)
         except ModelError:  # which is said when the model is needed
             continue
         if card.may_have_seen(dataset.name, model.fold):
-            folds = f" ({card.folds})" if card.folds else ""
-            given = "" if model.fold is None else f", fold {model.fold} not held out"
+            given = "" if model.fold is None else f"; fold {model.fold} is not held out"
+            unseen = card.trained_on[dataset.name].held_out
+            folds = ", ".join(f"{model.path}:{fold}" for fold in unseen)
+            remedy = f": give {folds} to score it on images that it has not seen" if unseen else ""
             warnings.append(
-                f"warning: {model.path} was trained on {dataset.name}{folds}{given}; if that means these images, its "
-                f"scores are too good: give {model.path}:FOLD for the fold that it did not see"
+                f"warning: {model.path} was trained on {card.describe_training(dataset.name)}{given}; if that means "
+                f"these images, its scores are too good{remedy}"
             )
     return warnings
 

@@ -18,11 +18,11 @@ from cytotome.app.held_out import (
     training_images,
 )
 from cytotome.app.opening import open_and_warn
-from cytotome.ensemble.file import SUFFIXES, EnsembleFile, Member, save_ensemble
+from cytotome.ensemble.file import EnsembleFile, Member, save_ensemble
 from cytotome.errors import ConfigError
-from cytotome.models.card import Card
+from cytotome.models.card import inherited
 from cytotome.models.file import read_model, save_model
-from cytotome.models.registry import bundled_models, find_model
+from cytotome.models.registry import ENSEMBLE_SUFFIXES, bundled_models, find_model
 from cytotome.training.tuning import SEARCHES, Search, TunableEnsemble, TunableModel, Tuned, tune_apart, tune_nested
 from cytotome.types import Sample
 
@@ -136,7 +136,7 @@ def member_instances(predictions: Sequence[tuple[Predictions, list[Any]]], folds
 
 
 def _check_output(methods: Sequence[Method], output: Path) -> None:
-    if len(methods) > 1 and output.suffix.lower() not in SUFFIXES:
+    if len(methods) > 1 and output.suffix.lower() not in ENSEMBLE_SUFFIXES:
         raise ConfigError(f"{output}: several models become an ensemble; give -o a name that ends in .yaml")
     if len(methods) == 1 and len(methods[0].models) == 1 and output.suffix != ".safetensors":
         raise ConfigError(f"{output}: one model stays a model; give -o a name that ends in .safetensors")
@@ -168,10 +168,10 @@ def ensemble_of(
     Models of several folds whose maps can be averaged form a group.
     """
     members: list[Member] = []
-    licences = []
+    cards = []
     for method, like in zip(methods, tuned.members, strict=True):
         files = [read_model(find_model(model.path)) for model in method.models]
-        licences += [file.card.licence for file in files if file.card.licence]
+        cards += [file.card for file in files]
         grouped = len(files) > 1 and _averages(files[0])
         for model, file in zip(method.models, files, strict=True):
             least = min(LOW_SCORE, float(file.parameters.min_score))
@@ -186,12 +186,12 @@ def ensemble_of(
                     curve=like.curve,
                 )
             )
-    card = Card(
-        name=options.output.stem,
-        summary=f"ensemble of {', '.join(method.name for method in methods)}",
-        licence="; ".join(dict.fromkeys(licences)),
-        scores=scores,
-    )
+    own = {
+        "name": options.output.stem,
+        "summary": f"ensemble of {', '.join(method.name for method in methods)}",
+        "scores": scores,
+    }
+    card = inherited(cards).model_copy(update=own)
     return tuned.model_copy(update={"members": tuple(members), "card": card})
 
 

@@ -8,7 +8,15 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import cast, get_args
 
-from cytotome.datasets.files import check_shape, check_unique, image_files, is_image, note_of_others, walk
+from cytotome.datasets.files import (
+    check_shape,
+    check_unique,
+    content_digest,
+    image_files,
+    is_image,
+    note_of_others,
+    walk,
+)
 from cytotome.errors import DataError
 from cytotome.io.coco import UNKNOWN_CATEGORY, CocoFile, CocoImage, read_coco
 from cytotome.io.images import read_image
@@ -83,6 +91,11 @@ class CocoDataset(Dataset):
         extra = tuple(str(file.relative_to(self.folder)) for file in files if is_image(file) and file.name not in named)
         notes = (Note(f"images are not in {path.name} and not used", extra, "add them to it"),) if extra else ()
         return notes + note_of_others([file for file in files if not is_image(file)], self.folder)
+
+    def digest(self, index: int) -> str:
+        """A hash of the image's file and of its annotations."""
+        entry = self.file.images[index]
+        return content_digest(self._path(entry), repr(self.file.annotations.get(entry.id)))
 
     def _path(self, entry: CocoImage) -> Path:
         """The image's file: as named, or the one of that name anywhere below the folder.

@@ -41,6 +41,7 @@ class CombinedDataset(Dataset):
         self.datasets = tuple(datasets)
         self.name = name or "+".join(part.name for part in self.datasets)
         self.notes = tuple(note for part in self.datasets for note in part.notes)
+        self.licence = "; ".join(dict.fromkeys(part.licence for part in self.datasets if part.licence))
         self.class_map = dict(class_map or {})
         had = [label for part in self.datasets for label in part.class_names]
         unknown = [label for label in self.class_map if label not in had]
@@ -82,6 +83,11 @@ class CombinedDataset(Dataset):
         """The masks of one sample, without reading its pixels where its dataset can."""
         number, position = self._where[index]
         return self._mapped(self.datasets[number].instances(position), number)
+
+    def digest(self, index: int) -> str:
+        """The hash of the sample in its own dataset."""
+        number, position = self._where[index]
+        return self.datasets[number].digest(position)
 
     def _mapped(self, instances: Instances | None, number: int) -> Instances | None:
         if instances is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 
 from cytotome.errors import DataError
@@ -100,3 +102,32 @@ def check_unique(infos: Sequence[SampleInfo], source: object) -> tuple[SampleInf
             raise DataError(f"{source}: two samples are named {info.id!r}; rename one")
         seen.add(info.id)
     return tuple(infos)
+
+
+def content_digest(*parts: Path | str) -> str:
+    """A hash of the content of files and of texts; a file is read again only where its size or time has changed.
+
+    Raises:
+        DataError: where a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update((_file_digest_now(part) if isinstance(part, Path) else _hash(part.encode())).encode())
+    return digest.hexdigest()
+
+
+def _file_digest_now(path: Path) -> str:
+    try:
+        state = path.stat()
+        return _file_digest(path.absolute(), state.st_size, state.st_mtime_ns)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file") from None
+
+
+@lru_cache(maxsize=100_000)
+def _file_digest(path: Path, size: int, time: int) -> str:
+    return _hash(path.read_bytes())
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

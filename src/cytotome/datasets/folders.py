@@ -12,6 +12,7 @@ from cytotome.datasets.files import (
     by_name,
     check_shape,
     check_unique,
+    content_digest,
     image_files,
     is_image,
     nearest,
@@ -83,6 +84,10 @@ class FoldersDataset(Dataset):
             return from_label_map(read_label_map(labels), class_names=self.class_names)
         except DataError as error:
             raise error if str(labels) in str(error) else DataError(f"{labels}: {error}") from None
+
+    def digest(self, index: int) -> str:
+        """A hash of the files of one sample."""
+        return content_digest(*(path for path in self._pairs[index] if path is not None))
 
 
 def has_images(root: Path) -> bool:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cytotome.datasets.files import by_name, check_shape, check_unique, image_files, is_image, note_of_others, walk
+from cytotome.datasets.files import (
+    by_name,
+    check_shape,
+    check_unique,
+    content_digest,
+    image_files,
+    is_image,
+    note_of_others,
+    walk,
+)
 from cytotome.errors import DataError
 from cytotome.io.coco import CocoFile, read_coco
 from cytotome.io.coco_entries import ImageId
@@ -32,6 +41,8 @@ class LivecellDataset(Dataset):
     Raises:
         DataError: where images or annotations are missing, or an image is annotated twice.
     """
+
+    licence = "CC BY-NC 4.0 (LIVECell, Edlund et al. 2021)"
 
     def __init__(self, root: str | os.PathLike[str], *, unlabelled: bool = True) -> None:
         self.root = Path(root)
@@ -87,6 +98,12 @@ class LivecellDataset(Dataset):
         instances = coco.instances(image_id)
         classes = np.full(len(instances), self.class_names.index(info.cell_type), np.int32)
         return replace(instances, classes=classes, class_names=self.class_names)
+
+    def digest(self, index: int) -> str:
+        """A hash of the image's file and of its annotations."""
+        key = self.infos[index].id
+        coco, image_id = self._labels.get(key, (None, key))
+        return content_digest(self._files[key], repr(coco.annotations.get(image_id)) if coco else "")
 
 
 def annotation_files(root: Path) -> list[Path]:

@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from cytotome.datasets.files import check_shape, check_unique, image_files, is_image, note_of_others, walk
+from cytotome.datasets.files import (
+    check_shape,
+    check_unique,
+    content_digest,
+    image_files,
+    is_image,
+    note_of_others,
+    walk,
+)
 from cytotome.errors import DataError
 from cytotome.io.images import read_image
 from cytotome.io.rle import decode_rle
@@ -32,6 +40,8 @@ class SartoriusDataset(Dataset):
     Raises:
         DataError: for a table that is missing, damaged or without the challenge's columns, or an image that is missing.
     """
+
+    licence = "CC BY-NC 4.0 (Sartorius Cell Instance Segmentation, 2021)"
 
     def __init__(self, root: str | os.PathLike[str], *, unlabelled: bool = True) -> None:
         self.root = Path(root)
@@ -89,6 +99,11 @@ class SartoriusDataset(Dataset):
             return decode_rle(filled, shape, classes=classes, class_names=self.class_names)
         except DataError as error:
             raise DataError(f"{self.root / 'train.csv'}: image {info.id}: {error}") from None
+
+    def digest(self, index: int) -> str:
+        """A hash of the image's file and of its rows in the table."""
+        key = self.infos[index].id
+        return content_digest(self._files[key], repr(self._rows.get(key)))
 
 
 def _unlabelled_files(root: Path, labelled: set[str]) -> list[Path]:

@@ -45,10 +45,15 @@ def of_fold(dataset: Dataset, fold: int) -> list[int]:
     folds = _folds(dataset.infos)
     validation = [i for i, info in enumerate(dataset.infos) if folds[i] == fold and info.mask_quality == "full"]
     if not validation:
-        full = {folds[i] for i, info in enumerate(dataset.infos) if info.mask_quality == "full"} - {-1}
-        known = ", ".join(map(str, sorted(full))) or "none"
+        known = ", ".join(map(str, known_folds(dataset))) or "none"
         raise DataError(f"{dataset.name}: fold {fold} has no image with full masks; choose one of: {known}")
     return validation
+
+
+def known_folds(dataset: Dataset) -> tuple[int, ...]:
+    """The folds of a dataset that have an image to validate on, in order."""
+    folds = zip(_folds(dataset.infos), dataset.infos, strict=True)
+    return tuple(sorted({fold for fold, info in folds if info.mask_quality == "full"} - {-1}))
 
 
 def _folds(infos: tuple[SampleInfo, ...]) -> list[int]:

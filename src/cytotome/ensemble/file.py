@@ -18,8 +18,8 @@ from cytotome.errors import ConfigError, ModelError
 from cytotome.inference.tta import Tta
 from cytotome.io.files import atomic_path
 from cytotome.models.card import Card
+from cytotome.models.registry import ENSEMBLE_SUFFIXES
 
-SUFFIXES = (".yaml", ".yml")
 FORMAT = 1
 
 
@@ -127,7 +127,7 @@ class EnsembleFile(BaseModel):
 
 def is_ensemble(path: str | os.PathLike[str]) -> bool:
     """Whether the name is that of an ensemble file."""
-    return Path(path).suffix.lower() in SUFFIXES
+    return Path(path).suffix.lower() in ENSEMBLE_SUFFIXES
 
 
 def read_ensemble(path: str | os.PathLike[str]) -> EnsembleFile:

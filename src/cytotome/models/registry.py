@@ -9,10 +9,11 @@ from pathlib import Path
 import yaml
 
 from cytotome.errors import ModelError
-from cytotome.models.card import Card
+from cytotome.models.card import Card, inherited
 from cytotome.models.header import BUNDLED, Header, read_header
 
 SUFFIX = ".safetensors"
+ENSEMBLE_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,27 @@ def bundled_ensembles(folder: Path = BUNDLED) -> dict[str, Path]:
 def ensemble_card(path: Path) -> Card:
     """The card of an ensemble that comes with the package, read without all that an ensemble needs to run."""
     return Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))["card"])
+
+
+def read_card(name_or_path: str | os.PathLike[str], folder: Path = BUNDLED) -> Card:
+    """The card of a model or an ensemble, by name or path; an ensemble's has what it inherits from its members.
+
+    Raises:
+        ModelError: where there is none, or a file is damaged.
+    """
+    path = bundled_ensembles(folder).get(str(name_or_path)) or find_model(name_or_path, folder)
+    if path.suffix.lower() not in ENSEMBLE_SUFFIXES:
+        return read_header(path).card
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        card = Card.model_validate(content.get("card", {}))
+        members = [str(member["model"]) for member in content["members"]]
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+        raise ModelError(f"{path}: not an ensemble file; choose a model or an ensemble that cytotome saved") from None
+    bundled = bundled_models(folder)
+    below = [read_card(name if name in bundled else path.parent / name, folder) for name in dict.fromkeys(members)]
+    heritage = inherited([card, *below])
+    return card.model_copy(update={"trained_on": heritage.trained_on, "licence": card.licence or heritage.licence})
 
 
 def list_models(folder: Path = BUNDLED) -> tuple[ModelEntry, ...]:

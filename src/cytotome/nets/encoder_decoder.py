@@ -15,7 +15,7 @@ from cytotome.errors import ConfigError
 from cytotome.nets.compact import CompactDecoder
 from cytotome.nets.depthwise import speed_up_depthwise
 from cytotome.nets.heads import split_heads
-from cytotome.nets.pretrained import load_encoder
+from cytotome.nets.pretrained import Taken, learned, load_encoder, remember, timm_weights
 from cytotome.nets.refine import RefineDecoder
 from cytotome.nets.transposed import TransposedDecoder
 
@@ -34,7 +34,7 @@ class EncoderDecoder(nn.Module):
         channels: of the input.
         fine_heads: name to channels of the outputs at the input's resolution.
         deep_heads: name to channels of the outputs on the deepest features.
-        pretrained: true loads the encoder's ImageNet weights through timm, a path those of a file.
+        pretrained: true or ``imagenet`` loads the encoder's ImageNet weights through timm, a path those of a file.
         widths: channels of the decoder ``compact`` at each level, from the finest on.
 
     Raises:
@@ -54,15 +54,19 @@ class EncoderDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.stride = 2**LEVELS
+        from_timm = pretrained in (True, "imagenet")
+        options, licence = timm_weights(encoder) if from_timm else ({}, "")
+        weights = options.pop("pretrained", None)
         try:
-            self.encoder = get_encoder(
-                f"tu-{encoder}", in_channels=channels, depth=LEVELS, weights=True if pretrained is True else None
-            )
-        except (RuntimeError, ValueError, KeyError, AttributeError) as error:
+            self.encoder = get_encoder(f"tu-{encoder}", in_channels=channels, depth=LEVELS, weights=weights, **options)
+        except (RuntimeError, ValueError, KeyError, AttributeError, OSError) as error:
             raise ConfigError(f"encoder {encoder!r} cannot be used: {error}; see timm.list_models()") from error
         speed_up_depthwise(self.encoder)
-        if isinstance(pretrained, str):
-            load_encoder(self.encoder.model, Path(pretrained))
+        if from_timm:
+            count = len(learned(self.encoder.model.state_dict()))
+            remember(self.encoder, Taken(f"timm's {encoder}", count, licence=licence))
+        elif pretrained:
+            remember(self.encoder, load_encoder(self.encoder.model, Path(str(pretrained))))
         counts = tuple(self.encoder.out_channels)
         self.whole_pyramid = decoder == "unet"
         self.decoder, width = _make_decoder(decoder, counts, widths)

@@ -1,35 +1,109 @@
-"""Weights of an encoder from a file, whoever named them."""
+"""Weights that an encoder starts from: of a file, or those that timm names, fetched only where they can be."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 from torch import Tensor, nn
 
 from cytotome.errors import ConfigError
 
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+PATIENCE = 3.0
+"""Seconds that a host is waited for; the hub's own client tries again for most of a minute."""
+MOST_NAMED = 6
 
-def load_encoder(encoder: nn.Module, path: Path) -> int:
+
+@dataclass(frozen=True)
+class Taken:
+    """What a network took of pretrained weights.
+
+    Attributes:
+        source: file or name of the weights.
+        taken: tensors of the network that come from there.
+        new: names of its other tensors, which stay as they were initialised.
+        licence: of the weights, empty where it is not known.
+    """
+
+    source: str
+    taken: int
+    new: tuple[str, ...] = ()
+    licence: str = ""
+
+    def text(self) -> str:
+        """One line for people."""
+        said = f"pretrained: took {self.taken} of {self.taken + len(self.new)} tensors from {self.source}"
+        layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in self.new))
+        more = f" and {len(layers) - MOST_NAMED} layers more" if len(layers) > MOST_NAMED else ""
+        return f"{said}; new: {', '.join(layers[:MOST_NAMED])}{more}" if layers else said
+
+
+def remember(module: nn.Module, taken: Taken) -> None:
+    """Keeps with a module what it took, for :func:`all_taken`."""
+    module._taken = taken  # type: ignore[assignment]
+
+
+def all_taken(net: nn.Module) -> Iterator[Taken]:
+    """What the parts of a network took of pretrained weights."""
+    for module in net.modules():
+        taken = getattr(module, "_taken", None)
+        if isinstance(taken, Taken):
+            yield taken
+
+
+def load_encoder(encoder: nn.Module, path: Path) -> Taken:
     """Copies weights of a file into an encoder, by their names, or by their order where no name agrees.
 
-    By order: the shapes of the file, from its first on, must be those of the encoder; what follows in the file, such as
-    a classifier, is left. The first convolution's colours are summed where images are grey.
-
-    Returns:
-        How many tensors of the encoder were taken.
+    The file must hold all weights of the encoder; what else is in it, such as a classifier, is left. By order, those
+    of the encoder come first. The first convolution's colours are summed where images are grey.
 
     Raises:
-        ConfigError: where the file cannot be read or does not fit.
+        ConfigError: where the file cannot be read, lacks a weight, or has one of another shape.
     """
-    weights, own = read_weights(path), encoder.state_dict()
-    taken = _by_name(weights, own) or _by_order(weights, own)
+    weights, own = learned(read_weights(path)), learned(encoder.state_dict())
+    named = not {_key(name) for name in weights}.isdisjoint(_key(name) for name in own)
+    taken = whole(weights, own, str(path)) if named else _by_order(weights, own)
     if not taken:
         raise ConfigError(f"pretrained: no weight of {str(path)!r} fits this network; choose the encoder that it is of")
-    encoder.load_state_dict({**own, **taken})
-    return len(taken)
+    encoder.load_state_dict({**encoder.state_dict(), **taken})
+    return Taken(str(path), len(taken))
+
+
+def learned(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights without the counters of batch normalisation, single whole numbers that some files leave out."""
+    return {name: value for name, value in weights.items() if value.ndim or value.is_floating_point()}
+
+
+def whole(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """The weights of a network by its own names, all of them, from those of a file.
+
+    Raises:
+        ConfigError: where one is missing or of another shape, since the file is then of another network.
+    """
+    theirs = {_key(name): value for name, value in weights.items()}
+    taken = {name: fitted(theirs.get(_key(name)), value) for name, value in own.items()}
+    other = [name for name, value in taken.items() if value is None and _key(name) in theirs]
+    missing = [name for name, value in taken.items() if value is None and _key(name) not in theirs]
+    faults = []
+    if other:
+        shapes = f"{_shape(theirs[_key(other[0])])} in the file and {_shape(own[other[0]])} in the network"
+        faults.append(f"{len(other)} have another shape, first {other[0]}, {shapes}")
+    if missing:
+        faults.append(f"{len(missing)} are not in it, first {missing[0]}")
+    if faults:
+        raise ConfigError(
+            f"pretrained: {source} is of another network: of the {len(own)} tensors needed, {' and '.join(faults)}; "
+            "choose the encoder that the file is of, or the file of this encoder"
+        )
+    return {name: value for name, value in taken.items() if value is not None}
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -54,18 +128,89 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {name: value for name, value in content.items() if isinstance(value, Tensor)}
 
 
-def fitted(value: Tensor, own: Tensor | None) -> Tensor | None:
+def fitted(value: Tensor | None, own: Tensor | None) -> Tensor | None:
     """The value in the shape of our own, None where it has another; colours are summed where images are grey."""
-    if own is None:
+    if value is None or own is None:
         return None
     if value.ndim == 4 and own.ndim == 4 and value.shape[1] == 3 and own.shape[1] == 1:
         value = value.sum(dim=1, keepdim=True)
     return value.to(own.dtype) if value.shape == own.shape else None
 
 
-def _by_name(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found = {name: fitted(value, own.get(name)) for name, value in weights.items()}
-    return {name: value for name, value in found.items() if value is not None}
+def timm_weights(name: str) -> tuple[dict[str, Any], str]:
+    """Options of ``timm.create_model`` with which it takes its pretrained weights, and the licence of these.
+
+    The weights are looked for in the cache first; the network is used only where they are not there.
+
+    Raises:
+        ConfigError: where timm has no weights for the name, or they can be neither found nor fetched.
+    """
+    import timm  # takes seconds to import
+
+    config = timm.models.get_pretrained_cfg(name)
+    if config is None:
+        return {"pretrained": True}, ""  # timm itself says that it has no such network
+    if not config.has_weights:
+        raise ConfigError(f"pretrained: timm has no weights for {name!r}; leave pretrained out, or name a file")
+    licence = f"{config.license} (timm's weights of {name})" if config.license else ""
+    if not config.hf_hub_id:
+        require_host(str(config.url), name)
+        return {"pretrained": True}, licence
+    files = (config.hf_hub_filename,) if config.hf_hub_filename else HUB_FILES
+    path = hub_file(config.hf_hub_id, files, name)
+    return {"pretrained": True, "pretrained_cfg_overlay": {"file": path}}, licence
+
+
+def hub_file(repository: str, files: Sequence[str], name: str) -> str:
+    """The path of the first of some files that a repository of the Hugging Face hub has, from the cache if it is there.
+
+    Raises:
+        ConfigError: where it is not in the cache and cannot be fetched.
+    """
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    repository, _, revision = repository.partition("@")
+    version = revision or None
+    for file in files:
+        try:
+            return str(hf_hub_download(repository, file, revision=version, local_files_only=True))
+        except LocalEntryNotFoundError:
+            continue
+    require_host(constants.ENDPOINT, name)
+    fault = "it has none of " + ", ".join(files)
+    for file in files:
+        try:
+            return str(hf_hub_download(repository, file, revision=version))
+        except EntryNotFoundError:
+            continue
+        except Exception as error:  # each client has errors of its own
+            fault = " ".join(str(error).split())[:200]
+            break
+    raise ConfigError(f"pretrained: the weights of {name} cannot be fetched from {repository} ({fault}); name a file")
+
+
+def require_host(url: str, name: str) -> None:
+    """Raises ConfigError at once where weights would be fetched from a host that cannot be reached."""
+    parts = urlsplit(url)
+    if getproxies().get(parts.scheme):
+        return
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 443), timeout=PATIENCE).close()
+    except OSError as error:
+        raise ConfigError(
+            f"pretrained: the weights of {name} are not in the cache, and {parts.hostname} cannot be reached "
+            f"({error}); name a file of the weights, or leave pretrained out"
+        ) from None
+
+
+def _key(name: str) -> str:
+    """A name as files and networks agree on it: timm's pyramids join parts of a name by ``_`` instead of ``.``."""
+    return name.replace(".", "_")
+
+
+def _shape(value: Tensor) -> str:
+    return "x".join(map(str, value.shape)) or "one number"
 
 
 def _by_order(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:

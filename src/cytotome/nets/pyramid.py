@@ -16,6 +16,7 @@ from cytotome.errors import ConfigError
 from cytotome.nets.compact import CompactUNet
 from cytotome.nets.depthwise import speed_up_depthwise
 from cytotome.nets.encoder_decoder import EncoderDecoder
+from cytotome.nets.pretrained import Taken, learned, remember, timm_weights
 
 PyramidNorm: TypeAlias = Literal["none", "batch", "group"]
 LEVELS = 4
@@ -65,7 +66,11 @@ class Pyramid(nn.Module):
             raise ConfigError(f"imagenet_normalisation: needs images of 1 or 3 channels, got {channels}; leave it out")
         self.imagenet_normalisation = imagenet_normalisation
         options: dict[str, Any] = {"channels": widths} if widths else {}
-        self.body = _body(backbone, 3 if imagenet_normalisation else channels, pretrained, options)
+        given, licence = timm_weights(backbone) if pretrained else ({}, "")
+        self.body = _body(backbone, 3 if imagenet_normalisation else channels, pretrained, {**options, **given})
+        if pretrained:
+            count = len(learned(self.body.state_dict()))
+            remember(self.body, Taken(f"timm's {backbone}", count, licence=licence))
         speed_up_depthwise(self.body)
         for module in self.body.modules():
             if isinstance(module, nn.BatchNorm2d) and not pretrained:
@@ -170,17 +175,16 @@ def _body(name: str, channels: int, pretrained: bool, options: dict[str, Any]) -
     if name.startswith("swin"):
         options = {**options, "strict_img_size": False}
     try:
-        probe = timm.create_model(name, features_only=True, in_chans=channels, **options)
+        plain = {key: value for key, value in options.items() if not key.startswith("pretrained")}
+        probe = timm.create_model(name, features_only=True, in_chans=channels, **plain)
         levels = len(cast("Any", probe).feature_info.channels())
         if levels < LEVELS:
             raise ConfigError(f"backbone {name!r} gives {levels} levels, a pyramid needs {LEVELS}; choose another")
         if levels == LEVELS and not pretrained:
             return probe
         indices = tuple(range(levels - LEVELS, levels))
-        return timm.create_model(
-            name, features_only=True, in_chans=channels, out_indices=indices, pretrained=pretrained, **options
-        )
-    except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
+        return timm.create_model(name, features_only=True, in_chans=channels, out_indices=indices, **options)
+    except (RuntimeError, ValueError, KeyError, AttributeError, TypeError, OSError) as error:
         fault = " ".join(str(error).split())[:200]
         raise ConfigError(f"backbone {name!r} cannot be used: {fault}; see timm.list_models()") from error
 

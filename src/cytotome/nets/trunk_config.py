@@ -27,3 +27,12 @@ def check_levels(widths: Sequence[int], blocks: Sequence[int], prefix: str = "")
         raise ValueError(
             f"{prefix}blocks must have one number for each of the {len(widths)} {prefix}widths, got {len(blocks)}"
         )
+
+
+def check_pretrained(pretrained: bool | str, network: str, has_encoder: bool) -> None:
+    """Raises ValueError where pretrained weights are asked for a network that has no encoder of timm to take them."""
+    if pretrained and not has_encoder:
+        raise ValueError(
+            f"pretrained: the network {network} has no pretrained weights; choose a network with an encoder of timm, "
+            "leave it out, or start from a whole model by weights"
+        )

@@ -15,17 +15,23 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from typing_extensions import override
 
+from cytotome.models.card import Card
 from cytotome.report.png import write_png
+from cytotome.training.ancestry import Identity
 from cytotome.training.checkpoint import restore, save_checkpoint
 from cytotome.training.logs import MetricsFile
 from cytotome.training.module import LOG_EVERY, TrainingModule
+from cytotome.training.progress import forecast
 
 
 class Checkpoints(lightning.Callback):
     """Writes ``path`` every so often, when stopped and at the end; starts from ``content`` where it is given."""
 
-    def __init__(self, path: Path, identity: str, minutes: float, content: dict[str, Any] | None) -> None:
-        self.path, self.identity, self.seconds, self.content = path, identity, 60 * minutes, content
+    def __init__(
+        self, path: Path, identity: Identity, heritage: Card, minutes: float, content: dict[str, Any] | None
+    ) -> None:
+        self.path, self.identity, self.heritage = path, identity, heritage
+        self.seconds, self.content = 60 * minutes, content
         self.written = time.monotonic()
 
     @override
@@ -57,7 +63,7 @@ class Checkpoints(lightning.Callback):
 
     def _save(self, module: lightning.LightningModule) -> None:
         assert isinstance(module, TrainingModule)
-        save_checkpoint(self.path, module, self.identity)
+        save_checkpoint(self.path, module, self.identity, self.heritage)
         self.written = time.monotonic()
 
 
@@ -121,6 +127,34 @@ class Pictures(lightning.Callback):
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_image(f"pictures/{name}", picture, step, dataformats="HWC")
+
+
+class Forecast(lightning.Callback):
+    """Says how long the run will take, once some steps were timed.
+
+    Args:
+        console: what is said goes here.
+        fresh: whether training starts from random weights.
+    """
+
+    first, timed = 3, 10
+    """Steps that are not timed, since they compile and fill caches, and steps that are."""
+
+    def __init__(self, console: Console, *, fresh: bool) -> None:
+        self.console, self.fresh = console, fresh
+        self.steps, self.since = 0, 0.0
+
+    @override
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.steps += 1
+        if self.steps == self.first:
+            self.since = time.monotonic()
+        if self.steps == self.first + self.timed:
+            assert isinstance(pl_module, TrainingModule)
+            seconds = max(1e-6, (time.monotonic() - self.since) / self.timed)
+            self.console.print(forecast(pl_module.progress, seconds, fresh=self.fresh), highlight=False, soft_wrap=True)
 
 
 class ProgressBar(lightning.Callback):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,21 @@ import torch
 
 from cytotome.errors import TrainingError
 from cytotome.io.files import atomic_path
+from cytotome.models.card import Card
+from cytotome.training.ancestry import Identity
 from cytotome.training.module import TrainingModule
 
-FORMAT = 1
+FORMAT = 2
 
 
-def save_checkpoint(path: Path, module: TrainingModule, identity: str) -> None:
+def save_checkpoint(path: Path, module: TrainingModule, identity: Identity, heritage: Card) -> None:
     """Writes weights, averages, optimisers, random state, step and time.
 
     Args:
         path: replaced at once, so that there is always a whole checkpoint.
         module: within or after a fit.
-        identity: of the run (recipe and data); resuming compares it.
+        identity: of the run; resuming compares it.
+        heritage: what the model inherits from data and ancestors, some of which may be gone when the run is resumed.
 
     Raises:
         TrainingError: where a loss has become non-finite, so that a good checkpoint is never replaced by a bad one.
@@ -30,7 +34,8 @@ def save_checkpoint(path: Path, module: TrainingModule, identity: str) -> None:
     assert module.average is not None
     content = {
         "format": FORMAT,
-        "identity": identity,
+        "identity": asdict(identity),
+        "heritage": heritage.model_dump(mode="json"),
         "step": module.progress.step,
         "spent": module.progress.elapsed(),
         "net": module.net.state_dict(),
@@ -45,7 +50,7 @@ def save_checkpoint(path: Path, module: TrainingModule, identity: str) -> None:
         torch.save(content, temporary)
 
 
-def load_checkpoint(path: Path, identity: str) -> dict[str, Any]:
+def load_checkpoint(path: Path, identity: Identity) -> dict[str, Any]:
     """The content of a checkpoint, on the CPU; nothing but tensors and plain values is read.
 
     Raises:
@@ -55,11 +60,12 @@ def load_checkpoint(path: Path, identity: str) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise TrainingError(f"{path}: the checkpoint cannot be read; remove it, or start over by --anew") from error
-    if content.get("format") != FORMAT or content.get("identity") != identity:
-        raise TrainingError(
-            f"{path}: the checkpoint is of another recipe or other data; "
-            "choose another output folder, or start over by --anew"
-        )
+    remedy = "choose another output folder, or start over by --anew"
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise TrainingError(f"{path}: the checkpoint was written by another version of cytotome; {remedy}")
+    changes = identity.changes(content["identity"])
+    if changes:
+        raise TrainingError(f"{path}: changed since this run was started: {' and '.join(changes)}; {remedy}")
     return content
 
 

@@ -1,20 +1,25 @@
-"""What a run does with its model: scores it, fits its decode parameters, segments one image for all to see."""
+"""What a run does with its model: fits its decode parameters, measures its cells, scores it and says so in words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain, zip_longest
 
 import numpy as np
 
 from cytotome.contract import DecodeParameters
 from cytotome.inference.model import Model
-from cytotome.metrics.challenge import image_score
+from cytotome.metrics.challenge import image_score, precision_at
 from cytotome.models.cell_size import UNKNOWN, CellSizes, SizedData, measured_sizes
 from cytotome.models.look import Look, measured_look
-from cytotome.training.prepare import Place, Prepared
+from cytotome.ops.matching import count_matches, find_overlaps
+from cytotome.training.prepare import Place, Prepared, labelled_places
 from cytotome.training.tune import tune
-from cytotome.types import Dataset, Sample
+from cytotome.types import Sample
+
+MOST_SCORED = 20
+"""Images that a model is scored on when its training ends."""
 
 LOOKED_AT = 200
 """Images of each source, about, whose background is measured."""
@@ -63,26 +68,74 @@ def types_in_turn(places: Sequence[Place], count: int) -> list[Place]:
     return [place for place in chain(*zip_longest(*by_type.values())) if place is not None][:count]
 
 
-def show_one(model: Model, prepared: Prepared) -> str:
-    """Segments the first validation image, or a training image where there is none, and says what came of it."""
-    dataset, position, kind = _first(prepared)
-    sample: Sample = dataset[position]
-    assert sample.instances is not None
-    found = model.segment(sample.image)
-    score = image_score(found, sample.instances)
-    text = (
-        f"{kind} image {sample.info.id}: {len(found)} cells found, {len(sample.instances)} are there, mAP {score:.3f}"
-    )
-    if len(found) == 0 and len(sample.instances):
-        text += "; train longer, lower decode.min_score, or check the labels"
-    return text
+@dataclass(frozen=True)
+class CellReport:
+    """How well a model finds the cells of some images, all of them together.
+
+    Attributes:
+        held_out: whether the model was not trained on these images.
+        images: how many.
+        truths, found: cells that are there, and cells that the model finds.
+        hits: found cells whose outline is right: their IoU with a cell is above 0.5, each cell counted once.
+        mean_ap: the challenge's score, mean over the images.
+        least_score: the decoder's ``min_score``.
+    """
+
+    held_out: bool
+    images: int
+    truths: int
+    found: int
+    hits: int
+    mean_ap: float
+    least_score: float
+
+    @property
+    def f1(self) -> float:
+        """Over all cells, at IoU 0.5; 1 where there is neither a cell nor a finding."""
+        both = self.truths + self.found
+        return 2 * self.hits / both if both else 1.0
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """For the card; empty where the model was trained on these images."""
+        scores = {"F1 at IoU 0.5": self.f1, "mAP": self.mean_ap}
+        return {f"{name}, held-out images": round(value, 4) for name, value in scores.items() if self.held_out}
+
+    def text(self) -> str:
+        """For people who count cells, with the score that methods are compared by at the end."""
+        kind = "held-out" if self.held_out else "training"
+        lines = [f"{kind} images ({self.images}): {self.found} cells found where there are {self.truths}"]
+        if self.truths and self.found:
+            lines[0] += (
+                f" (count {_deviation(self.found / self.truths - 1)}); {self.hits / self.truths:.0%} of the cells are "
+                f"found with the right outline (IoU above 0.5), {1 - self.hits / self.found:.0%} of what is found is "
+                "wrong"
+            )
+        lines[0] += f"; F1 {self.f1:.2f}, mAP {self.mean_ap:.3f}"
+        if self.truths and not self.found:
+            lower = f", lower decode.min_score (now {self.least_score:g})" if self.least_score else ""
+            lines.append(f"train longer, start from a trained model (--weights MODEL){lower}, or check the labels")
+        if not self.held_out:
+            lines.append("new images score lower than those trained on; --fold 0 holds a fifth of the images out")
+        return "\n".join(lines)
 
 
-def _first(prepared: Prepared) -> tuple[Dataset, int, str]:
-    if prepared.validation:
-        return *prepared.validation[0], "validation"
-    for source in prepared.sources:
-        for position, info in enumerate(source.dataset.infos):
-            if info.mask_quality != "none":
-                return source.dataset, position, "training"
-    raise AssertionError("prepare() has made sure that an image is labelled")
+def report_cells(model: Model, prepared: Prepared) -> CellReport:
+    """Scores a model on held-out images, or on training images where none is held out."""
+    places = types_in_turn(prepared.validation or labelled_places(prepared.sources), MOST_SCORED)
+    truths = found = hits = 0
+    scores = []
+    for dataset, position in places:
+        sample: Sample = dataset[position]
+        assert sample.instances is not None
+        cells = model.segment(sample.image)
+        overlaps = find_overlaps(cells, sample.instances)
+        truths, found = truths + len(sample.instances), found + len(cells)
+        hits += int(count_matches(overlaps, (0.5,))[0])
+        scores.append(float(precision_at(overlaps).mean()))
+    least = float(model.parameters.min_score)
+    return CellReport(bool(prepared.validation), len(places), truths, found, hits, float(np.mean(scores)), least)
+
+
+def _deviation(share: float) -> str:
+    return "right" if abs(share) < 0.005 else f"{abs(share):.0%} too {'high' if share > 0 else 'low'}"

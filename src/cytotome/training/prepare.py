@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from cytotome.data.sampling import Source
 from cytotome.datasets import combine, open_dataset, splits
 from cytotome.errors import TrainingError
+from cytotome.models.card import Card, inherited
+from cytotome.training.ancestry import data_card, data_digests
 from cytotome.training.recipe import Recipe, SourceSettings
 from cytotome.types import Dataset, SampleInfo
 
@@ -31,6 +33,7 @@ class Prepared:
             by their settings, or all where there is none.
         offset: of the first of these datasets, those with masks of full quality before others.
         missing: names of datasets that the recipe has settings for and that were not given.
+        origin: what the model inherits from these data: their names, the folds held out, licences.
     """
 
     sources: tuple[Source, ...]
@@ -39,17 +42,12 @@ class Prepared:
     class_names: tuple[str, ...]
     offset: tuple[float, float] = (0.0, 0.0)
     missing: tuple[str, ...] = ()
+    origin: Card = field(default_factory=Card)
 
     @property
-    def identity(self) -> str:
-        """A hash of the samples trained on and of their weights; equal for equal data."""
-        digest = hashlib.sha256()
-        for source in self.sources:
-            offset = source.offset if any(source.offset) else ""
-            digest.update(f"{source.dataset.name} {source.weight} {source.scale}{offset}\n".encode())
-            for info in source.dataset.infos:
-                digest.update(f"{info.id} {info.cell_type} {info.mask_quality}\n".encode())
-        return digest.hexdigest()
+    def digests(self) -> dict[str, str]:
+        """A hash of the content of each sample trained or calibrated on, by name."""
+        return data_digests(self.sources, self.calibration)
 
 
 def open_all(data: Data | Sequence[Data], layout: str | None = None) -> list[Dataset]:
@@ -86,15 +84,17 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
     made_for: list[Source] = []
     validation: list[Place] = []
     calibration: list[Place] = []
+    origins: list[Card] = []
     for dataset in datasets:
         settings = recipe.sampling.sources.get(dataset.name, SourceSettings())
         if settings.classes:
             dataset = combine([dataset], class_map=settings.classes)
-        validated = settings.validated and _any_full([dataset])
-        training, held = splits(dataset, fold if validated else None)
+        held_out = fold if settings.validated and _any_full([dataset]) else None
+        training, held = splits(dataset, held_out)
         validation += [(dataset, i) for i in held]
         if settings.weight == 0:
             continue
+        origins.append(data_card(dataset, held_out))
         if settings.validated and not calibration:
             fitted_on = _calibration_part(dataset, training, recipe.calibration_images, recipe.calibration_held_out)
             calibration += [(dataset, i) for i in fitted_on]
@@ -111,7 +111,18 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
     names = tuple(dict.fromkeys(name for source in made_for for name in source.dataset.class_names))
     offset = max(made_for, key=lambda source: _any_full([source.dataset])).offset
     missing = tuple(name for name in recipe.sampling.sources if name not in {dataset.name for dataset in datasets})
-    return Prepared(tuple(sources), tuple(validation), tuple(calibration), names, offset, missing)
+    origin = inherited(origins)
+    return Prepared(tuple(sources), tuple(validation), tuple(calibration), names, offset, missing, origin)
+
+
+def labelled_places(sources: Sequence[Source]) -> list[Place]:
+    """The labelled images that are trained on."""
+    return [
+        (source.dataset, i)
+        for source in sources
+        for i, info in enumerate(source.dataset.infos)
+        if info.mask_quality != "none"
+    ]
 
 
 def check_labelled(sources: Sequence[Source]) -> None:
@@ -120,12 +131,7 @@ def check_labelled(sources: Sequence[Source]) -> None:
     Raises:
         TrainingError: where there is none.
     """
-    labelled = [
-        (source.dataset, i)
-        for source in sources
-        for i, info in enumerate(source.dataset.infos)
-        if info.mask_quality != "none"
-    ]
+    labelled = labelled_places(sources)
     names = ", ".join(source.dataset.name for source in sources)
     if not labelled:
         raise TrainingError(f"{names}: no image is labelled, so there is nothing to learn from; add masks")

@@ -49,6 +49,39 @@ class Progress:
         return len(self.shares) - 1, 1.0
 
 
+TOO_FEW = 0.25
+"""Part of a recipe's steps below which a time limit is warned of."""
+
+
+def forecast(progress: Progress, seconds_per_step: float, *, fresh: bool) -> str:
+    """How long the rest of a run takes, and whether its time limit leaves it enough steps.
+
+    Args:
+        progress: of the run.
+        seconds_per_step: as measured.
+        fresh: whether training starts from random weights.
+    """
+    left = (progress.steps - progress.step) * seconds_per_step
+    allowed = left if progress.seconds is None else progress.seconds - progress.elapsed()
+    if allowed >= left:
+        return f"about {_duration(left)} to go: {progress.steps - progress.step} steps of {seconds_per_step:.2g} s each"
+    steps = progress.step + int(max(0.0, allowed) / seconds_per_step)
+    said = (
+        f"about {_duration(max(0.0, allowed))} to go: enough for about {steps} of the recipe's {progress.steps} steps"
+    )
+    if steps < TOO_FEW * progress.steps:
+        said += f"; expect much less than from the whole run, which takes about {_duration(left)}"
+        if fresh:
+            said += "; starting from a trained model needs fewer steps (--weights MODEL, or the recipe flow-finetune)"
+    return said
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
 def learning_rate(done: float, greatest: float, final: float, warmup: float) -> float:
     """Linear rise over ``warmup``, then half a cosine down to ``final * greatest`` (arXiv 1608.03983).
 

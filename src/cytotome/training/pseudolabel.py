@@ -16,18 +16,19 @@ import imagecodecs
 import tifffile
 
 from cytotome.datasets import open_dataset
+from cytotome.datasets.splits import known_folds
 from cytotome.errors import ConfigError, CytotomeError, DataError
 from cytotome.inference.model import Model
 from cytotome.io.coco import write_coco
 from cytotome.io.files import atomic_path, read_json_object
 from cytotome.io.images import IMAGE_SUFFIXES
+from cytotome.models.card import Card, TrainedOn, inherited
 from cytotome.ops.labels import from_label_map
+from cytotome.training.ancestry import PSEUDOLABEL as COMMAND
+from cytotome.training.ancestry import RECORD
 from cytotome.training.pseudolabels import PseudoLabelSettings, check_models, label_image
 from cytotome.types import Dataset, Image, Instances, Sample
 
-RECORD = "run.json"
-COMMAND = "pseudolabel"
-"""Stands in the record, so that nothing is ever replaced that was not written here."""
 RUNNING, FINISHED = "running", "finished"
 
 
@@ -226,11 +227,15 @@ def _cell_type(instances: Instances) -> str:
 def _write_record(
     path: Path, models: Sequence[Model], dataset: Dataset, settings: PseudoLabelSettings, tally: PseudoLabelTally
 ) -> None:
+    # What is unlabelled is in no fold, so that no fold of the dataset has been seen by way of its images.
+    images = Card(trained_on={dataset.name: TrainedOn(held_out=known_folds(dataset))}, licence=dataset.licence)
+    heritage = inherited([*(model.file.card for model in models), images])
     record: dict[str, Any] = {
         "command": COMMAND,
         "state": FINISHED,
         "models": [{"name": model.file.card.name, "family": model.family.name, "hash": model.hash} for model in models],
         "data": dataset.name,
+        "inherited": heritage.model_dump(mode="json", include={"trained_on", "licence"}),
         "settings": {**vars(settings), "by_type": dict(settings.by_type)},
         "tally": {**vars(tally), "kept": dict(tally.kept), "failures": dict(tally.failures)},
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -25,27 +25,35 @@ from torch import Tensor, nn
 from cytotome.contract import Family, FamilyConfig
 from cytotome.data.sampling import Crops, CropSettings, crop_loader
 from cytotome.data.strong import StrongChange
-from cytotome.errors import ConfigError, TrainingError
+from cytotome.errors import ConfigError, CytotomeError, TrainingError
 from cytotome.inference.device import choose_device, choose_precision
-from cytotome.inference.model import build_model
+from cytotome.inference.model import build_model, load_model
 from cytotome.io.files import atomic_path
-from cytotome.models.card import Card
+from cytotome.models.card import Card, inherited
 from cytotome.models.file import ModelFile, save_model
+from cytotome.nets.pretrained import all_taken
+from cytotome.training.ancestry import Identity
 from cytotome.training.batches import StageBatches
-from cytotome.training.callbacks import Checkpoints, Pictures, ProgressBar, Reports
+from cytotome.training.callbacks import Checkpoints, Forecast, Pictures, ProgressBar, Reports
 from cytotome.training.checkpoint import load_checkpoint
-from cytotome.training.finish import calibrated, known_look, known_sizes, mean_score, show_one, types_in_turn
+from cytotome.training.finish import (
+    calibrated,
+    known_look,
+    known_sizes,
+    mean_score,
+    report_cells,
+    types_in_turn,
+)
 from cytotome.training.logs import MetricsFile
 from cytotome.training.module import TrainingModule
 from cytotome.training.pictures import Bytes, draw_all, shown_places
 from cytotome.training.plan import plan_stages
-from cytotome.training.prepare import Data, Prepared, open_all, prepare
+from cytotome.training.prepare import Data, Prepared, labelled_places, open_all, prepare
 from cytotome.training.progress import Progress
 from cytotome.training.recipe import Recipe, load_recipe
-from cytotome.training.schedule import Schedule
 from cytotome.training.teacher import MeanTeacher
 from cytotome.training.transfer import split_pretraining
-from cytotome.training.weights import load_weights, start_card, start_weights
+from cytotome.training.weights import load_weights, start_header, start_weights
 
 
 def train(
@@ -90,11 +98,10 @@ def train(
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     first, checked, datasets = split_pretraining(checked, opened, Path(output))
     if first is not None:
-        run = Run(first.recipe, prepare(first.recipe, first.data, None), first.output, device, console)
-        run.finish(run.fit(resume), None)
+        Run(first.recipe, prepare(first.recipe, first.data, None), first.output, device, console).run(resume)
     run = Run(checked, prepare(checked, datasets, fold), Path(output), device, console)
-    run.warn_of_start(fold)
-    return run.finish(run.fit(resume), fold)
+    run.warn_of_ancestors(fold)
+    return run.run(resume)
 
 
 class Run:
@@ -114,37 +121,68 @@ class Run:
         if self.teacher is not None:
             stages = self.teacher.stages(stages)
         self.plan = plan_stages(stages, recipe.schedule, recipe.sampling.batch)
-        unset = {name: True for name in ("pretrain", "teacher") if getattr(recipe, name) is None}
-        left_out: dict[str, Any] = {"summary": True, "schedule": _not_of_the_result(recipe.schedule), **unset}
-        content = recipe.model_dump_json(exclude=left_out)
-        self.identity = hashlib.sha256(f"{content} {prepared.identity}".encode()).hexdigest()
         _check_classes(recipe, self.config, prepared)
-        self.start = start_card(recipe.weights)
+        start = start_header(recipe.weights)
+        self.identity = Identity(_result_hash(recipe), start.digest if start else "", prepared.digests)
+        self.start = start.card if start else Card()
+        self.heritage = inherited([prepared.origin, self.start])
+        self.f1_before: float | None = None
         if prepared.missing:
             self._say(f"note: the recipe also has settings for {', '.join(prepared.missing)}, which are not given")
 
-    def warn_of_start(self, fold: int | None) -> None:
-        """Says so where the model that is started from was trained on images of the fold to validate on."""
-        names = dict.fromkeys(dataset.name for dataset, _ in self.prepared.validation)
-        for name in names:
-            if self.start.may_have_seen(name, fold):
-                self._say(
-                    f"warning: weights: {self.recipe.weights} was trained on {name} ({self.start.folds}); what comes "
-                    f"of it may know images of fold {fold}, so that its scores there are too good: start from a model "
-                    f"that was not trained on fold {fold}"
-                )
+    def warn_of_ancestors(self, fold: int | None) -> None:
+        """Says so where what is started from, or what made the labels, knows images of the fold to validate on."""
+        sources = {f"weights: {self.recipe.weights}": self.start, "the training data, or what labelled them": None}
+        for name in dict.fromkeys(dataset.name for dataset, _ in self.prepared.validation):
+            for what, card in sources.items():
+                known = self.prepared.origin if card is None else card
+                if known.may_have_seen(name, fold):
+                    self._say(
+                        f"warning: {what} ({known.describe_training(name)}) may have seen images of fold {fold} of "
+                        f"{name}, so that scores there are too good; use models that were not trained on fold {fold}"
+                    )
 
-    def fit(self, resume: bool) -> dict[str, Tensor]:
-        """Trains up to the end of the schedule and returns the averaged weights."""
+    def run(self, resume: bool) -> Path:
+        """Trains to the end of the schedule and writes the model, unless that is done already."""
         content = load_checkpoint(self.checkpoint, self.identity) if resume and self.checkpoint.is_file() else None
-        schedule = self.recipe.schedule
-        seconds = None if schedule.minutes is None else 60 * schedule.minutes
-        progress = Progress(self.plan.steps, seconds, self.plan.lengths)
+        if content is None:
+            self._announce()
+            return self.finish(self.fit(None))
+        self.heritage = Card.model_validate(content["heritage"])
+        if self._progress(content).fraction() < 1:
+            self._say(f"resuming from step {content['step']} of {self.checkpoint}")
+            return self.finish(self.fit(content))
+        if not self.model_path.is_file():
+            return self.finish(content["average"])
+        self._say(
+            f"nothing was trained: {self.model_path} is finished, and neither data nor recipe have changed; "
+            f"--anew trains it again, --weights {self.model_path} with another --output trains on from it"
+        )
+        return self.model_path
+
+    def _announce(self) -> None:
+        """Says what is trained on, and what the model that is started from is worth already."""
+        labelled, held_out = len(labelled_places(self.prepared.sources)), len(self.prepared.validation)
+        self._say(f"training on {labelled} labelled images, {held_out} held out; at most {self.plan.steps} steps")
+        if not (held_out and self.recipe.weights):
+            return
+        try:
+            report = report_cells(load_model(self.recipe.weights, device=str(self.device)), self.prepared)
+        except CytotomeError:  # it need not suit the images; that its weights fit is checked when they are taken
+            return
+        self.f1_before = report.f1
+        self._say(f"before training, {self.recipe.weights}: {report.text()}")
+
+    def _progress(self, content: Mapping[str, Any] | None) -> Progress:
+        minutes = self.recipe.schedule.minutes
+        progress = Progress(self.plan.steps, None if minutes is None else 60 * minutes, self.plan.lengths)
         if content is not None:
             progress.step, progress.spent = content["step"], content["spent"]
-            if progress.fraction() >= 1:
-                return dict(content["average"])
-            self._say(f"going on from step {progress.step} of {self.checkpoint}")
+        return progress
+
+    def fit(self, content: dict[str, Any] | None) -> dict[str, Tensor]:
+        """Trains from a checkpoint's content, or from the start, and returns the averaged weights."""
+        schedule, progress = self.recipe.schedule, self._progress(content)
         torch.manual_seed(self.recipe.seed)
         module = TrainingModule(self._network(), self.plan.stages, schedule, progress, self.teacher)
         with atomic_path(self.output / "recipe.yaml") as temporary:
@@ -152,24 +190,29 @@ class Run:
         reports = Reports(
             MetricsFile(self.output / "metrics.csv", progress.step), self._validate, schedule.validate_every
         )
-        saving = Checkpoints(self.checkpoint, self.identity, schedule.checkpoint_minutes, content)
+        minutes = schedule.checkpoint_minutes
+        saving = Checkpoints(self.checkpoint, self.identity, self.heritage, minutes, content)
         with _quiet_lightning():
             pictures = Pictures(self.output / "pictures", self._draw, schedule.pictures_every)
-            trainer = self._trainer([reports, pictures, saving, ProgressBar(self.console)], progress.step)
+            telling = [Forecast(self.console, fresh=self.recipe.weights is None), ProgressBar(self.console)]
+            trainer = self._trainer([reports, pictures, saving, *telling], progress.step)
             trainer.fit(module, train_dataloaders=StageBatches(progress, self._loader))
         assert module.average is not None
         return {name: value.cpu() for name, value in module.average.state_dict().items()}
 
-    def finish(self, weights: Mapping[str, Tensor], fold: int | None) -> Path:
-        """Fits the decode parameters, writes the model file, and says what the model finds in one image."""
-        file = self._model_file(weights, fold)
+    def finish(self, weights: Mapping[str, Tensor]) -> Path:
+        """Fits the decode parameters, scores the model, writes its file, and says what it finds."""
+        file = self._model_file(weights)
         sizes = known_sizes(self.prepared, self.config.class_names)
         facts = {"cell_sizes": sizes, "look": known_look(self.prepared)}
         file = replace(file, card=file.card.model_copy(update=facts))
         model = build_model(file, device=str(self.device))
         file = replace(file, parameters=calibrated(model, self.prepared.calibration))
+        report = report_cells(build_model(file, device=str(self.device)), self.prepared)
+        file = replace(file, card=file.card.model_copy(update={"scores": report.scores}))
         save_model(self.model_path, file)
-        self._say(show_one(build_model(file, device=str(self.device)), self.prepared))
+        before = "" if self.f1_before is None else f"\nbefore training: F1 {self.f1_before:.2f} on the same images"
+        self._say(report.text() + before)
         self._say(f"model: {self.model_path}")
         return self.model_path
 
@@ -179,6 +222,9 @@ class Run:
     def _network(self) -> nn.Module:
         net = self.family.build(self.config)
         _check_crop(self.recipe, int(getattr(net, "stride", 1)))
+        for taken in all_taken(net):
+            self._say(taken.text())
+            self.heritage = inherited([self.heritage, Card(licence=taken.licence)])
         if self.recipe.weights:
             self._say(load_weights(net, start_weights(self.recipe.weights)))
         return net
@@ -231,7 +277,7 @@ class Run:
 
     def _draw(self, module: TrainingModule) -> dict[str, Bytes]:
         assert module.average is not None
-        model = build_model(self._model_file(module.average.state_dict(), None), device=str(self.device))
+        model = build_model(self._model_file(module.average.state_dict()), device=str(self.device))
         return draw_all(model, shown_places(self.prepared))
 
     def _validate(self, module: TrainingModule) -> dict[str, float]:
@@ -239,16 +285,15 @@ class Run:
         images = types_in_turn(self.prepared.validation, self.recipe.schedule.validation_images)
         if not images:
             return {}
-        model = build_model(self._model_file(module.average.state_dict(), None), device=str(self.device))
+        model = build_model(self._model_file(module.average.state_dict()), device=str(self.device))
         return {"validation/map": mean_score(model, images)}
 
-    def _model_file(self, weights: Mapping[str, Tensor], fold: int | None) -> ModelFile:
-        folds = "trained on all images" if fold is None else f"validated on fold {fold}, trained on the others"
+    def _model_file(self, weights: Mapping[str, Tensor]) -> ModelFile:
         card = Card(
             name=self.recipe.name,
             summary=self.recipe.summary or self.family.summary,
-            data=tuple(dict.fromkeys([*(source.dataset.name for source in self.prepared.sources), *self.start.data])),
-            folds="; ".join(dict.fromkeys(text for text in (folds, self.start.folds) if text)),
+            trained_on=self.heritage.trained_on,
+            licence=self.heritage.licence,
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
             versions={"python": platform.python_version()}
             | {name: metadata.version(name) for name in ("torch", "lightning")},
@@ -260,17 +305,16 @@ class Run:
 
 
 _NOT_OF_THE_RESULT = ("checkpoint_minutes", "validate_every", "validation_images", "pictures_every", "minutes")
-_YOUNGER = ("stages", "only", "optimiser")
 
 
-def _not_of_the_result(schedule: Schedule) -> dict[str, bool]:
-    """Fields that may differ when a run goes on.
+def _result_hash(recipe: Recipe) -> str:
+    """A hash of the fields that decide the result; those with their defaults do not count, so that new ones may come.
 
-    Fields younger than the first checkpoints count where they are set, so that older runs go on.
+    The model that is started from counts by its content instead of its path.
     """
-    default = Schedule()
-    unset = [name for name in _YOUNGER if getattr(schedule, name) == getattr(default, name)]
-    return dict.fromkeys((*_NOT_OF_THE_RESULT, *unset), True)
+    left_out: dict[str, Any] = {"summary": True, "weights": True, "schedule": dict.fromkeys(_NOT_OF_THE_RESULT, True)}
+    content = recipe.model_dump_json(exclude_defaults=True, exclude=left_out)
+    return hashlib.sha256(f"{content} {recipe.weights is not None}".encode()).hexdigest()
 
 
 def _check_classes(recipe: Recipe, config: FamilyConfig, prepared: Prepared) -> None:

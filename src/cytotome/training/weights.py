@@ -8,9 +8,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from cytotome.errors import ModelError, TrainingError
-from cytotome.models.card import Card
 from cytotome.models.file import read_model
-from cytotome.models.header import read_header
+from cytotome.models.header import Header, read_header
 from cytotome.models.registry import find_model
 
 MOST_NAMED = 12
@@ -22,12 +21,12 @@ def start_weights(name_or_path: str | Path) -> Mapping[str, Tensor]:
     return read_model(find_model(name_or_path)).weights
 
 
-def start_card(name_or_path: str | Path | None) -> Card:
-    """The card of the model that training starts from; empty where there is none, or no longer."""
+def start_header(name_or_path: str | Path | None) -> Header | None:
+    """The head of the model that training starts from; None where there is none, or no longer."""
     try:
-        return read_header(find_model(name_or_path)).card if name_or_path else Card()
+        return read_header(find_model(name_or_path)) if name_or_path else None
     except ModelError:  # which is said when its weights are needed
-        return Card()
+        return None
 
 
 def load_weights(net: nn.Module, weights: Mapping[str, Tensor]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from cytotome.datasets.files import content_digest
 from cytotome.datasets.sartorius import CELL_TYPES
 from cytotome.datasets.synthetic.kinds import KINDS
 from cytotome.datasets.synthetic.scene import render
@@ -65,3 +66,8 @@ class SyntheticDataset(Dataset):
         classes = np.full(len(instances), self.class_names.index(info.cell_type), np.int32)
         named = replace(instances, classes=classes, class_names=self.class_names)
         return Sample(info, Image(pixels, source=info.id), named)
+
+    def digest(self, index: int) -> str:
+        """A hash of all that the image depends on."""
+        info = self.infos[index]
+        return content_digest(f"{self.seed} {index} {info.cell_type} {self.shape} {self.class_names}")

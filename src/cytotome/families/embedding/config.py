@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from cytotome.contract import DecodeParameters, FamilyConfig
-from cytotome.nets.trunk_config import Blocks, Widths, check_levels
+from cytotome.nets.trunk_config import Blocks, Widths, check_levels, check_pretrained
 
 Sampler = Literal["uniform", "window", "box", "contours", "window+contours"]
 
@@ -74,6 +74,7 @@ class EmbeddingConfig(FamilyConfig):
 
     @model_validator(mode="after")
     def _check(self) -> EmbeddingConfig:
+        check_pretrained(self.pretrained, self.network, self.network != "compact")
         if self.network == "compact":
             check_levels(self.widths, self.blocks)
         if 4 * len(self.periods) > self.dimensions:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from cytotome.contract import DecodeParameters, FamilyConfig
-from cytotome.nets.trunk_config import Blocks, Widths, check_levels
+from cytotome.nets.trunk_config import Blocks, Widths, check_levels, check_pretrained
 
 ENCODER_LEVELS = 5
 
@@ -40,6 +40,7 @@ class FlowConfig(FamilyConfig):
 
     @model_validator(mode="after")
     def _check(self) -> FlowConfig:
+        check_pretrained(self.pretrained, self.network, self.network == "timm")
         if self.network == "compact":
             check_levels(self.widths, self.blocks)
         elif self.network == "timm" and self.decoder == "compact" and len(self.widths) != ENCODER_LEVELS:

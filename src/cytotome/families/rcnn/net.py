@@ -17,6 +17,7 @@ from cytotome.families.rcnn.proposals import build_proposals
 from cytotome.losses.flow import FLOW_HEADS
 from cytotome.nets.compact import CompactUNet, initialise
 from cytotome.nets.encoder_decoder import EncoderDecoder
+from cytotome.nets.pretrained import remember
 from cytotome.nets.pyramid import LEVELS, CompactPyramid, Pyramid, norm_layer
 
 BOX_CELLS = 7
@@ -127,7 +128,7 @@ def build_network(config: RcnnConfig) -> Rcnn:
     if isinstance(config.pretrained, str) and config.pretrained != "imagenet" and config.backbone != COMPACT:
         from cytotome.families.rcnn.pretrained import load_pretrained
 
-        load_pretrained(net, config.pretrained)
+        remember(net, load_pretrained(net, config.pretrained))
     return net
 
 

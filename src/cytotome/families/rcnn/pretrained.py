@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from cytotome.errors import ConfigError
-from cytotome.nets.pretrained import fitted, read_weights
+from cytotome.nets.pretrained import Taken, fitted, learned, load_encoder, read_weights, require_host, whole
 
+BODY = "backbone.body."
 RENAMED = {
     "backbone.": "backbone.",
     "rpn.": "rpn.",
@@ -21,8 +23,8 @@ RENAMED = {
 """Beginnings of the names of torchvision's MaskRCNN, and of ours."""
 
 
-def load_pretrained(net: nn.Module, source: str) -> tuple[int, int]:
-    """Copies the weights whose names and shapes agree into ``net``.
+def load_pretrained(net: nn.Module, source: str) -> Taken:
+    """Copies weights into ``net``: of a backbone all, of a detector those of the backbone and what fits of the rest.
 
     Args:
         net: the family's network.
@@ -30,28 +32,29 @@ def load_pretrained(net: nn.Module, source: str) -> tuple[int, int]:
             weights of a torchvision Mask R-CNN or of a backbone.
 
     Returns:
-        How many tensors of the network were taken, and how many stay new.
+        What was taken, and which tensors stay new.
 
     Raises:
-        ConfigError: where the file cannot be read or nothing in it fits.
+        ConfigError: where the file cannot be read, or is not of this backbone.
     """
-    weights = _coco_weights() if source == "coco" else read_weights(Path(source))
-    own = net.state_dict()
-    taken = {}
-    for name, value in renamed(weights, _stages(own)).items():
+    own = learned(net.state_dict())
+    weights = learned(_coco_weights() if source == "coco" else read_weights(Path(source)))
+    if not any(name.startswith(BODY) for name in weights):
+        body = load_encoder(net.get_submodule(BODY.rstrip(".")), Path(source))
+        return Taken(source, body.taken, tuple(name for name in own if not name.startswith(BODY)))
+    theirs = renamed(weights, _stages(own))
+    bodies = [{name: value for name, value in one.items() if name.startswith(BODY)} for one in (theirs, own)]
+    taken = whole(bodies[0], bodies[1], source)
+    for name, value in theirs.items():
         fitting = fitted(value, own.get(name))
         if fitting is not None:
-            taken[name] = fitting
-    if not taken:
-        raise ConfigError(f"pretrained: no weight of {source!r} fits this network; choose the backbone that it is of")
-    net.load_state_dict({**own, **taken})
-    return len(taken), len(own) - len(taken)
+            taken.setdefault(name, fitting)
+    net.load_state_dict({**net.state_dict(), **taken})
+    return Taken(source, len(taken), tuple(name for name in own if name not in taken))
 
 
 def renamed(weights: Mapping[str, Tensor], stages: int) -> dict[str, Tensor]:
-    """Weights by our names: of a torchvision detector, or else of a backbone."""
-    if not any(name.startswith("backbone.body.") for name in weights):
-        return {f"backbone.body.{name}": value for name, value in weights.items()}
+    """Weights of a torchvision detector by our names."""
     result = {}
     for name, value in weights.items():
         for theirs, ours in RENAMED.items():
@@ -68,4 +71,10 @@ def _stages(own: Mapping[str, Tensor]) -> int:
 def _coco_weights() -> dict[str, Tensor]:
     from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
-    return dict(MaskRCNN_ResNet50_FPN_Weights.COCO_V1.get_state_dict(progress=False))
+    weights = MaskRCNN_ResNet50_FPN_Weights.COCO_V1
+    if not (Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name).is_file():
+        require_host(weights.url, "torchvision's Mask R-CNN")
+    try:
+        return dict(weights.get_state_dict(progress=False))
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(f"pretrained: coco cannot be fetched ({error}); name a file of the weights") from error

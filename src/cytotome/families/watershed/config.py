@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from cytotome.contract import DecodeParameters, FamilyConfig
-from cytotome.nets.trunk_config import Blocks, Widths, check_levels
+from cytotome.nets.trunk_config import Blocks, Widths, check_levels, check_pretrained
 
 LEVEL_EDGES = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 14.0, 17.0, 20.0, 24.0, 28.0, 34.0)
 
@@ -80,6 +80,7 @@ class WatershedConfig(FamilyConfig):
 
     def model_post_init(self, context: object, /) -> None:
         """Checks what takes two fields."""
+        check_pretrained(self.pretrained, self.network, self.network == "timm")
         for trunk in ("", "direction_", "energy_"):
             check_levels(getattr(self, f"{trunk}widths"), getattr(self, f"{trunk}blocks"), trunk)
         if self.level_weights and len(self.level_weights) != self.levels:

@@ -1,0 +1,107 @@
+"""Where a run comes from: the content of its data, and what its model inherits from data, start and pseudo-labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from cytotome.data.sampling import Source
+from cytotome.datasets.coco import CocoDataset
+from cytotome.datasets.combine import CombinedDataset
+from cytotome.io.files import read_json_object
+from cytotome.models.card import Card, TrainedOn, inherited
+from cytotome.types import Dataset, Subset
+
+RECORD = "run.json"
+PSEUDOLABEL = "pseudolabel"
+"""Stands as ``command`` in the record beside pseudo-labels."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """All that decides the result of a run; a run is resumed only where it is the same.
+
+    Attributes:
+        recipe: a hash of the recipe's fields that decide the result.
+        start: the hash of the model that training starts from, empty where there is none, or no longer.
+        data: a hash of each sample, by ``dataset/id``, in order.
+    """
+
+    recipe: str
+    start: str
+    data: Mapping[str, str]
+
+    def changes(self, before: Mapping[str, Any]) -> list[str]:
+        """What has changed since, in words; ``before`` has the fields of an identity."""
+        found = ["the recipe"] if before["recipe"] != self.recipe else []
+        if self.start and before["start"] != self.start:
+            found.append("the model that training starts from")
+        then: Mapping[str, str] = before["data"]
+        both = [name for name in self.data if name in then]
+        named = {
+            "changed": [name for name in both if self.data[name] != then[name]],
+            "new": [name for name in self.data if name not in then],
+            "missing": [name for name in then if name not in self.data],
+        }
+        counted = [f"{len(names)} {how}, first {names[0]}" for how, names in named.items() if names]
+        if counted:
+            found.append(f"images or labels ({'; '.join(counted)})")
+        elif list(self.data) != list(then):
+            found.append("the order of the images")
+        return found
+
+
+def data_digests(sources: Sequence[Source], others: Sequence[tuple[Dataset, int]]) -> dict[str, str]:
+    """A hash of each sample that a run learns from, by name; ``others`` are not drawn from, but used otherwise."""
+    places = [(source.dataset, i) for source in sources for i in range(len(source.dataset))]
+    digests: dict[str, str] = {}
+    for dataset, i in (*places, *others):
+        info = dataset.infos[i]
+        facts = f"{dataset.digest(i)} {info.cell_type} {info.mask_quality} {dataset.class_names}"
+        name = f"{dataset.name}/{info.id}"
+        digests[name] = hashlib.sha256(f"{digests.get(name, '')} {facts}".encode()).hexdigest()
+    return digests
+
+
+def data_card(dataset: Dataset, fold: int | None) -> Card:
+    """What a model inherits from a dataset that it is trained on.
+
+    Args:
+        dataset: a combined one counts as each of its parts too.
+        fold: held out of it; None for none.
+    """
+    held_out = () if fold is None else (fold,)
+    own = Card(trained_on={dataset.name: TrainedOn(held_out=held_out)}, licence=dataset.licence)
+    cards = [own]
+    for part in _parts(dataset):
+        if part.name != dataset.name:
+            # Folds that are dealt out over the whole are not those of the part.
+            folds = held_out if any(info.fold is not None for info in part.infos) else ()
+            cards.append(Card(trained_on={part.name: TrainedOn(held_out=folds)}))
+        cards.append(_label_card(part))
+    return inherited(cards)
+
+
+def _parts(dataset: Dataset) -> Iterator[Dataset]:
+    if isinstance(dataset, Subset):
+        yield from _parts(dataset.parent)
+    elif isinstance(dataset, CombinedDataset):
+        for part in dataset.datasets:
+            yield from _parts(part)
+    else:
+        yield dataset
+
+
+def _label_card(dataset: Dataset) -> Card:
+    """What the labels of a dataset inherit from the models that made them; empty where people made them."""
+    record = read_json_object(dataset.folder / RECORD) if isinstance(dataset, CocoDataset) else None
+    if not record or record.get("command") != PSEUDOLABEL:
+        return Card()
+    try:
+        return Card.model_validate(record["inherited"])
+    except (KeyError, ValidationError):  # older records name the images alone
+        return Card(trained_on={str(record.get("data")): TrainedOn()})
