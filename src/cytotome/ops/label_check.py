@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from cytotome.types import Instances
+from cytotome.ops.kernels import kernel
+from cytotome.types import AnyArray, Instances
 
 MANY_PARTS = 4
 """Places from which on one number is taken for many cells; a cell that is cut by others lies in two or three."""
@@ -67,11 +67,11 @@ def _is_background(instances: Instances, index: int) -> bool:
 
 def count_parts(instances: Instances, share: float = PART_SHARE) -> npt.NDArray[np.int64]:
     """``(N,)`` int64, the 8-connected parts of each mask that have ``share`` of its largest part or more."""
-    return _count_parts(instances.runs, instances.offsets, share)  # type: ignore[no-any-return]
+    return _count_parts(instances.runs, instances.offsets, share)
 
 
-@njit(cache=True, nogil=True)
-def _count_parts(runs, offsets, share):  # type: ignore[no-untyped-def]
+@kernel
+def _count_parts(runs: AnyArray, offsets: AnyArray, share: float) -> AnyArray:
     counts = np.zeros(len(offsets) - 1, np.int64)
     for i in range(len(counts)):
         own = runs[offsets[i] : offsets[i + 1]]
@@ -93,15 +93,15 @@ def _count_parts(runs, offsets, share):  # type: ignore[no-untyped-def]
     return counts
 
 
-@njit(cache=True, nogil=True)
-def _root(parent, k):  # type: ignore[no-untyped-def]
+@kernel
+def _root(parent: AnyArray, k: int) -> int:
     while parent[k] != k:
         parent[k] = parent[parent[k]]
         k = parent[k]
     return k
 
 
-@njit(cache=True, nogil=True)
-def _join(parent, j, k):  # type: ignore[no-untyped-def]
+@kernel
+def _join(parent: AnyArray, j: int, k: int) -> None:
     first, second = _root(parent, j), _root(parent, k)
     parent[max(first, second)] = min(first, second)
