@@ -142,6 +142,12 @@ def test_end_to_end(run: Run, tmp_path: Path) -> None:
         assert row["network_only"] > 0
 
 
+@pytest.mark.slow
+def test_first_run(run: Run) -> None:
+    answer = json.loads(run("first_run"))
+    assert answer["first"]["cpu_seconds"] > answer["second"]["cpu_seconds"] > 0
+
+
 def test_flows(run: Run, data: Path, tmp_path: Path) -> None:
     """The peers' files are made of the truth, which both sides give back."""
     dataset, ids = open_dataset(data / "sartorius"), []
@@ -177,8 +183,8 @@ def test_fusion_export(run: Run, data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_gan(run: Run, tmp_path: Path) -> None:
-    small = sets(("config.window=[32, 32]", "sampling.crop=[32, 32]", "sampling.workers=0", "calibration_images=0"))
-    said = run("gan", tmp_path / "run", "--steps", 20, *small, "--picture", tmp_path / "picture.png")
+    small = sets(("sampling.workers=0", "sampling.batch=2", "calibration_images=0", "schedule.pictures_every=1"))
+    said = run("gan", tmp_path / "run", "--steps", 2, *small, "--picture", tmp_path / "picture.png")
     assert 0 <= float(re.search(r"mAP on 6 new images ([\d.]+)", said)[1]) <= 1  # type: ignore[index]
     assert (tmp_path / "picture.png").is_file()
 
@@ -288,6 +294,13 @@ def test_watershed_overfit(run: Run, data: Path, tmp_path: Path) -> None:
     words = ("--steps", 2, "--side", 64, "--stages", "semantic", "direction")
     run("watershed", "overfit", data / "sartorius", *words, "--out", tmp_path / "run", "--json", tmp_path / "rows.json")
     assert [row["stage"] for row in json.loads((tmp_path / "rows.json").read_text())] == ["semantic", "direction"]
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.name)
+def test_every_benchmark_has_a_smoke_test(path: Path) -> None:
+    """The others are imported by these."""
+    if "def main(" in path.read_text(encoding="utf-8"):
+        assert re.search(rf'(run|load)\("{path.stem}"', Path(__file__).read_text(encoding="utf-8"))
 
 
 def test_train_queue(run: Run, data: Path, tmp_path: Path) -> None:
