@@ -91,7 +91,9 @@ class CocoDataset(Dataset):
         there = {file.name for file in files}
         missing = tuple(path for name, path in named.items() if name not in there)
         extra = tuple(str(file.relative_to(self.folder)) for file in files if is_image(file) and file.name not in named)
-        notes = (Note(f"images are not in {path.name} and not used", extra, "add them to it"),) if extra else ()
+        notes: tuple[Note, ...] = ()
+        if extra:
+            notes += (Note(f"images are not in {path.name} and not used", extra, "add them to it"),)
         if missing:
             notes += (Note(f"images of {path.name} are not there and cannot be read", missing, "add them"),)
         return notes + note_of_others([file for file in files if not is_image(file)], self.folder)
