@@ -19,6 +19,7 @@ NAMES = {
     "Instances",
     "Model",
     "Sample",
+    "SampleInfo",
     "__version__",
     "evaluate",
     "from_label_map",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cytotome.metrics.evaluate import evaluate
     from cytotome.ops.labels import from_label_map, to_label_map
     from cytotome.training.train import train
-    from cytotome.types import Dataset, Image, Instances, Sample
+    from cytotome.types import Dataset, Image, Instances, Sample, SampleInfo
 
     __version__: str
 
@@ -28,6 +28,7 @@ __all__ = [
     "Instances",
     "Model",
     "Sample",
+    "SampleInfo",
     "__version__",
     "evaluate",
     "from_label_map",
@@ -45,6 +46,7 @@ _HOMES = {
     "Instances": "cytotome.types",
     "Model": "cytotome.inference.model",
     "Sample": "cytotome.types",
+    "SampleInfo": "cytotome.types",
     "evaluate": "cytotome.metrics.evaluate",
     "from_label_map": "cytotome.ops.labels",
     "load_model": "cytotome.inference.model",

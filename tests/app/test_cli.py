@@ -141,6 +141,22 @@ def test_data_info_counts_images_and_cells() -> None:
     assert "cort" in text
 
 
+def test_data_info_names_labels_that_fit_no_image(tmp_path: Path) -> None:
+    for folder, names in (("images", ("a", "b")), ("labels", ("a", "gt_b"))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            pixels = np.zeros((40, 40), np.uint8)
+            pixels[5:9, 5:9], pixels[20:25, 20:25] = 1, 2
+            cv2.imwrite(str(tmp_path / folder / f"{name}.png"), pixels)
+    done = cytotome("data", "info", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\nnote: label maps fit no image and are not used (1): labels/gt_b.png (nearest image: b); re" in done.stdout
+    (tmp_path / "labels" / "a.png").unlink()
+    done = cytotome("data", "info", tmp_path)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .*: no label map fits an image by its name, first labels/gt_b\.png .*\n", done.stderr)
+
+
 def test_data_info_names_what_does_not_go_together(tmp_path: Path) -> None:
     for folder, side in (("images", 40), ("labels", 50)):
         (tmp_path / folder).mkdir()

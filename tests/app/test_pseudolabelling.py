@@ -26,10 +26,17 @@ def test_an_image_that_cannot_be_used_is_listed_and_the_exit_code_is_2(
     plate: Path, tmp_path: Path, model_file: Path
 ) -> None:
     (plate / "damaged.png").write_bytes((plate / "top.png").read_bytes()[:300])
+    (plate / "old.bmp").write_bytes(b"BM")
     command = ["pseudolabel", str(model_file), str(plate), "-o", str(tmp_path / "out")]
     outcome = CliRunner().invoke(
         app, [*command, "--device", "cpu", "--no-tta", "--confidence", "0", "--candidate", "0"]
     )
     assert outcome.exit_code == 2
     assert outcome.stdout.startswith("1 of 2 images labelled; ")
-    assert outcome.stderr.startswith(f"1 of 2 images could not be labelled:\n  {plate / 'damaged.png'}: ")
+    elsewhere, kinds, failures, failure, *_ = outcome.stderr.splitlines()
+    assert (
+        elsewhere == "note: plate: 3 images lie where none are searched for; folders (2): A01 (2), B02 (1); move them"
+    )
+    assert kinds == "note: plate: files of kinds that are not read (1): old.bmp; convert them to TIFF or PNG"
+    assert failures == "1 of 2 images could not be labelled:"
+    assert failure.startswith(f"  {plate / 'damaged.png'}: ")

@@ -126,8 +126,9 @@ def test_linked_folders_are_searched_once(coco: Path, tmp_path_factory: pytest.T
 def test_images_without_an_entry_and_other_kinds_are_noted(coco: Path, write_picture) -> None:
     write_picture(coco.parent / "pictures" / "extra.png")
     (coco.parent / "pictures" / "old.bmp").write_bytes(b"BM")
-    extra, others = CocoDataset(coco, images=coco.parent).notes[-2:]
+    extra, missing, others = CocoDataset(coco, images=coco.parent).notes[-3:]
     assert extra.names == ("pictures/extra.png",)
+    assert missing.names == ("gone.png",)
     assert others.names == ("pictures/old.bmp",)
     assert [note.names for note in CocoDataset(coco).notes] == [("b.png (1)",)]
 

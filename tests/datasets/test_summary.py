@@ -12,7 +12,7 @@ from cytotome.datasets.summary import summary
 from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.errors import DataError
 from cytotome.ops.runs import empty_instances, from_masks
-from cytotome.types import Dataset, Image, Instances, Sample, SampleInfo
+from cytotome.types import Dataset, Image, Instances, Note, Sample, SampleInfo
 
 SHAPE = (80, 90)
 
@@ -132,3 +132,14 @@ def test_masks_of_black_and_white_are_told() -> None:
     )
     assert found.binary == ("s0",)
     assert "all cells are one mask, black and white: s0; give each cell its own number" in str(found)
+
+
+def test_notes_are_listed_with_their_names() -> None:
+    given = Given(None)
+    given.notes = (Note("label maps fit no image", tuple(f"x{n}" for n in range(60)), "rename them"),)
+    lines = str(summary(given)).splitlines()
+    assert lines[1:] == [
+        f"note: label maps fit no image (60): {', '.join(f'x{n}' for n in range(50))}, ...; rename them",
+        "nothing is labelled",
+    ]
+    assert summary(given).to_dict()["notes"][0]["names"][59] == "x59"

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from cytotome.errors import DataError, TrainingError
 from cytotome.training.prepare import open_all, prepare
 from cytotome.training.recipe import load_recipe
+from cytotome.training.train import train
+from cytotome.types import Note
 
 
 def ids(places: Any) -> set[str]:
@@ -99,3 +102,14 @@ def test_no_data_and_missing_data_are_told(recipe: dict[str, Any]) -> None:
         prepare(load_recipe(recipe), [], None)
     with pytest.raises(DataError, match="no such file or folder"):
         prepare(load_recipe(recipe), "/no/such/folder", None)
+
+
+def test_what_is_not_used_of_the_data_is_said_first(
+    recipe: dict[str, Any], disks: Any, tmp_path: Path, quiet: Console
+) -> None:
+    data = disks(3, 3)
+    data.notes = (Note("label maps fit no image", ("gt_a.png",), "rename them"),)
+    with pytest.raises(TrainingError, match="no image is labelled"):
+        train(recipe, data, output=tmp_path / "run", console=quiet)
+    quiet.file.flush()
+    assert (tmp_path / "said.txt").read_text() == "note: disks: label maps fit no image (1): gt_a.png; rename them\n"

@@ -85,11 +85,17 @@ class CocoDataset(Dataset):
         return instances if self.file.class_names else replace(instances, class_names=self.class_names)
 
     def _notes(self, path: Path) -> tuple[Note, ...]:
-        """Images below the folder that the file does not name, and files of other kinds."""
-        named = {_plain_path(entry).name for entry in self.file.images}
+        """Images that only the folder or only the file has, and files of other kinds."""
+        named = {_plain_path(entry).name: entry.file_name for entry in self.file.images if entry.file_name}
         files = walk(self.folder)
+        there = {file.name for file in files}
+        missing = tuple(path for name, path in named.items() if name not in there)
         extra = tuple(str(file.relative_to(self.folder)) for file in files if is_image(file) and file.name not in named)
-        notes = (Note(f"images are not in {path.name} and not used", extra, "add them to it"),) if extra else ()
+        notes: tuple[Note, ...] = ()
+        if extra:
+            notes += (Note(f"images are not in {path.name} and not used", extra, "add them to it"),)
+        if missing:
+            notes += (Note(f"images of {path.name} are not there and cannot be read", missing, "add them"),)
         return notes + note_of_others([file for file in files if not is_image(file)], self.folder)
 
     def digest(self, index: int) -> str:
