@@ -28,6 +28,8 @@ from cytotome.io.files import is_temporary
 from cytotome.io.images import read_image
 from cytotome.io.labels import read_label_map
 from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS
+from cytotome.models.file import read_model, save_model
+from cytotome.models.look import Look
 from cytotome.ops.labels import to_label_map
 
 Contents = Callable[[Path], dict[str, bytes]]
@@ -328,3 +330,19 @@ def test_the_size_of_the_cells_is_recorded_and_taken(
         run_segment([str(tmp_path / "a.png")], out, options)
     with pytest.raises(ConfigError, match="give one of the two"):
         replace(options, scale=0.5, diameter=30)
+
+
+def test_images_of_another_kind_than_the_model_knows_are_noted(tmp_path: Path, options: SegmentOptions) -> None:
+    file = read_model(options.model)
+    card = file.card.model_copy(update={"look": Look(least=0.0, greatest=0.1)})
+    save_model(tmp_path / "known.safetensors", replace(file, card=card))
+    grey = np.full((160, 160), 20, np.uint8)
+    cv2.circle(grey, (80, 80), 12, 200, -1)
+    cv2.imwrite(str(tmp_path / "bright.png"), grey)
+    cv2.imwrite(str(tmp_path / "dark.png"), 255 - grey)
+    inputs = [str(tmp_path / "bright.png"), str(tmp_path / "dark.png")]
+    chosen = replace(options, model=str(tmp_path / "known.safetensors"))
+    assert run_segment(inputs, tmp_path / "out", chosen) == 0
+    (note,) = (text for text in run_file(tmp_path / "out")["notes"] if "images look like" in text)  # type: ignore[attr-defined]
+    assert "invert the grey levels" in note
+    assert note.endswith(": dark.png")
