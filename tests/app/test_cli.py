@@ -168,3 +168,10 @@ def test_data_info_names_what_does_not_go_together(tmp_path: Path) -> None:
     assert "2 images" in done.stdout
     assert done.stderr.startswith("1 of 2 images could not be used:\n")
     assert re.search(r"images/a\.png: .*40x40.*50x50", done.stderr)
+
+
+def test_training_shows_fine_tuning_first() -> None:
+    text = cytotome("train", "--help").stdout
+    examples = [line for line in text.splitlines() if "cytotome train " in line and "Usage" not in line]
+    assert "cytotome train flow-finetune --data my_images/ --fold 0 -o run/" in examples[0]
+    assert "start with flow-finetune" in cytotome("models", "list").stdout

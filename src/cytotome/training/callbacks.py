@@ -137,12 +137,12 @@ class Forecast(lightning.Callback):
         fresh: whether training starts from random weights.
     """
 
-    first, timed = 3, 10
-    """Steps that are not timed, since they compile and fill caches, and steps that are."""
+    first, timed, patience = 3, 10, 10.0
+    """Steps that are not timed, since they compile and fill caches, and steps that are; seconds that are enough."""
 
     def __init__(self, console: Console, *, fresh: bool) -> None:
         self.console, self.fresh = console, fresh
-        self.steps, self.since = 0, 0.0
+        self.steps, self.since, self.said = 0, 0.0, False
 
     @override
     def on_train_batch_end(
@@ -151,9 +151,10 @@ class Forecast(lightning.Callback):
         self.steps += 1
         if self.steps == self.first:
             self.since = time.monotonic()
-        if self.steps == self.first + self.timed:
+        timed, taken = self.steps - self.first, time.monotonic() - self.since
+        if not self.said and timed > 0 and (timed == self.timed or taken > self.patience):
             assert isinstance(pl_module, TrainingModule)
-            seconds = max(1e-6, (time.monotonic() - self.since) / self.timed)
+            self.said, seconds = True, max(1e-6, taken / timed)
             self.console.print(forecast(pl_module.progress, seconds, fresh=self.fresh), highlight=False, soft_wrap=True)
 
 

@@ -211,8 +211,12 @@ class Run:
         report = report_cells(build_model(file, device=str(self.device)), self.prepared)
         file = replace(file, card=file.card.model_copy(update={"scores": report.scores}))
         save_model(self.model_path, file)
-        before = "" if self.f1_before is None else f"\nbefore training: F1 {self.f1_before:.2f} on the same images"
-        self._say(report.text() + before)
+        self._say(report.text())
+        if self.f1_before is not None:
+            worse = (
+                "; training has made it worse: train longer, or keep that model" if report.f1 < self.f1_before else ""
+            )
+            self._say(f"before training: F1 {self.f1_before:.2f} on the same images{worse}")
         self._say(f"model: {self.model_path}")
         return self.model_path
 

@@ -25,7 +25,7 @@ def list_all() -> None:
         typer.echo(f"{name:<18}{ensemble_card(path).summary}")
     if not entries:
         typer.echo("no model is bundled with this installation; train one with cytotome train")
-    typer.echo(f"recipes:          {', '.join(recipe_names())}")
+    typer.echo(f"recipes:          {', '.join(recipe_names())} (for your own images start with flow-finetune)")
     typer.echo(f"families:         {', '.join(family_names())}")
 
 

@@ -33,19 +33,30 @@ def train(
     max_minutes: Annotated[
         float | None, typer.Option("--max-minutes", help="End training after this time, with a whole schedule.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume/--anew", help="Go on from the last checkpoint.")] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume/--anew", help="Resume from the last checkpoint, or train again from the start.")
+    ] = True,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
 ) -> None:
     """Train a model by a recipe.
 
-    The recipe is checked whole before any work starts. A run that was
-    stopped goes on from its last checkpoint when the same command is given
-    again. At the end one image is segmented, and the folder holds
-    NAME.safetensors, ready for cytotome segment --model.
+    To adapt a model to your own images, start with flow-finetune: it
+    continues from the bundled model neurons, and needs fewer images and
+    less time than training from scratch. Hold images out by --fold, so
+    that the cells found in them tell what the model is worth.
+
+    The recipe is checked whole before any work starts. After a few steps
+    the command says how long training takes; at the end it counts the
+    cells found in the held-out images. The folder then holds
+    NAME.safetensors, ready for cytotome segment --model. A run that was
+    stopped resumes from its last checkpoint when the same command is given
+    again; where recipe, images or labels have changed, it says so instead.
 
     For example:
 
-      cytotome train flow --data synthetic:40 -o run/ --max-minutes 10
+      cytotome train flow-finetune --data my_images/ --fold 0 -o run/
+
+      cytotome train flow --data synthetic:40 --fold 0 -o run/ --max-minutes 30
 
       cytotome train neurons --data sartorius/ --fold 0 -o run/ --set schedule.steps=4000
 

@@ -30,7 +30,7 @@ class RcnnConfig(FamilyConfig):
         blocks: residual blocks in each level of that residual encoder.
         pretrained: weights to start from: false for none, ``imagenet`` (or true) for timm's weights of the backbone,
             ``coco`` for torchvision's Mask R-CNN of ResNet-50 (each needs a network or a cache), or the path of a
-            file of either kind, ``.pth`` or ``.safetensors``. Layers whose shapes differ stay new. Of ``compact``:
+            file of either kind, ``.pth`` or ``.safetensors``. Heads whose shapes differ stay new. Of ``compact``:
             true or a file, for its timm encoder.
         imagenet_normalisation: the backbone sees three channels of ImageNet's mean and deviation.
         stem_stride: stride of the finest level; 2 takes one halving out of a convolutional stem.
