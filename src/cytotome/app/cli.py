@@ -33,7 +33,7 @@ The cells of all images in plate/, as label maps, tables and pictures:
 
 A model of your own, made from images with known cells, and its scores:
 
-  cytotome train flow --data images/ -o run/
+  cytotome train flow-finetune --data images/ -o run/
 
   cytotome evaluate results/ images/
 
