@@ -51,7 +51,7 @@ def test_corrected_labels_are_not_taken_for_the_data_that_was_trained_on(
     write_label(path, labels)
     with pytest.raises(TrainingError, match=r"images or labels \(1 changed, first own/a1\); choose .* --anew"):
         train(short, data, output=tmp_path / "run", console=quiet, device="cpu")
-    write_label(data / "images" / "b.png", np.zeros((40, 40), np.uint8))
+    write_label(data / "images" / "b.png", np.eye(48, dtype=np.uint8))
     with pytest.raises(TrainingError, match=r"1 changed, first own/a1; 1 new, first own/b"):
         train(short, data, output=tmp_path / "run", console=quiet, device="cpu")
     train(short, data, output=tmp_path / "run", console=quiet, device="cpu", resume=False)
