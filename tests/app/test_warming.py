@@ -23,7 +23,9 @@ from cytotome.ops.kernels import on_compiling
 
 folder = Path(sys.argv[1])
 (folder / "plate").mkdir()
-tifffile.imwrite(folder / "plate" / "a.tif", SyntheticDataset(2, 3)[1].image.pixels)
+for index, kind in enumerate(("uint8", "uint16", "float32")):
+    pixels = SyntheticDataset(3, 3)[index].image.pixels
+    tifffile.imwrite(folder / "plate" / f"{kind}.tif", pixels.astype(kind))
 compiled = []
 with on_compiling(lambda: compiled.append(1)):
     for model in [*bundled_models(), *bundled_ensembles()]:

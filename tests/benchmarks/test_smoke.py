@@ -28,6 +28,10 @@ TINY_FLOW = (
     *("sampling.crop=[64, 64]", "sampling.batch=2", "sampling.workers=0", "schedule.steps=2", "schedule.ema=0.5"),
 )
 """Changes of the recipe ``flow`` that make its training take a moment."""
+TINY_GAN = (
+    *("config.hidden_size=16", "config.mlp_size=32", "config.heads=2", "calibration_images=0"),
+    *("sampling.workers=0", "sampling.batch=2", "schedule.pictures_every=1"),
+)
 
 Run = Callable[..., str]
 Load = Callable[[str], ModuleType]
@@ -183,7 +187,7 @@ def test_fusion_export(run: Run, data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_gan(run: Run, tmp_path: Path) -> None:
-    small = sets(("sampling.workers=0", "sampling.batch=2", "calibration_images=0", "schedule.pictures_every=1"))
+    small = sets(TINY_GAN)
     said = run("gan", tmp_path / "run", "--steps", 2, *small, "--picture", tmp_path / "picture.png")
     assert 0 <= float(re.search(r"mAP on 6 new images ([\d.]+)", said)[1]) <= 1  # type: ignore[index]
     assert (tmp_path / "picture.png").is_file()

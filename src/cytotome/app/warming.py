@@ -41,8 +41,9 @@ def run_warmup(*, quiet: bool = False) -> int:
 
 
 def _write_samples(folder: Path) -> None:
-    """Two kinds of grey image and one in colour, with their label maps."""
-    for sample, kind in zip(SyntheticDataset(3, shape=SHAPE), ("uint8", "uint16", "rgb"), strict=True):
+    """A grey image of each type of pixel and one in colour, with their label maps."""
+    kinds = ("uint8", "uint16", "float32", "rgb")
+    for sample, kind in zip(SyntheticDataset(len(kinds), shape=SHAPE), kinds, strict=True):
         for part in ("images", "labels"):
             (folder / "truth" / part).mkdir(parents=True, exist_ok=True)
         tifffile.imwrite(folder / "truth" / "images" / f"{kind}.tif", _as(kind, sample.image.pixels))
@@ -53,7 +54,7 @@ def _write_samples(folder: Path) -> None:
 def _as(kind: str, grey: AnyArray) -> AnyArray:
     if kind == "rgb":
         return np.repeat(grey[:, :, None], 3, axis=2)
-    return grey.astype(np.uint16) * 257 if kind == "uint16" else grey
+    return grey.astype(kind)
 
 
 def _use(model: str, folder: Path) -> None:
