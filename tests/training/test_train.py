@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import yaml
 from rich.console import Console
 
 from cytotome.contract import Phase, Stage
+from cytotome.data import sampling
 from cytotome.errors import ConfigError, TrainingError
 from cytotome.inference.model import load_model
 from cytotome.metrics.challenge import image_score
@@ -141,6 +144,33 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_spares_the_checkpoint(
         train(recipe, disks(), output=tmp_path, overrides=["config.explode=true"], console=quiet, device="cpu")
     assert not (tmp_path / "last.ckpt").exists()
     assert not (tmp_path / "tiny.safetensors").exists()
+
+
+def test_workers_are_left_out_where_shared_memory_is_too_small_for_their_batches(
+    recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "free_bytes", lambda: 100_000)
+    recipe["sampling"]["workers"] = 2
+    recipe["schedule"]["steps"] = 4
+    assert train(recipe, disks(), output=tmp_path, console=quiet).is_file()
+    said = (tmp_path / "said.txt").read_text()
+    assert re.search(r"note: sampling\.workers=2 needs \S+ MB of shared memory and 0 MB are free", said)
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # torch's advice where there is one processor
+def test_a_worker_that_is_killed_stops_the_run(
+    recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe["sampling"]["workers"] = 1
+
+    def kill(*_: Any) -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    monkeypatch.setattr(TrainingModule, "training_step", kill)
+    with pytest.raises(TrainingError, match="was ended from outside"):
+        train(recipe, disks(), output=tmp_path, console=quiet)
 
 
 def test_a_stream_without_images_stops_the_run(

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 from typing_extensions import override
 
@@ -30,6 +30,7 @@ from cytotome.data.augment import (
     warp,
 )
 from cytotome.data.normalise import Normalisation, normalise
+from cytotome.data.sharing import PREFETCH, bytes_in_flight, free_bytes, share
 from cytotome.data.strong import StrongChange
 from cytotome.errors import TrainingError
 from cytotome.types import AnyArray, Dataset, Instances
@@ -248,13 +249,17 @@ def _draw_table(sources: Sequence[Source], stream: Stream, balance: float) -> tu
 
 
 def collate(crops: Sequence[Crop]) -> Crop:
-    """A batch: tensors with a leading axis, but those of each instance one after the other (see contract.Batch)."""
+    """A batch: tensors with a leading axis, but those of each instance one after the other (see contract.Batch).
+
+    Raises:
+        TrainingError: in a worker process, where there is no shared memory left to hand the batch over in.
+    """
     ragged = [name for name in crops[0] if name.startswith(PER_INSTANCE)]
     batch = {name: torch.stack([crop[name] for crop in crops]) for name in crops[0] if name not in ragged}
     for name in ragged:
         batch[name] = torch.cat([crop[name] for crop in crops])
         batch["instances"] = torch.tensor([len(crop[name]) for crop in crops])
-    return batch
+    return batch if get_worker_info() is None else share(batch)
 
 
 class _Counting(Sampler[int]):
@@ -288,6 +293,25 @@ def start_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
+def lacking_memory(crops: Crops, first_batch: int, workers: int) -> str | None:
+    """What shared memory is lacking for that many workers, in one line; None where there is enough.
+
+    Makes one batch to know how large batches are.
+    """
+    free = free_bytes()
+    if not workers or free is None:
+        return None
+    first = first_batch * crops.settings.batch
+    needed = bytes_in_flight(collate([crops[first + place] for place in range(crops.settings.batch)]), workers)
+    if needed <= free:
+        return None
+    return (
+        f"sampling.workers={workers} needs {needed / 1e6:.0f} MB of shared memory and {free / 1e6:.0f} MB are free; "
+        f"crops are made between the steps instead, which is slower (in a container: docker run "
+        f"--shm-size={-(-needed // 10**9)}g)"
+    )
+
+
 def crop_loader(crops: Crops, *, first_batch: int = 0, workers: int = 1, pin: bool = False) -> CropLoader:
     """Endless batches from batch ``first_batch`` on, made by ``workers`` processes (0: by this one)."""
     batch = crops.settings.batch
@@ -299,7 +323,7 @@ def crop_loader(crops: Crops, *, first_batch: int = 0, workers: int = 1, pin: bo
         collate_fn=collate,
         worker_init_fn=start_worker if workers else None,
         pin_memory=pin,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=PREFETCH if workers else None,
         persistent_workers=False,
         generator=torch.Generator().manual_seed(random.Random(crops.settings.seed).getrandbits(32)),
     )

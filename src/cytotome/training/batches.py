@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from cytotome.errors import CytotomeError
+from cytotome.errors import CytotomeError, TrainingError
 from cytotome.training.module import STAGE_KEY
 from cytotome.training.progress import Progress
 
@@ -32,6 +33,7 @@ class StageBatches:
             while self._stage(fetched) == stage:
                 yield {**_fetch(batches), STAGE_KEY: stage}
                 fetched += 1
+            del batches  # ends its workers, so that their shared memory is free for those of the next stage
 
     def _stage(self, fetched: int) -> int | None:
         fraction = self.progress.fraction(ahead=fetched - self.progress.step)
@@ -46,3 +48,26 @@ def _fetch(batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
         last = str(error).strip().splitlines()[-1]
         name = f"{type(error).__module__}.{type(error).__qualname__}: "
         raise type(error)(last.removeprefix(name)) from error
+
+
+@contextmanager
+def watch_workers() -> Iterator[None]:
+    """Tells of a worker process that was ended from outside, wherever the training stands.
+
+    torch says so by an error of its own, unless the worker ended while it handed a batch over: then the connection to
+    it breaks.
+
+    Raises:
+        TrainingError: in place of these errors.
+    """
+    try:
+        yield
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        text = str(error)
+        broken = not isinstance(error, RuntimeError) and "in DataLoader worker process" not in text
+        if not (broken or text.startswith("DataLoader worker (pid")):
+            raise
+        raise TrainingError(
+            "a process that makes crops was ended from outside, most likely because memory ran out; lower "
+            "sampling.workers or sampling.cache_megabytes; the next run resumes from the last checkpoint"
+        ) from error

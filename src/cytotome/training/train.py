@@ -23,7 +23,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from cytotome.contract import Family, FamilyConfig
-from cytotome.data.sampling import Crops, CropSettings, crop_loader
+from cytotome.data.sampling import Crops, CropSettings, crop_loader, lacking_memory
 from cytotome.data.strong import StrongChange
 from cytotome.errors import ConfigError, CytotomeError, TrainingError
 from cytotome.inference.device import choose_device, choose_precision
@@ -33,7 +33,7 @@ from cytotome.models.card import Card, inherited
 from cytotome.models.file import ModelFile, save_model
 from cytotome.nets.pretrained import all_taken
 from cytotome.training.ancestry import Identity
-from cytotome.training.batches import StageBatches
+from cytotome.training.batches import StageBatches, watch_workers
 from cytotome.training.callbacks import Checkpoints, Forecast, Pictures, ProgressBar, Reports
 from cytotome.training.checkpoint import load_checkpoint
 from cytotome.training.finish import (
@@ -115,6 +115,7 @@ class Run:
         self.precision = choose_precision(recipe.schedule.precision, self.device)
         self.checkpoint = output / "last.ckpt"
         self.model_path = output / f"{recipe.name}.safetensors"
+        self.workers = recipe.sampling.workers
         settings = recipe.teacher
         self.teacher = None if settings is None else MeanTeacher(self.family, self.config, settings)
         stages = self.family.stages(self.config)
@@ -192,7 +193,7 @@ class Run:
         )
         minutes = schedule.checkpoint_minutes
         saving = Checkpoints(self.checkpoint, self.identity, self.heritage, minutes, content)
-        with _quiet_lightning():
+        with _quiet_lightning(), watch_workers():
             pictures = Pictures(self.output / "pictures", self._draw, schedule.pictures_every)
             telling = [Forecast(self.console, fresh=self.recipe.weights is None), ProgressBar(self.console)]
             trainer = self._trainer([reports, pictures, saving, *telling], progress.step)
@@ -270,8 +271,11 @@ class Run:
             settings,
             self._strong(),
         )
-        pin = self.device.type == "cuda"
-        return crop_loader(crops, first_batch=first_batch, workers=sampling.workers, pin=pin)
+        lacking = lacking_memory(crops, first_batch, self.workers)
+        if lacking is not None:
+            self._say(f"note: {lacking}")
+            self.workers = 0
+        return crop_loader(crops, first_batch=first_batch, workers=self.workers, pin=self.device.type == "cuda")
 
     def _strong(self) -> StrongChange | None:
         teacher = self.recipe.teacher
