@@ -27,8 +27,9 @@ def peak_megabytes(images: Path, output: Path, model: str) -> dict[str, Any]:
     start = time.perf_counter()
     process = subprocess.Popen([*command(images, fresh(output), model), "--quiet"])
     _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"segment failed with status {status}")
+    process.returncode = os.waitstatus_to_exitcode(status)  # which Popen cannot find out any more
+    if process.returncode:
+        raise SystemExit(f"segment failed with status {process.returncode}")
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
     peak = usage.ru_maxrss * unit / 1e6
     return {"images": len(list(images.iterdir())), "peak_megabytes": peak, "seconds": time.perf_counter() - start}

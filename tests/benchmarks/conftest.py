@@ -73,6 +73,7 @@ def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path) -> Iterato
     monkeypatch.syspath_prepend(BENCHMARKS)
     monkeypatch.setenv("CYTOTOME_DATA", str(data))
     before, threads, cv2_threads = set(sys.modules), torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)  # networks are tiny here, and threads wait for each other on a busy machine
 
     def load(name: str) -> ModuleType:
         page = importlib.import_module("page")

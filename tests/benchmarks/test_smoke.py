@@ -188,7 +188,7 @@ def test_fusion_export(run: Run, data: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_gan(run: Run, tmp_path: Path) -> None:
     small = sets(TINY_GAN)
-    said = run("gan", tmp_path / "run", "--steps", 2, *small, "--picture", tmp_path / "picture.png")
+    said = run("gan", tmp_path / "run", "--steps", 10, *small, "--picture", tmp_path / "picture.png")
     assert 0 <= float(re.search(r"mAP on 6 new images ([\d.]+)", said)[1]) <= 1  # type: ignore[index]
     assert (tmp_path / "picture.png").is_file()
 
