@@ -182,7 +182,7 @@ def recipes() -> None:
             found = family.predict(net.eval(), crops[0]["image"][None])[0]
         millions = sum(one.numel() for one in net.parameters()) / 1e6
         print(
-            f"{name}: {millions:.1f} million weights, loss {float(losses['total']):.2f}, gradient {float(norm):.2f}, "
+            f"{name}: {millions:.1f} million weights, loss {losses['total'].item():.2f}, gradient {float(norm):.2f}, "
             f"{len(found)} candidates in a crop; peak of the process {peak_megabytes():.0f} MB",
             flush=True,
         )

@@ -21,7 +21,7 @@ from cytotome.ops.labels import to_label_map
 from cytotome.types import Dataset
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-COUNT, FOLDS = 6, 2
+COUNT, FOLDS = 12, 2
 SHAPE = (128, 160)
 
 

@@ -104,9 +104,16 @@ def test_accuracy(run: Run, data: Path, tmp_path: Path) -> None:
     run("accuracy", data / "sartorius", "--name", "smoke", "--training", "none", *model)
     entry = json.loads((tmp_path / "accuracy" / "smoke.json").read_text())
     scores = entry["scores"]["own parameters"]
-    assert scores["images"] == 3
+    assert scores["images"] == 6
     assert scores["all"] == pytest.approx(np.mean([scores[kind] for kind in ("cort", "astro", "shsy5y")]))
-    assert "| smoke | none | 0 | own parameters |" in (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "| smoke | none | 0 | 6 | own parameters |" in (tmp_path / "page.md").read_text(encoding="utf-8")
+
+
+def test_looks(load: Load, run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load("looks"), "SETS", ("sartorius", "usiigaci"))
+    lines = [line for line in run("looks", data).splitlines() if line]
+    assert len(lines) == 2 * 2 * 2 * 3  # sets, models, as it is or inverted, views
+    assert all(re.search(r"\d pictures, [\d.]+% warned of$", line) for line in lines)
 
 
 def test_depthwise(run: Run) -> None:

@@ -54,9 +54,9 @@ def use_where_nothing_can_be_written(folder: Path) -> subprocess.CompletedProces
 
     A file in the place of a folder cannot be written into by anyone, root included.
     """
-    for name in ("__init__.py", "errors.py", "types.py"):
+    for path in PACKAGE.glob("*.py"):
         (folder / "cytotome").mkdir(exist_ok=True)
-        shutil.copy(PACKAGE / name, folder / "cytotome" / name)
+        shutil.copy(path, folder / "cytotome" / path.name)
     shutil.copytree(PACKAGE / "ops", folder / "cytotome" / "ops", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "cytotome" / "ops" / "__pycache__").touch()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "XDG_"))}
