@@ -21,7 +21,7 @@ from cytotome.ops.labels import to_label_map
 from cytotome.types import Dataset
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-COUNT, FOLDS = 12, 2
+COUNT, FOLDS = 6, 2
 SHAPE = (128, 160)
 
 
@@ -33,6 +33,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _write_livecell(root / "livecell", SyntheticDataset(2, seed=1, shape=SHAPE))
     _write_folders(root / "usiigaci", SyntheticDataset(2, seed=2, shape=SHAPE))
     return root
+
+
+@pytest.fixture
+def two_of_each_type(tmp_path: Path) -> Path:
+    """Like ``sartorius/``, with two images of each cell type in each fold, so that one of the two can be withheld."""
+    _write_sartorius(tmp_path / "sartorius", SyntheticDataset(2 * COUNT, shape=SHAPE))
+    return tmp_path / "sartorius"
 
 
 def _write_sartorius(folder: Path, dataset: Dataset) -> None:

@@ -104,9 +104,9 @@ def test_accuracy(run: Run, data: Path, tmp_path: Path) -> None:
     run("accuracy", data / "sartorius", "--name", "smoke", "--training", "none", *model)
     entry = json.loads((tmp_path / "accuracy" / "smoke.json").read_text())
     scores = entry["scores"]["own parameters"]
-    assert scores["images"] == 6
+    assert scores["images"] == 3
     assert scores["all"] == pytest.approx(np.mean([scores[kind] for kind in ("cort", "astro", "shsy5y")]))
-    assert "| smoke | none | 0 | 6 | own parameters |" in (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "| smoke | none | 0 | 3 | own parameters |" in (tmp_path / "page.md").read_text(encoding="utf-8")
 
 
 def test_looks(load: Load, run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,10 +264,10 @@ def test_rcnn_networks(part: str, load: Load, run: Run, monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
-def test_semi(run: Run, data: Path, tmp_path: Path) -> None:
+def test_semi(run: Run, two_of_each_type: Path, tmp_path: Path) -> None:
     words = ("--recipe", "flow", "--seeds", 0, "--minutes", 1, "--confidence", 0, "--candidate", 0)
     methods = ("--methods", "half", "pseudo", "teacher", "all")
-    run("semi", data / "sartorius", tmp_path / "runs", *words, *methods, *sets(TINY_FLOW))
+    run("semi", two_of_each_type, tmp_path / "runs", *words, *methods, *sets(TINY_FLOW))
     scores = json.loads((tmp_path / "semi.json").read_text())["flow"]["scores"]
     assert {"half", "teacher", "all"} <= set(scores)
 
