@@ -10,13 +10,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 from cytotome.app.discover import MARKS, Source, stem_of
-from cytotome.io.files import is_temporary
+from cytotome.io.files import cached_file_hash, is_temporary
 
 FileState: TypeAlias = list[int]
 
@@ -162,14 +160,10 @@ def file_state(path: Path) -> FileState | None:
 
 def content_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, empty where it cannot be read; all pages of a stack share one reading."""
-    state = file_state(path)
-    return "" if state is None else _content_hash(path, tuple(state))
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with open(path, "rb") as handle:
-        return file_digest(handle, "sha256").hexdigest()
+    try:
+        return cached_file_hash(path)
+    except OSError:
+        return ""
 
 
 def mark_names(folder: Path) -> Iterator[str]:
@@ -193,11 +187,3 @@ def first_line(path: Path) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise ValueError("a mark is an object")
     return facts
-
-
-@lru_cache(maxsize=8)
-def _content_hash(path: Path, state: tuple[int, ...]) -> str:
-    try:
-        return file_hash(path)
-    except OSError:
-        return ""

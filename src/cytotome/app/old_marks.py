@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cytotome.app.discover import LABELS_ENDING, MAP_PART, MARKS, OVERLAY_ENDING, RUN_FILE, TABLES, stem_of
-from cytotome.app.marks import Mark, file_hash, file_state, first_line, mark_names, mark_path, read_rows
+from cytotome.app.marks import Mark, file_state, first_line, mark_names, mark_path, read_rows
 from cytotome.app.results import TABLES_FILE, read_run
-from cytotome.io.files import atomic_path
+from cytotome.io.files import atomic_path, file_hash
 
 
 def complete_marks(folder: Path) -> None:

@@ -33,9 +33,9 @@ from cytotome.app.discover import (
     Source,
     stem_of,
 )
-from cytotome.app.marks import FileState, Mark, content_hash, file_hash, file_state, mark_path, read_marks, read_rows
+from cytotome.app.marks import FileState, Mark, content_hash, file_state, mark_path, read_marks, read_rows
 from cytotome.io.coco import coco_part, write_coco_parts
-from cytotome.io.files import TEMPORARY_MARK, atomic_path, is_temporary, read_json_object
+from cytotome.io.files import TEMPORARY_MARK, atomic_path, file_hash, is_temporary, read_json_object
 from cytotome.io.labels import write_label_map
 from cytotome.measure.counts import count_cells
 from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS, cell_rows, head, image_row

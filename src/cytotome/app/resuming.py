@@ -9,10 +9,11 @@ from typing import Any
 
 from cytotome.app.console import Notices
 from cytotome.app.discover import Source
-from cytotome.app.marks import Mark, Marks, file_hash
+from cytotome.app.marks import Mark, Marks
 from cytotome.app.results import Results, Task
 from cytotome.app.settings import differences
 from cytotome.errors import ConfigError
+from cytotome.io.files import file_hash
 
 CORRECTED = (
     "label maps that were changed after they were written are kept, and the tables describe them as they are now"

@@ -6,10 +6,10 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path
 
 from cytotome.errors import DataError
+from cytotome.io.files import cached_file_hash
 from cytotome.io.images import IMAGE_SUFFIXES
 from cytotome.types import Note, SampleInfo
 
@@ -112,22 +112,13 @@ def content_digest(*parts: Path | str) -> str:
     """
     digest = hashlib.sha256()
     for part in parts:
-        digest.update((_file_digest_now(part) if isinstance(part, Path) else _hash(part.encode())).encode())
+        part_hash = _file_hash(part) if isinstance(part, Path) else hashlib.sha256(part.encode()).hexdigest()
+        digest.update(part_hash.encode())
     return digest.hexdigest()
 
 
-def _file_digest_now(path: Path) -> str:
+def _file_hash(path: Path) -> str:
     try:
-        state = path.stat()
-        return _file_digest(path.absolute(), state.st_size, state.st_mtime_ns)
+        return cached_file_hash(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file") from None
-
-
-@lru_cache(maxsize=100_000)
-def _file_digest(path: Path, size: int, time: int) -> str:
-    return _hash(path.read_bytes())
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

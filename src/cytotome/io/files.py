@@ -1,4 +1,4 @@
-"""Whole files or none: what is written appears under its name only when it is complete."""
+"""Whole files or none: what is written appears under its name only when it is complete. Hashes of files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,31 @@ def read_json_object(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes.
+
+    Raises:
+        OSError: where it cannot be read.
+    """
+    with open(path, "rb") as handle:
+        return file_digest(handle, "sha256").hexdigest()
+
+
+def cached_file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes; in one process, it is read again only where its size or time has changed.
+
+    Raises:
+        OSError: where it cannot be read.
+    """
+    state = path.stat()
+    return _file_hash(path.absolute(), state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=100_000)
+def _file_hash(path: Path, size: int, time: int) -> str:
+    return file_hash(path)
 
 
 def is_temporary(path: str | os.PathLike[str]) -> bool:
