@@ -13,7 +13,7 @@ that no image takes part in choosing what it is scored with. The score on these 
 of the table, to tell how far a network is from being trained out. --save writes the parameters that were fitted for the
 first model, for a bundled model. `FOLDER:FOLD` of --labels holds label maps of another program.
 `NAME:FOLD` of --bundled is a model or an ensemble as `cytotome segment` runs it; its F1 at IoU 0.5 and its counts stand
-in the second table. Results are kept in benchmarks/results/accuracy/; without arguments only the table is written anew.
+in the second table. Results are kept in benchmarks/results/accuracy/; without arguments only the tables are rewritten.
 """
 
 from __future__ import annotations

@@ -178,9 +178,9 @@ def _known_cells(folder: Path) -> KnownCells:
 
 
 def _read_coco(path: Path, dataset: Dataset) -> dict[str, Instances]:
-    """Instances of a COCO file, whose images are told by file name, or by id where it has no names.
+    """Instances of a COCO file, whose images are identified by file name, or by id where it has no names.
 
-    Results of images of a COCO dataset are told by that dataset's own ids.
+    Results of images of a COCO dataset are identified by that dataset's own ids.
 
     Raises:
         DataError: where two images of the file are predictions of one image.

@@ -38,7 +38,7 @@ class MeasureOptions:
     Attributes:
         output: folder of the tables.
         microns: per pixel, instead of what the files say.
-        page: of multi-page files, ``all`` for each as an image of its own, None for what the masks were made of.
+        page: of multi-page files, ``all`` for each page as a separate image, None for what the masks were made of.
         channel: the colour whose grey levels are measured, None for the luminance.
         overwrite: replace tables.
         quiet: say nothing but errors and warnings.
@@ -115,7 +115,7 @@ def run_measure(masks: Path, images: str, options: MeasureOptions) -> int:
 def _of_run(masks: Path) -> tuple[int | None, float | None]:
     """The page, and the microns per pixel, that were given to the run of segment whose results the masks are.
 
-    None where there was no such run, or where each page was an image of its own: its masks are named after it.
+    None where there was no such run, or where each page was a separate image: its masks are named after it.
     """
     run = read_run(masks if masks.is_dir() else masks.parent) or {}
     settings = run.get("settings")

@@ -24,7 +24,7 @@ class TypeStatistics(BaseModel):
 
     Attributes:
         mean: of the features of an image, see :data:`cytotome.ops.cell_types.FEATURES`.
-        precision: inverse of their covariance, a row a feature.
+        precision: inverse of their covariance, one row per feature.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
