@@ -36,9 +36,9 @@ from cytotome.ensemble.load import open_model
 from cytotome.families import get_family
 from cytotome.inference.model import Model, load_model
 from cytotome.metrics.challenge import image_score
-from cytotome.ops.matching import count_matches, find_overlaps, mean_precision
+from cytotome.ops.matching import count_matches, mean_precision
 from cytotome.training.tune import Pair, tune
-from cytotome.types import Dataset, Sample
+from cytotome.types import Dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy"
@@ -51,7 +51,7 @@ Counts = dict[str, int]
 
 def predicted(model: Model, dataset: Dataset, images: Sequence[int], tta: bool) -> list[Pair]:
     """What the decoder takes, and truth, of those of the images whose masks are of full quality."""
-    samples: list[Sample] = [dataset[index] for index in images if dataset.infos[index].mask_quality == "full"]
+    samples = [dataset[index] for index in images if dataset.infos[index].is_scored]
     return [(model.outputs(one.image, tta=tta), one) for one in track(samples, "predicting", transient=True)]
 
 
@@ -61,11 +61,11 @@ def score_bundled(models: list[tuple[str, int]], dataset: Dataset, tta: bool) ->
     counts: dict[str, Counts] = defaultdict(lambda: dict.fromkeys(("matched", "found", "truth"), 0))
     for name, fold in models:
         model = open_model(name)
-        part = [index for index in splits(dataset, fold)[1] if dataset.infos[index].mask_quality == "full"]
+        part = [index for index in splits(dataset, fold)[1] if dataset.infos[index].is_scored]
         for index in track(part, name, transient=True):
             truth = dataset.instances(index)
             found = model.segment(dataset[index].image, tta=tta)
-            overlaps = find_overlaps(found, truth)
+            overlaps = found.overlaps(truth)
             scores.setdefault(dataset.infos[index].cell_type, []).append(mean_precision(overlaps))
             matched = int(count_matches(overlaps, (0.5,))[0])
             for kind in (dataset.infos[index].cell_type, "all"):
@@ -81,7 +81,7 @@ def ceiling(name: str, dataset: Dataset, class_names: tuple[str, ...]) -> Scores
     parameters = family.parameters(min_area=30, by_class={"astro": {"min_area": 100}})
     scores: Scores = {}
     for index, info in enumerate(dataset.infos):
-        if info.mask_quality == "full":
+        if info.is_scored:
             truth = dataset.instances(index)
             maps = family.oracle(family.targets(truth, config), config)
             found = family.decode(maps, parameters, class_names)

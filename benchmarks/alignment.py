@@ -21,14 +21,12 @@ from scipy import ndimage
 
 from cytotome.datasets import open_dataset, splits
 from cytotome.inference.model import Model, load_model
-from cytotome.ops.labels import from_label_map, to_label_map
-from cytotome.ops.matching import find_overlaps
 from cytotome.types import Dataset, Instances, Sample
 
 
 def centres(cells: Instances) -> Any:
     """``(N, 2)`` y, x of the mean pixel of each instance of a label map without overlaps."""
-    labels = to_label_map(cells)
+    labels = cells.to_label_map()
     return np.array(ndimage.center_of_mass(labels > 0, labels, cells.ids)).reshape(-1, 2)
 
 
@@ -38,8 +36,10 @@ def offset_of(model: Model, sample: Sample) -> Any:
     None where nothing was found.
     """
     assert sample.instances is not None
-    found, truth = (from_label_map(to_label_map(one)) for one in (model.segment(sample.image), sample.instances))
-    overlaps = find_overlaps(found, truth)
+    found, truth = (
+        Instances.from_label_map(one.to_label_map()) for one in (model.segment(sample.image), sample.instances)
+    )
+    overlaps = found.overlaps(truth)
     good = overlaps.iou > 0.5
     if not good.any():
         return None

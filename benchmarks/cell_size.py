@@ -22,7 +22,7 @@ from cytotome.datasets import open_dataset
 from cytotome.ensemble.load import open_model
 from cytotome.inference.scale import resized_image, resized_instances
 from cytotome.models.cell_size import diameter
-from cytotome.ops.matching import count_matches, find_overlaps
+from cytotome.ops.matching import count_matches
 from cytotome.types import Instances, Sample
 
 WAYS = ("as it is", "by itself", "told")
@@ -33,13 +33,13 @@ def samples(path: str, fold: int | None) -> Iterator[tuple[str, Sample]]:
     dataset = open_dataset(path)
     folds = {info.fold for info in dataset.infos} - {None}
     for place, info in enumerate(dataset.infos):
-        if info.mask_quality == "full" and (not folds or fold is None or info.fold == fold):
+        if info.is_scored and (not folds or fold is None or info.fold == fold):
             yield f"{dataset.name} {info.cell_type}".strip(), dataset[place]
 
 
 def count(found: Instances, truth: Instances) -> Any:
     """Hits, found and true cells."""
-    return np.array([count_matches(find_overlaps(found, truth), [0.5])[0], len(found), len(truth)])
+    return np.array([count_matches(found.overlaps(truth), [0.5])[0], len(found), len(truth)])
 
 
 def main() -> None:

@@ -18,7 +18,6 @@ from answer import give
 
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.load import open_model
-from cytotome.ops.cell_types import majority_class
 from cytotome.types import Image
 
 EVERY = 6
@@ -33,7 +32,7 @@ def images(data: Path) -> Iterator[tuple[str, Image]]:
             yield f"{info.cell_type} (sartorius)", sartorius[place].image
     seen = 0
     for place, info in enumerate(livecell.infos):
-        if info.cell_type == "SHSY5Y" and info.mask_quality == "none":
+        if info.cell_type == "SHSY5Y" and not info.is_labelled:
             seen += 1
             if seen % EVERY != EVERY // 2:  # one of six, and none of those that the statistics are made of
                 continue
@@ -53,7 +52,7 @@ def main() -> None:
     called: dict[str, Counter[str]] = defaultdict(Counter)
     for name, image in images(options.data):
         cells = model.segment(image)
-        kind = majority_class(cells)
+        kind = cells.majority_class()
         called[name][cells.class_names[kind] if kind >= 0 else "unknown" if len(cells) else "nothing found"] += 1
     give(
         {"model": options.model, "called": {name: dict(counts) for name, counts in sorted(called.items())}},

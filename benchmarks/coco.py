@@ -30,7 +30,7 @@ LIMITS = (100, 300, 1000)
 def rows_of(path: str, fold: int, dataset: Dataset, min_score: float) -> list[dict[str, Any]]:
     """A row for each cell type and for all images, at each limit of detections."""
     model = load_model(path)
-    samples = [dataset[i] for i in splits(dataset, fold)[1] if dataset.infos[i].mask_quality == "full"]
+    samples = [dataset[i] for i in splits(dataset, fold)[1] if dataset.infos[i].is_scored]
     found = [model.segment(one.image, min_score=min_score) for one in track(samples, path, transient=True)]
     kinds = sorted({one.info.cell_type for one in samples})
     rows = []

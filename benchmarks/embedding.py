@@ -37,8 +37,7 @@ from cytotome.families import get_family
 from cytotome.families.embedding.segment import split_clusters
 from cytotome.families.embedding.targets import oracle_embeddings
 from cytotome.metrics.challenge import image_score
-from cytotome.ops.labels import from_label_map, to_label_map
-from cytotome.types import Dataset
+from cytotome.types import Dataset, Instances
 
 NOISES = (0.0, 0.1, 0.2, 0.3)
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -80,7 +79,7 @@ def scores_of(dataset: Dataset, family: Any, config: Any, parameters: Any, noise
     scores: dict[str, list[float]] = {}
     for index, info in enumerate(dataset.infos):
         truth = dataset.instances(index)
-        if info.mask_quality != "full" or truth is None:
+        if not info.is_scored or truth is None:
             continue
         targets = family.targets(truth, config)
         maps = dict(family.oracle(targets, config))
@@ -94,7 +93,7 @@ def scores_of(dataset: Dataset, family: Any, config: Any, parameters: Any, noise
 def speed(cells: int, noise: float, window: int, peer: str) -> dict[str, Any]:
     """The decoder on a whole image, and both on a window of it: time, memory and scores against the truth."""
     truth = fullest_image(cells)
-    labels = to_label_map(truth)
+    labels = truth.to_label_map()
     embedding = oracle_embeddings(labels, 8, noise=noise)
     result: dict[str, Any] = {"cells": len(truth), "cell_pixels": int((labels > 0).sum()), "noise": noise}
     result["image"] = ours(embedding, labels)
@@ -118,7 +117,7 @@ def ours(embedding: Any, labels: Any) -> dict[str, Any]:
         family.decode(maps, family.parameters(), ("cell",))
         spent.append(time.process_time() - start)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    truth, scores = from_label_map(labels), {}
+    truth, scores = Instances.from_label_map(labels), {}
     for threshold in THRESHOLDS:
         found = family.decode(maps, family.parameters(similarity=threshold), ("cell",))
         scores[threshold] = round(image_score(found, truth), 3)
@@ -133,7 +132,7 @@ def ours(embedding: Any, labels: Any) -> dict[str, Any]:
 def theirs(embedding: Any, labels: Any, peer: str) -> dict[str, Any]:
     """scikit-learn's clusters, cut into connected parts of 15 pixels or more, by another interpreter."""
     mask = labels > 0
-    truth, scores, spent, memory = from_label_map(labels), {}, [], []
+    truth, scores, spent, memory = Instances.from_label_map(labels), {}, [], []
     for threshold in THRESHOLDS:
         with tempfile.TemporaryDirectory() as folder:
             given, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
@@ -145,7 +144,7 @@ def theirs(embedding: Any, labels: Any, peer: str) -> dict[str, Any]:
                 memory.append(float(file["megabytes"]))
         whole = np.zeros(mask.shape, np.int32)
         whole[mask] = clusters + 1
-        found = from_label_map(split_clusters(whole, 0)[0])
+        found = Instances.from_label_map(split_clusters(whole, 0)[0])
         scores[threshold] = round(image_score(found.select(found.areas >= 15), truth), 3)
     return {"ms": round(1000 * min(spent)), "more_megabytes": round(max(memory)), "map_by_threshold": scores}
 

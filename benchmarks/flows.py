@@ -54,13 +54,13 @@ def main() -> None:
     rows: list[dict[str, float]] = []
     for sample in ct.open_dataset(arguments.data):
         path = arguments.flows / f"{sample.info.id}.npz"
-        if sample.info.mask_quality != "full" or not path.is_file():
+        if not sample.info.is_scored or not path.is_file():
             continue
         with np.load(path) as file:
             maps = {"flow": file["flow"], "cell": file["cell"]}
         with np.load(arguments.masks / path.name) as file:
             theirs = ct.from_label_map(file["labels"])
-        labels = ct.to_label_map(sample.instances)
+        labels = sample.instances.to_label_map()
         _, targets_seconds = timed(lambda labels=labels: flow_field(labels))
         found, decode_seconds = timed(lambda maps=maps: family.decode(maps, parameters, ("cell",)))
         rows.append(

@@ -20,7 +20,7 @@ from cytotome.datasets import open_dataset
 from cytotome.ensemble.instances import METHODS, InstanceFusion, fuse_instances
 from cytotome.io.files import atomic_path
 from cytotome.ops.boxes import weighted_boxes_fusion
-from cytotome.ops.runs import from_masks, mask_crop
+from cytotome.ops.runs import mask_crop
 from cytotome.ops.stack import stack
 from cytotome.ops.suppression import iou_graph
 from cytotome.types import Instances
@@ -47,7 +47,7 @@ def views(models: int, count: int) -> list[Instances]:
         grids = [np.mgrid[-h : h + 1, -w : w + 1] for h, w in sizes]
         masks = [(g[0] / a) ** 2 + (g[1] / b) ** 2 <= 1 for g, (a, b) in zip(grids, axes, strict=True)]
         origins = np.round(moved).astype(int) - sizes
-        found.append(from_masks(masks, shape=SHAPE, origins=origins, scores=rng.beta(3, 2, count)))
+        found.append(Instances.from_masks(masks, shape=SHAPE, origins=origins, scores=rng.beta(3, 2, count)))
     return found
 
 
@@ -55,7 +55,7 @@ def export(path: Path, data: str) -> None:
     """Writes boxes, scores and masks of three moved copies of the first ten true sets, and what we make of them."""
     rng = np.random.default_rng(0)
     dataset, cases = open_dataset(data), {}
-    full = [index for index, info in enumerate(dataset.infos) if info.mask_quality == "full"][:10]
+    full = [index for index, info in enumerate(dataset.infos) if info.is_scored][:10]
     for index in full:
         truth = dataset.instances(index)
         moved = [_moved(truth, rng) for _ in range(3)]
@@ -78,7 +78,7 @@ def _moved(truth: Instances, rng: np.random.Generator) -> Instances:
     crops = [mask_crop(truth, index) for index in range(len(truth))]
     origins = np.array([origin for _, origin in crops]) + rng.integers(-4, 5, (len(truth), 2))
     scores = rng.random(len(truth))
-    found = from_masks([mask for mask, _ in crops], shape=truth.shape, origins=origins, scores=scores)
+    found = Instances.from_masks([mask for mask, _ in crops], shape=truth.shape, origins=origins, scores=scores)
     return found.select(found.areas > 0)
 
 

@@ -22,7 +22,6 @@ from cytotome.inference.model import load_model
 from cytotome.metrics.challenge import image_score
 from cytotome.report.png import write_png
 from cytotome.training.train import train
-from cytotome.types import Sample
 
 COUNT, TESTED, SHAPE = 12, 6, (192, 192)
 ROWS = 4
@@ -49,7 +48,7 @@ def print_score(path: Path) -> None:
     model = load_model(path)
     scores, predicted, true = [], [], []
     for index in range(TESTED):
-        sample: Sample = SyntheticDataset(TESTED, seed=99, shape=SHAPE)[index]
+        sample = SyntheticDataset(TESTED, seed=99, shape=SHAPE)[index]
         assert sample.instances is not None
         scores.append(image_score(model.segment(sample.image), sample.instances))
         predicted.append((model.predict_maps(sample.image)["foreground"].max(axis=0) > 0.5).mean())

@@ -31,7 +31,6 @@ from cytotome.io.coco import read_coco, write_coco, write_coco_results
 from cytotome.metrics.challenge import image_score, mean_score
 from cytotome.metrics.coco import coco_scores
 from cytotome.metrics.evaluate import evaluate
-from cytotome.ops.labels import from_label_map, to_label_map
 from cytotome.ops.runs import mask_crop, merge_runs
 from cytotome.types import Instances
 
@@ -92,14 +91,17 @@ def peer(script: str, *arguments: str) -> dict[str, Any]:
 
 def against_stardist(predictions: list[Instances], truths: list[Instances]) -> dict[str, Any]:
     """Both on the label maps of both sides, StarDist's time first."""
-    pairs = [(to_label_map(found), to_label_map(truth)) for found, truth in zip(predictions, truths, strict=True)]
+    pairs = [(found.to_label_map(), truth.to_label_map()) for found, truth in zip(predictions, truths, strict=True)]
     with tempfile.TemporaryDirectory() as folder:
         for index, (found, truth) in enumerate(pairs):
             np.savez_compressed(Path(folder) / f"{index:04}.npz", truth=truth, prediction=found)
         theirs = peer("stardist_matching", folder)
 
     def ours() -> float:
-        return mean_score([from_label_map(found) for found, _ in pairs], [from_label_map(truth) for _, truth in pairs])
+        return mean_score(
+            [Instances.from_label_map(found) for found, _ in pairs],
+            [Instances.from_label_map(truth) for _, truth in pairs],
+        )
 
     return {
         "stardist_seconds": theirs["seconds"],

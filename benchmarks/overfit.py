@@ -54,7 +54,7 @@ class CropDataset(Dataset):
 
 def first_of_type(dataset: Dataset, kind: str, count: int) -> list[Sample]:
     """The first images of a cell type with masks of full quality."""
-    good = [i for i, info in enumerate(dataset.infos) if info.cell_type == kind and info.mask_quality == "full"]
+    good = [i for i, info in enumerate(dataset.infos) if info.cell_type == kind and info.is_scored]
     return [dataset[index] for index in good[:count]]
 
 

@@ -55,7 +55,7 @@ class Withheld(Dataset):
 
     def read(self, index: int) -> Sample:
         """One sample, without masks where they are withheld."""
-        sample: Sample = self.whole[index]
+        sample = self.whole[index]
         instances = None if index in self.positions else sample.instances
         return replace(sample, info=self.infos[index], instances=instances)
 
@@ -68,7 +68,7 @@ def second_half(dataset: Dataset, fold: int) -> set[int]:
     """The second half of each cell type's labelled training images, in the order of a hash of their names."""
     kinds: dict[str, list[int]] = {}
     for index in splits(dataset, fold)[0]:
-        if dataset.infos[index].mask_quality != "none":
+        if dataset.infos[index].is_labelled:
             kinds.setdefault(dataset.infos[index].cell_type, []).append(index)
     chosen: set[int] = set()
     for members in kinds.values():
@@ -117,7 +117,7 @@ def score(path: Path, dataset: Dataset, fold: int) -> dict[str, float]:
     model = load_model(path)
     scores: dict[str, list[float]] = {}
     for index in splits(dataset, fold)[1]:
-        sample: Sample = dataset[index]
+        sample = dataset[index]
         assert sample.instances is not None
         scores.setdefault(sample.info.cell_type, []).append(image_score(model.segment(sample.image), sample.instances))
     every = [value for values in scores.values() for value in values]

@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=60, help="of the sampler; each is tried with about 20 limits")
     options = parser.parse_args()
     dataset = open_dataset(options.data)
-    places = [place for place, info in enumerate(dataset.infos) if info.mask_quality == "full"]
+    places = [place for place, info in enumerate(dataset.infos) if info.is_scored]
     samples = [dataset[place] for place in places]
     predictions = Predictions(parse_method(options.model), options.cache, device="cpu")
     outputs = predictions.outputs(samples, [0] * len(samples))

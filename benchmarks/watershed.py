@@ -60,7 +60,7 @@ def ceiling(data: str) -> list[dict[str, Any]]:
     """One row for each distance, number of levels and decoder."""
     family = get_family("watershed")
     dataset = ct.open_dataset(data)
-    full = [(dataset.instances(i), info) for i, info in enumerate(dataset.infos) if info.mask_quality == "full"]
+    full = [(dataset.instances(i), info) for i, info in enumerate(dataset.infos) if info.is_scored]
     truths = [(truth, info.cell_type) for truth, info in full if truth is not None]
     rows = []
     for distance in ("instance", "union"):
@@ -132,7 +132,7 @@ class Crops(Dataset):
             index = next(
                 i for i, info in enumerate(source.infos) if (info.cell_type, info.mask_quality) == (kind, "full")
             )
-            sample: Sample = source[index]
+            sample = source[index]
             layers = to_layers(sample.instances)
             sums = cv2.boxFilter((layers[0] > 0).astype(np.float32), -1, (side, side), anchor=(0, 0), normalize=False)
             y, x = np.unravel_index(sums[:-side, :-side].argmax(), sums[:-side, :-side].shape)

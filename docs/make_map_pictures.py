@@ -71,7 +71,7 @@ def embedding_pictures(sample: Sample, models: Sequence[ct.Model], maps: Sequenc
 
 def row(pictures: Sequence[np.ndarray], truth: Instances) -> np.ndarray:
     """``(h, w, 3)`` uint8, the part of each picture that holds most of the cells, side by side."""
-    inside = (ct.to_label_map(truth) > 0).astype(np.float32)
+    inside = (truth.to_label_map() > 0).astype(np.float32)
     sums = cv2.boxFilter(inside, -1, CROP[::-1], anchor=(0, 0), normalize=False)[: -CROP[0], : -CROP[1]]
     top, left = np.unravel_index(sums.argmax(), sums.shape)
     gap = np.full((CROP[0], GAP, 3), 255, np.uint8)

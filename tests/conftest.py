@@ -11,7 +11,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from cytotome.io.coco import read_coco
-from cytotome.ops.runs import from_masks, mask_crop
+from cytotome.ops.runs import mask_crop
 from cytotome.types import AnyArray, Instances
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -53,7 +53,7 @@ def _moved(truth: Instances, generator: np.random.Generator, reach: int) -> Inst
     origins = np.array([origin for _, origin in crops]).reshape(-1, 2)
     origins = origins + generator.integers(-reach, reach + 1, origins.shape)
     scores = generator.random(len(crops)).round(2)
-    moved = from_masks(
+    moved = Instances.from_masks(
         [mask for mask, _ in crops],
         shape=truth.shape,
         origins=origins,
@@ -86,7 +86,7 @@ def random_pair() -> Callable[[int], Pair]:
         for mask in masks:
             y, x, height, width = generator.integers(0, 40, 2).tolist() + generator.integers(3, 18, 2).tolist()
             mask[y : y + height, x : x + width] = True
-        truth = from_masks(masks, shape=(48, 56))
+        truth = Instances.from_masks(masks, shape=(48, 56))
         return _moved(truth, generator, 2), truth
 
     return make

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cytotome.errors import DataError, ImageError
-from cytotome.ops.runs import empty_instances, from_masks
 from cytotome.types import AnyArray, Dataset, Image, Instances, Note, Sample, SampleInfo
 
 Pair = tuple[Instances, Instances]
@@ -67,13 +67,13 @@ def test_masks_are_those_painted_run_by_run(
     masks = cells.masks()
     assert masks.dtype == bool
     np.testing.assert_array_equal(masks, dense(cells))
-    again = from_masks(masks, shape=cells.shape)
+    again = Instances.from_masks(masks, shape=cells.shape)
     np.testing.assert_array_equal(again.runs, cells.runs)
     np.testing.assert_array_equal(again.offsets, cells.offsets)
 
 
 def test_nothing_has_no_mask() -> None:
-    assert empty_instances((3, 4)).masks().shape == (0, 3, 4)
+    assert Instances.empty((3, 4)).masks().shape == (0, 3, 4)
 
 
 def test_an_index_a_slice_a_mask_and_positions_choose_cells() -> None:
@@ -97,6 +97,35 @@ def test_iterating_gives_each_cell_once() -> None:
     assert [(len(cell), int(cell.ids[0]), int(cell.areas[0])) for cell in two_cells()] == [(1, 7, 5), (1, 3, 4)]
 
 
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        (np.ones((4, 6), bool), r"masks must be \(N, H, W\) or a list of \(H, W\), got a mask of \(6,\)"),
+        ([np.ones((4, 6)), np.ones((4, 5))], r"masks must be of one size, got \(4, 5\) beside \(4, 6\)"),
+        ([], r"give shape=\(H, W\) where there is no mask"),
+    ],
+)
+def test_masks_that_cannot_be_are_refused(masks: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Instances.from_masks(masks)
+
+
+def test_a_label_map_comes_back_and_shared_pixels_follow_the_policy() -> None:
+    labels = np.array([[0, 2, 2], [5, 5, 0]])
+    np.testing.assert_array_equal(Instances.from_label_map(labels).to_label_map(), labels)
+    cells = two_cells()  # of 5 and 4 pixels, share two; the smaller scores 1
+    assert cells.to_label_map().tolist()[1] == [0, 7, 3, 3, 3, 3]
+    assert replace(cells, scores=cells.scores[::-1]).to_label_map("score").tolist()[1] == [0, 7, 7, 7, 3, 3]
+    assert set(np.unique(cells.to_label_map("drop"))) == {0, 3}
+
+
+def test_overlaps_are_those_of_the_masks() -> None:
+    cells = two_cells()
+    pairs = cells.overlaps(cells[[1]])
+    assert pairs.prediction.tolist() == [0, 1]
+    assert pairs.iou.tolist() == [2 / 7, 1.0]
+
+
 def test_renumbered_ids_count_from_one() -> None:
     assert two_cells().renumbered().ids.tolist() == [1, 2]
     assert two_cells().renumbered().scores.tolist() == [0.5, 1.0]
@@ -104,7 +133,7 @@ def test_renumbered_ids_count_from_one() -> None:
 
 def test_instances_are_shown_in_one_short_line() -> None:
     assert repr(two_cells()) == "Instances(2 cells, 4x6, classes cort/astro)"
-    assert repr(empty_instances((520, 704))) == "Instances(0 cells, 520x704)"
+    assert repr(Instances.empty((520, 704))) == "Instances(0 cells, 520x704)"
 
 
 class Squares(Dataset):
@@ -121,7 +150,7 @@ class Squares(Dataset):
         if index == 3:
             raise ImageError("square.png: damaged")
         mask = np.ones((1, 2, 2), bool)
-        return Sample(self.infos[index], Image(np.eye(2, dtype=np.uint8)), from_masks(mask, shape=(2, 2)))
+        return Sample(self.infos[index], Image(np.eye(2, dtype=np.uint8)), Instances.from_masks(mask, shape=(2, 2)))
 
 
 def test_a_dataset_has_a_name_without_setting_one() -> None:
@@ -159,6 +188,16 @@ def test_a_dataset_without_infos_says_what_to_set() -> None:
 
     with pytest.raises(DataError, match="Bare: infos is not set; set it to a tuple of a SampleInfo for each sample"):
         len(Bare())
+
+
+def test_what_a_sample_is_for_follows_from_its_masks() -> None:
+    full, approximate, none = (SampleInfo("a", mask_quality=name) for name in ("full", "approximate", "none"))
+    assert [(info.is_labelled, info.is_scored) for info in (full, approximate, none)] == [
+        (True, True),
+        (True, False),
+        (False, False),
+    ]
+    assert (full.split_key, SampleInfo("a", group="well").split_key) == ("a", "well")
 
 
 def test_a_note_counts_and_names() -> None:

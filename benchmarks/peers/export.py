@@ -31,7 +31,7 @@ def main() -> None:
         np.savez_compressed(
             options.out / f"{sample.info.id}.npz",
             image=sample.image.pixels,
-            labels=ct.to_label_map(sample.instances),
+            labels=sample.instances.to_label_map(),
             areas=sample.instances.areas,
             cell_type=sample.info.cell_type,
             fold=-1 if sample.info.fold is None else sample.info.fold,

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from cytotome.inference.model import Model, load_model
     from cytotome.io.images import read_image
     from cytotome.metrics.evaluate import evaluate
-    from cytotome.ops.labels import from_label_map, to_label_map
     from cytotome.training.train import train
     from cytotome.types import Dataset, Image, Instances, Sample, SampleInfo
 
     __version__: str
+    from_label_map, from_masks = Instances.from_label_map, Instances.from_masks
 
 __all__ = [
     "CytotomeError",
@@ -32,10 +32,10 @@ __all__ = [
     "__version__",
     "evaluate",
     "from_label_map",
+    "from_masks",
     "load_model",
     "open_dataset",
     "read_image",
-    "to_label_map",
     "train",
 ]
 
@@ -48,11 +48,9 @@ _HOMES = {
     "Sample": "cytotome.types",
     "SampleInfo": "cytotome.types",
     "evaluate": "cytotome.metrics.evaluate",
-    "from_label_map": "cytotome.ops.labels",
     "load_model": "cytotome.inference.model",
     "open_dataset": "cytotome.datasets",
     "read_image": "cytotome.io.images",
-    "to_label_map": "cytotome.ops.labels",
     "train": "cytotome.training.train",
 }
 
@@ -62,6 +60,10 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         value: object = version("cytotome")
+    elif name in ("from_label_map", "from_masks"):
+        from cytotome.types import Instances
+
+        value = getattr(Instances, name)
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     else:

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+LONGEST_INPUT = 80
+"""Characters of a wrong value that a message repeats."""
+
 
 class CytotomeError(Exception):
     """Base of every error that cytotome raises on purpose; the command line exits with 2 on it."""
@@ -25,3 +33,23 @@ class ModelError(CytotomeError):
 
 class TrainingError(CytotomeError):
     """Training that cannot go on: a loss that is not finite, no labelled cell, nothing to validate on."""
+
+
+def describe(error: ValidationError, place: str = "") -> list[str]:
+    """One line per fault that pydantic found: the field, what is wrong with it and what was given.
+
+    Args:
+        error: of the validation.
+        place: put before the name of each field, such as ``config.``.
+    """
+    faults = []
+    for fault in error.errors():
+        field = (place + ".".join(str(part) for part in fault["loc"])).rstrip(".")
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = "there is no such field"
+        elif fault["type"] not in ("missing", "value_error"):
+            given = repr(fault["input"])
+            message += f", got {given if len(given) <= LONGEST_INPUT else given[:LONGEST_INPUT] + '...'}"
+        faults.append(f"{field}: {message}" if field else message)
+    return faults

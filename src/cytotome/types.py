@@ -1,25 +1,21 @@
-"""The values that travel through the package: Image, Instances, Sample, DenseMaps, OutputSpec.
-
-They hold data and check it; what is computed from them lives in :mod:`cytotome.ops`.
-"""
+"""The values that travel through the package: Image, Instances, Sample, Dataset, DenseMaps, OutputSpec."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
-import numpy.typing as npt
 
+from cytotome.arrays import AnyArray as AnyArray
+from cytotome.arrays import BoolArray as BoolArray
+from cytotome.arrays import FloatArray as FloatArray
+from cytotome.arrays import IntArray as IntArray
 from cytotome.errors import CytotomeError, DataError, ImageError
+from cytotome.instances import Instances as Instances
 from cytotome.soft import SoftMasks as SoftMasks
-
-BoolArray: TypeAlias = npt.NDArray[np.bool_]
-FloatArray: TypeAlias = npt.NDArray[np.float32]
-IntArray: TypeAlias = npt.NDArray[np.int32]
-AnyArray: TypeAlias = npt.NDArray[Any]
 
 DenseMaps: TypeAlias = Mapping[str, FloatArray]
 """Named network outputs of one image, each ``(C, H, W)`` float32."""
@@ -67,134 +63,6 @@ class Image:
         return self.pixels.shape[0], self.pixels.shape[1]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Instances:
-    """N objects of one image, which may overlap, as runs of pixels.
-
-    A run ``[row, start, stop)`` is a horizontal piece of one mask. The runs of instance ``i`` are
-    ``runs[offsets[i]:offsets[i + 1]]``, ordered by row, then start; they neither touch nor overlap each other.
-    Build one with :func:`cytotome.ops.labels.from_label_map`, :func:`cytotome.ops.runs.from_masks` or
-    :func:`cytotome.ops.runs.make_instances`.
-
-    Attributes:
-        shape: ``(H, W)`` of the image.
-        runs: ``(R, 3)`` int32, columns row, start, stop; 0 <= start < stop <= W.
-        offsets: ``(N + 1,)`` int64.
-        scores: ``(N,)`` float32 in [0, 1]; 1 for truth.
-        classes: ``(N,)`` int32, index into ``class_names``, -1 where unknown.
-        ids: ``(N,)`` int32, positive and unique.
-        class_names: names of the classes (cell types).
-        soft: the probabilities that the masks are made of, where the method gives them and nothing has changed the
-            masks since.
-    """
-
-    shape: tuple[int, int]
-    runs: IntArray
-    offsets: npt.NDArray[np.int64]
-    scores: FloatArray
-    classes: IntArray
-    ids: IntArray
-    class_names: tuple[str, ...] = ()
-    soft: SoftMasks | None = None
-
-    def __post_init__(self) -> None:
-        count = len(self.offsets) - 1
-        if count < 0 or self.offsets[0] != 0 or self.offsets[-1] != len(self.runs):
-            raise DataError(f"instances: offsets must run from 0 to the number of runs ({len(self.runs)})")
-        if self.runs.ndim != 2 or self.runs.shape[1] != 3:
-            raise DataError(f"instances: runs must be (R, 3) of row, start, stop, got {self.runs.shape}")
-        for name in ("scores", "classes", "ids"):
-            if getattr(self, name).shape != (count,):
-                raise DataError(f"instances: {name} must be ({count},), got {getattr(self, name).shape}")
-        if self.soft is not None and len(self.soft) != count:
-            raise DataError(f"instances: soft must hold {count} masks, one each, got {len(self.soft)}")
-        if len(self.runs):
-            rows, starts, stops = self.runs.T
-            height, width = self.shape
-            if rows.min() < 0 or rows.max() >= height or starts.min() < 0 or stops.max() > width:
-                raise DataError(f"instances: a run leaves the image of {height}x{width}")
-            if (starts >= stops).any():
-                raise DataError("instances: a run must have start < stop")
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @property
-    def areas(self) -> npt.NDArray[np.int64]:
-        """``(N,)`` int64, pixels of each mask."""
-        total = np.zeros(len(self.runs) + 1, np.int64)
-        np.cumsum(self.runs[:, 2] - self.runs[:, 1], out=total[1:])
-        return total[self.offsets[1:]] - total[self.offsets[:-1]]
-
-    @property
-    def boxes(self) -> IntArray:
-        """``(N, 4)`` int32 of ``y0, x0, y1, x1``, half open; zeros for an empty mask."""
-        boxes = np.zeros((len(self), 4), np.int32)
-        filled = self.offsets[1:] > self.offsets[:-1]
-        if filled.any():
-            first = self.offsets[:-1][filled]
-            last = self.offsets[1:][filled] - 1
-            boxes[filled, 0] = self.runs[first, 0]
-            boxes[filled, 2] = self.runs[last, 0] + 1
-            boxes[filled, 1] = np.minimum.reduceat(self.runs[:, 1], first)
-            boxes[filled, 3] = np.maximum.reduceat(self.runs[:, 2], first)
-        return boxes
-
-    def __iter__(self) -> Iterator[Instances]:
-        """Each instance by itself, as :class:`Instances` of length 1."""
-        return (self[index] for index in range(len(self)))
-
-    def __getitem__(self, index: int | slice | BoolArray | npt.NDArray[np.int64] | Sequence[int]) -> Instances:
-        """The chosen instances: a position (an :class:`Instances` of length 1), a slice, a bool mask or positions.
-
-        Raises:
-            IndexError: for a position that there is not, or a mask of another length.
-        """
-        if isinstance(index, slice):
-            return self.select(np.arange(len(self))[index])
-        return self.select(np.atleast_1d(np.arange(len(self))[index]))
-
-    def __repr__(self) -> str:
-        height, width = self.shape
-        classes = f", classes {'/'.join(self.class_names)}" if self.class_names else ""
-        return f"Instances({len(self)} cells, {height}x{width}{classes})"
-
-    def masks(self) -> BoolArray:
-        """``(N, H, W)`` bool, the mask of each instance in the whole image; overlaps are kept.
-
-        Takes N times the memory of the image; :func:`cytotome.ops.runs.mask_crop` gives one mask inside its box.
-        """
-        height, width = self.shape
-        change = np.zeros((len(self), height, width + 1), np.int8)
-        owners = np.repeat(np.arange(len(self)), np.diff(self.offsets))
-        change[owners, self.runs[:, 0], self.runs[:, 1]] += 1
-        change[owners, self.runs[:, 0], self.runs[:, 2]] -= 1
-        return np.cumsum(change, axis=2, dtype=np.int8)[:, :, :-1].astype(bool)
-
-    def renumbered(self) -> Instances:
-        """The same instances with ids 1 to N in their order."""
-        return replace(self, ids=np.arange(1, len(self) + 1, dtype=np.int32))
-
-    def select(self, index: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | Sequence[int]) -> Instances:
-        """The chosen instances, in the order given; ``index`` is a boolean mask or positions."""
-        chosen = np.asarray(index)
-        if chosen.dtype == bool:
-            chosen = np.flatnonzero(chosen)
-        chosen = chosen.astype(np.int64, copy=False)
-        counts = (self.offsets[1:] - self.offsets[:-1])[chosen]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        rows = np.repeat(self.offsets[:-1][chosen] - offsets[:-1], counts) + np.arange(offsets[-1])
-        return replace(
-            self,
-            runs=self.runs[rows],
-            offsets=offsets,
-            scores=self.scores[chosen],
-            classes=self.classes[chosen],
-            ids=self.ids[chosen],
-            soft=None if self.soft is None else self.soft.select(chosen),
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
     """Says what one dense map is and how it behaves under flips, rotations and averaging.
@@ -230,6 +98,21 @@ class SampleInfo:
     group: str = ""
     fold: int | None = None
     mask_quality: MaskQuality = "full"
+
+    @property
+    def split_key(self) -> str:
+        """What is never split between training and validation: the group, or the sample itself where it has none."""
+        return self.group or self.id
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether there are masks to train on, exact or approximate."""
+        return self.mask_quality != "none"
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the masks are exact, so that predictions may be scored by them."""
+        return self.mask_quality == "full"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -301,12 +184,11 @@ class Dataset(Sequence[Sample]):
 
     def instances(self, index: int) -> Instances | None:
         """The truth of one sample, None where unlabelled; a dataset that can reads no pixel for it."""
-        sample: Sample = self[index]
-        return sample.instances
+        return self[index].instances
 
     def digest(self, index: int) -> str:
         """A hash of the content of one sample, image and truth; a dataset that can decodes nothing for it."""
-        sample: Sample = self[index]
+        sample = self[index]
         arrays: list[AnyArray] = [sample.image.pixels]
         if sample.instances is not None:
             arrays += [sample.instances.runs, sample.instances.offsets, sample.instances.classes]
@@ -321,7 +203,13 @@ class Dataset(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.infos)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Subset: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | Subset:
         if isinstance(index, slice):
             return Subset(self, range(*index.indices(len(self))))
         if not -len(self) <= index < len(self):
@@ -363,8 +251,7 @@ class Subset(Dataset):
 
     def read(self, index: int) -> Sample:
         """The parent's sample."""
-        sample: Sample = self.parent[self.indices[index]]
-        return sample
+        return self.parent[self.indices[index]]
 
     def instances(self, index: int) -> Instances | None:
         """The parent's instances."""

@@ -20,7 +20,6 @@ from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import read_ensemble
 from cytotome.errors import ConfigError, DataError
 from cytotome.models.registry import BUNDLED
-from cytotome.ops.runs import from_masks
 from cytotome.ops.soft_masks import from_crops
 from cytotome.types import Dataset, Instances
 
@@ -205,7 +204,7 @@ def test_outputs_come_back_from_their_file(tmp_path: Path) -> None:
     maps = {"a": np.random.default_rng(0).random((2, 5, 6), np.float32)}
     write_outputs(tmp_path / "maps.npz", maps)
     np.testing.assert_array_equal(read_outputs(tmp_path / "maps.npz")["a"], maps["a"])
-    cells = from_masks(np.ones((2, 3, 4), bool), scores=[0.25, 0.5], class_names=("x", "y"), classes=[1, 0])
+    cells = Instances.from_masks(np.ones((2, 3, 4), bool), scores=[0.25, 0.5], class_names=("x", "y"), classes=[1, 0])
     soft = from_crops([np.full((3, 4), 0.75)] * 2, np.zeros((2, 2)))
     cells = Instances(**{name: getattr(cells, name) for name in cells.__slots__} | {"soft": soft})
     write_outputs(tmp_path / "cells.npz", cells)

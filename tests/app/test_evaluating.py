@@ -16,7 +16,7 @@ from cytotome.io.coco import write_coco, write_coco_results
 from cytotome.io.labels import write_label_map
 from cytotome.io.submission import write_submission
 from cytotome.metrics.evaluate import evaluate
-from cytotome.ops.labels import from_label_map, resolve_overlaps, to_label_map
+from cytotome.ops.labels import resolve_overlaps
 from cytotome.types import Dataset, Instances
 
 
@@ -46,17 +46,19 @@ def predicted(truth: Dataset) -> dict[str, Instances]:
         instances = truth.instances(index)
         assert instances is not None
         labels = np.zeros((60, 80), np.int32)
-        source = to_label_map(instances.select(np.arange(len(instances) - 1)))
+        source = instances.select(np.arange(len(instances) - 1)).to_label_map()
         labels[2:, 1:] = source[:-2, :-1]
-        moved = from_label_map(labels)
+        moved = Instances.from_label_map(labels)
         scores = 1 - moved.ids / 20
-        found[info.id] = from_label_map(labels, scores=scores, classes=np.zeros(len(moved)), class_names=("cell",))
+        found[info.id] = Instances.from_label_map(
+            labels, scores=scores, classes=np.zeros(len(moved)), class_names=("cell",)
+        )
     return found
 
 
 def write_labels(folder: Path, predicted: dict[str, Instances], ending: str = "_labels") -> Path:
     for name, instances in predicted.items():
-        write_label_map(folder / f"{name}{ending}.tif", to_label_map(instances))
+        write_label_map(folder / f"{name}{ending}.tif", instances.to_label_map())
     return folder
 
 
@@ -202,7 +204,7 @@ def test_label_maps_of_no_image_are_named_with_the_nearest(
     tmp_path: Path, truth: Dataset, predicted: dict[str, Instances], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write_labels(tmp_path / "out", {"one": predicted["one"], "tow": predicted["two"]})
-    write_label_map(folder / "three.tif", to_label_map(predicted["three"]))
+    write_label_map(folder / "three.tif", predicted["three"].to_label_map())
     read = read_predictions(folder, truth)
     assert sorted(read) == ["one", "tow"]
     strange, left = capsys.readouterr().err.splitlines()

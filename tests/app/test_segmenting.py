@@ -30,7 +30,6 @@ from cytotome.io.labels import read_label_map
 from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS
 from cytotome.models.file import read_model, save_model
 from cytotome.models.look import Look
-from cytotome.ops.labels import to_label_map
 
 Contents = Callable[[Path], dict[str, bytes]]
 
@@ -56,7 +55,7 @@ def test_every_image_has_its_files_and_its_rows(plate: Path, tmp_path: Path, opt
     for name, count in zip(images["image"], images["cells"], strict=True):
         found = model.segment(plate / name)
         labels = read_label_map(out / name.replace(".png", "_labels.tif"))
-        np.testing.assert_array_equal(labels, to_label_map(found))
+        np.testing.assert_array_equal(labels, found.to_label_map())
         rows = cells[cells["image"] == name]
         assert len(rows) == count == len(found) > 0
         np.testing.assert_array_equal(rows["cell"], found.ids)
@@ -246,7 +245,7 @@ def test_every_page_is_an_image(
     model = load_model(options.model, device="cpu")
     for page in range(2):
         labels = read_label_map(out / f"stack_p00{page}_labels.tif")
-        np.testing.assert_array_equal(labels, to_label_map(model.segment(pictures[page])))
+        np.testing.assert_array_equal(labels, model.segment(pictures[page]).to_label_map())
         assert (out / f"stack_p00{page}_map_flow.png").is_file()
     before = contents(out)
     assert run_segment([str(folder)], out, chosen) == 2
@@ -267,9 +266,9 @@ def test_tiles_are_as_large_as_asked(plate: Path, tmp_path: Path, options: Segme
     run_segment([str(plate / "top.png")], tmp_path / "out", replace(options, tile=64))
     model = load_model(options.model, device="cpu")
     labels = read_label_map(tmp_path / "out" / "top_labels.tif")
-    expected = to_label_map(model.segment(plate / "top.png", tile=64))
+    expected = model.segment(plate / "top.png", tile=64).to_label_map()
     np.testing.assert_array_equal(labels, expected)
-    assert not np.array_equal(labels, to_label_map(model.segment(plate / "top.png")))
+    assert not np.array_equal(labels, model.segment(plate / "top.png").to_label_map())
     with pytest.raises(ConfigError, match="tile was 64, now not given"):
         run_segment([str(plate / "top.png")], tmp_path / "out", options)
 
@@ -324,7 +323,7 @@ def test_the_size_of_the_cells_is_recorded_and_taken(
     assert run_segment([str(tmp_path / "a.png")], out, replace(options, scale=0.5)) == 0
     assert run_file(out)["settings"]["scale"] == 0.5  # type: ignore[index]
     model = load_model(options.model, device="cpu")
-    expected = to_label_map(model.segment(pictures[0], scale=0.5))
+    expected = model.segment(pictures[0], scale=0.5).to_label_map()
     np.testing.assert_array_equal(read_label_map(out / "a_labels.tif"), expected)
     with pytest.raises(ConfigError, match=r"scale was 0\.5, now not given"):
         run_segment([str(tmp_path / "a.png")], out, options)

@@ -17,7 +17,7 @@ from cytotome.io.labels import write_label_map
 from cytotome.io.submission import read_submission, write_submission
 from cytotome.io.submission_rule import check_submission
 from cytotome.models.registry import bundled_models
-from cytotome.ops.labels import resolve_overlaps, to_label_map
+from cytotome.ops.labels import resolve_overlaps
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     for index, sample in enumerate(open_dataset("synthetic:3")):
         cv2.imwrite(str(tmp_path / "test" / f"image{index}.png"), sample.image.pixels)
         if index < 2:
-            write_label_map(tmp_path / "found" / f"image{index}_labels.tif", to_label_map(sample.instances), None)
+            write_label_map(tmp_path / "found" / f"image{index}_labels.tif", sample.instances.to_label_map(), None)
     return tmp_path
 
 
@@ -47,7 +47,7 @@ def test_label_maps_become_a_legal_submission(folder: Path) -> None:
     cells = read_submission(folder / "s.csv", shapes)
     for index in range(2):
         truth = resolve_overlaps(dataset[index].instances, "area")
-        np.testing.assert_array_equal(to_label_map(cells[f"image{index}"]) > 0, to_label_map(truth) > 0)
+        np.testing.assert_array_equal(cells[f"image{index}"].to_label_map() > 0, truth.to_label_map() > 0)
         assert len(cells[f"image{index}"]) == len(truth)
     assert len(cells["image2"]) == 0
     check_submission(folder / "s.csv", shapes)

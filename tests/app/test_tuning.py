@@ -18,7 +18,6 @@ from cytotome.ensemble.load import open_model
 from cytotome.inference.model import Model
 from cytotome.io.labels import write_label_map
 from cytotome.models.registry import bundled_models
-from cytotome.ops.labels import to_label_map
 from cytotome.types import Image, Sample, SampleInfo
 
 
@@ -31,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("images", "labels"):
         (path / name).mkdir()
     for index, sample in enumerate(open_dataset("synthetic:5")):
-        labels = to_label_map(sample.instances)
+        labels = sample.instances.to_label_map()
         rows, columns = np.nonzero(labels)
         top, left = (max(0, int(np.median(axis)) - 64) for axis in (rows, columns))
         part = slice(top, top + 128), slice(left, left + 128)

@@ -36,7 +36,6 @@ print(len(compiled))
 TOLD = """
 import numpy as np
 from cytotome.app.console import telling_of_compiling
-from cytotome.ops.labels import from_label_map
 with telling_of_compiling(quiet=False):
     from_label_map(np.eye(3, dtype=np.int32))
 """

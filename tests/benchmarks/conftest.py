@@ -17,7 +17,6 @@ from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.io.coco import write_coco
 from cytotome.io.labels import write_label_map
 from cytotome.io.rle import encode_rle
-from cytotome.ops.labels import to_label_map
 from cytotome.types import Dataset
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -71,7 +70,7 @@ def _write_folders(folder: Path, dataset: Dataset) -> None:
     (folder / "labels").mkdir()
     for sample in dataset:
         cv2.imwrite(str(folder / "images" / f"{sample.info.id}.png"), sample.image.pixels)
-        write_label_map(folder / "labels" / f"{sample.info.id}.png", to_label_map(sample.instances))
+        write_label_map(folder / "labels" / f"{sample.info.id}.png", sample.instances.to_label_map())
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from cytotome.datasets import open_dataset
 from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.families.embedding.targets import oracle_embeddings
 from cytotome.ops.flows import flow_field
-from cytotome.ops.labels import to_label_map
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BENCHMARKS = REPOSITORY / "benchmarks"
@@ -132,7 +131,7 @@ def test_embedding_ceiling(run: Run, data: Path, tmp_path: Path) -> None:
 
 def test_embedding_speed_of_our_own(load: Load) -> None:
     """That of the peer needs an interpreter with scikit-learn."""
-    labels = to_label_map(SyntheticDataset(1, shape=(96, 96)).instances(0))
+    labels = SyntheticDataset(1, shape=(96, 96)).instances(0).to_label_map()
     found = load("embedding").ours(oracle_embeddings(labels, 8), labels)
     assert found["ms"] > 0
     assert max(found["map_by_threshold"].values()) > 0.9
@@ -165,7 +164,7 @@ def test_flows(run: Run, data: Path, tmp_path: Path) -> None:
     for name in ("flows", "masks"):
         (tmp_path / name).mkdir()
     for sample in dataset:
-        labels = to_label_map(sample.instances)
+        labels = sample.instances.to_label_map()
         flow, cell = flow_field(labels), (labels > 0).astype(np.float32)[None]
         np.savez(tmp_path / "flows" / f"{sample.info.id}.npz", flow=flow, cell=cell)
         np.savez(tmp_path / "masks" / f"{sample.info.id}.npz", labels=labels)

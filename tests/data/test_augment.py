@@ -17,8 +17,7 @@ from cytotome.data.augment import (
     warp,
 )
 from cytotome.errors import ConfigError
-from cytotome.ops.labels import from_label_map
-from cytotome.ops.runs import from_masks, mask_crop
+from cytotome.ops.runs import mask_crop
 from cytotome.types import Instances
 
 NOTHING = Augmentation.none()
@@ -30,7 +29,7 @@ def disk(shape: tuple[int, int], y: float, x: float, radius: float) -> np.ndarra
 
 
 def overlapping(shape: tuple[int, int] = (60, 80)) -> Instances:
-    return from_masks([disk(shape, 30, 30, 12), disk(shape, 30, 44, 12), disk(shape, 10, 65, 6)])
+    return Instances.from_masks([disk(shape, 30, 30, 12), disk(shape, 30, 44, 12), disk(shape, 10, 65, 6)])
 
 
 def picture_of(instances: Instances, seed: int = 0) -> Picture:
@@ -77,7 +76,7 @@ def test_quarter_turns_and_mirrors_are_exact(flip: float) -> None:
     labels = np.zeros((40, 40), np.int32)
     labels[3:9, 5:30] = 4
     labels[20:38, 2:10] = 9
-    picture = picture_of(from_label_map(labels))
+    picture = picture_of(Instances.from_label_map(labels))
     square = picture.pixels[:, :, 0]
     seen = set()
     for seed in range(12):
@@ -104,7 +103,7 @@ def test_quarter_turns_and_mirrors_are_exact(flip: float) -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.6, 2.5))
 def test_areas_grow_with_the_square_of_the_scale(seed: int, scale: float) -> None:
-    instances = from_masks([disk((90, 90), 45, 45, 14)])
+    instances = Instances.from_masks([disk((90, 90), 45, 45, 14)])
     augmentation = Augmentation(scale=(1, 1), rotate=1)
     picture = picture_of(instances)
     size = (240, 240)
@@ -130,7 +129,7 @@ def test_image_and_masks_move_together() -> None:
 def test_cells_that_lie_beside_their_masks_are_brought_together(seed: int) -> None:
     shape = (60, 80)
     seen = disk(shape, 35, 37, 12).astype(np.float32)
-    picture = make_picture(seen[None], from_masks([disk(shape, 30, 40, 12)]), offset=(5.0, -3.0))
+    picture = make_picture(seen[None], Instances.from_masks([disk(shape, 30, 40, 12)]), offset=(5.0, -3.0))
     rng = np.random.default_rng(seed)
     matrix = draw_matrix(rng, Augmentation(rotate=1, scale=(1, 1)), picture, (48, 48), 1.0, 1.0)
     part = warp(picture, matrix, (48, 48))
@@ -167,7 +166,7 @@ def test_an_unlabelled_picture_is_nowhere_valid() -> None:
 
 
 def test_a_crop_is_laid_over_a_cell() -> None:
-    instances = from_masks([disk((400, 500), 17, 480, 4)])
+    instances = Instances.from_masks([disk((400, 500), 17, 480, 4)])
     picture = picture_of(instances)
     for seed in range(40):
         matrix = draw_matrix(np.random.default_rng(seed), Augmentation(), picture, (64, 64), 1.5, 1.0)
@@ -218,8 +217,8 @@ def test_gamma_keeps_the_extremes_and_the_order() -> None:
 
 def test_a_pasted_cell_brings_its_pixels_and_hides_what_is_below() -> None:
     shape = (80, 80)
-    target = picture_of(from_masks([disk(shape, 40, 26, 12)]), 1)
-    donor = picture_of(from_masks([disk(shape, 40, 44, 10)]), 2)  # covers a little of the target's cell
+    target = picture_of(Instances.from_masks([disk(shape, 40, 26, 12)]), 1)
+    donor = picture_of(Instances.from_masks([disk(shape, 40, 44, 10)]), 2)  # covers a little of the target's cell
     pasted = paste_cells(np.random.default_rng(0), target, donor, 3)
     mask, below = disk(shape, 40, 44, 10), disk(shape, 40, 26, 12)
     masks = full_masks(pasted.instances())
@@ -233,9 +232,9 @@ def test_a_pasted_cell_brings_its_pixels_and_hides_what_is_below() -> None:
 
 def test_cells_cut_by_the_border_or_over_other_cells_are_not_pasted() -> None:
     shape = (60, 60)
-    target = picture_of(from_masks([disk(shape, 30, 30, 12)]))
-    cut = picture_of(from_masks([disk(shape, 0, 30, 8)]))
-    over = picture_of(from_masks([disk(shape, 30, 30, 8)]))
+    target = picture_of(Instances.from_masks([disk(shape, 30, 30, 12)]))
+    cut = picture_of(Instances.from_masks([disk(shape, 0, 30, 8)]))
+    over = picture_of(Instances.from_masks([disk(shape, 30, 30, 8)]))
     nothing = make_picture(np.zeros((1, *shape), np.float32), None)
     for donor in (cut, over, nothing):
         assert paste_cells(np.random.default_rng(0), target, donor, 3) is target

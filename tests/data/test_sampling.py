@@ -13,8 +13,6 @@ from cytotome.contract import FamilyConfig
 from cytotome.data.augment import Augmentation
 from cytotome.data.sampling import Crops, CropSettings, PictureCache, Source, crop_loader, with_classes
 from cytotome.errors import TrainingError
-from cytotome.ops.labels import to_label_map
-from cytotome.ops.runs import from_masks
 from cytotome.types import AnyArray, Dataset, Image, Instances, Sample, SampleInfo
 
 SMALL = CropSettings(size=(32, 32), batch=4)
@@ -37,12 +35,12 @@ class Squares(Dataset):
         mask[20:40, 30:50] = True
         pixels[mask] = 200
         unlabelled = self.infos[index].mask_quality == "none"
-        instances = from_masks([mask], classes=np.array([1]), class_names=self.class_names)
+        instances = Instances.from_masks([mask], classes=np.array([1]), class_names=self.class_names)
         return Sample(self.infos[index], Image(pixels), None if unlabelled else instances)
 
 
 def label_targets(instances: Instances, config: Any) -> dict[str, AnyArray]:
-    return {"labels": to_label_map(instances)[None]}
+    return {"labels": instances.to_label_map()[None]}
 
 
 def crops_of(*sources: Source, config: FamilyConfig | None = None, **options: Any) -> Crops:
@@ -171,7 +169,7 @@ def test_a_picture_beyond_the_memory_is_still_given() -> None:
 
 def test_classes_are_matched_by_name() -> None:
     masks = [np.ones((2, 2), bool)] * 4
-    instances = from_masks(masks, classes=np.array([0, 1, 2, -1]), class_names=("cort", "astro", "other"))
+    instances = Instances.from_masks(masks, classes=np.array([0, 1, 2, -1]), class_names=("cort", "astro", "other"))
     assert with_classes(instances, ("astro", "cort")).classes.tolist() == [1, 0, -1, -1]
     assert with_classes(instances, ("cell",)).classes.tolist() == [0, 0, 0, 0]
 

@@ -10,7 +10,6 @@ import pytest
 from cytotome.datasets.folders import FoldersDataset
 from cytotome.errors import DataError
 from cytotome.io.labels import write_label_map
-from cytotome.ops.labels import to_label_map
 
 LABELS = np.array([[0, 3, 3, 0, 0, 3], [0, 3, 0, 0, 9, 9], [0, 0, 0, 0, 0, 9], [0, 0, 0, 0, 0, 0]], np.int32)
 
@@ -26,7 +25,7 @@ def test_parallel_folders_with_and_without_labels(tmp_path: Path, write_picture)
     write_labels(tmp_path / "labels" / "a.png")
     dataset = FoldersDataset(tmp_path)
     assert [(i.id, i.mask_quality, i.fold) for i in dataset.infos] == [("a", "full", None), ("b", "none", None)]
-    np.testing.assert_array_equal(to_label_map(dataset[0].instances), LABELS)
+    np.testing.assert_array_equal(dataset[0].instances.to_label_map(), LABELS)
     assert dataset[1].instances is None
     assert [i.id for i in FoldersDataset(tmp_path, unlabelled=False).infos] == ["a"]
 
@@ -151,7 +150,7 @@ def test_real_nuclei_are_the_labels_of_their_files(real_data: Path) -> None:
     assert {info.id.split("/")[0] for info in dataset.infos} == {"stage1_train", "stage1_test"}
     sample = dataset[0]
     assert sample.instances.shape == sample.image.shape
-    assert len(sample.instances) == len(np.unique(to_label_map(sample.instances))) - 1
+    assert len(sample.instances) == len(np.unique(sample.instances.to_label_map())) - 1
 
 
 def test_real_t98g_keeps_sixteen_bits(real_data: Path) -> None:

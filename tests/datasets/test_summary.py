@@ -11,7 +11,6 @@ from cytotome.datasets.defects import find_defects
 from cytotome.datasets.summary import summary
 from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.errors import DataError
-from cytotome.ops.runs import empty_instances, from_masks
 from cytotome.types import Dataset, Image, Instances, Note, Sample, SampleInfo
 
 SHAPE = (80, 90)
@@ -43,7 +42,7 @@ def test_each_defect_is_found_alone() -> None:
     cut = disc(40, 45, 25) & (np.indices(SHAPE)[0] >= 40)
     ring, twins = disc(40, 45, 20, inner=16), [disc(60, 20, 8), disc(60, 21, 8)]
     masks = [disc(40, 45, 20), ring, parts, *twins, cut, disc(10, 80, 2)]
-    found = find_defects(from_masks(masks, shape=SHAPE))
+    found = find_defects(Instances.from_masks(masks, shape=SHAPE))
     assert np.flatnonzero(found.hollow).tolist() == [1]
     assert np.flatnonzero(found.many_parts).tolist() == [2]
     assert np.flatnonzero(found.double).tolist() == [3, 4]
@@ -56,8 +55,8 @@ def test_a_straight_edge_counts_unless_the_image_ends_there(turn: int) -> None:
     half = disc(40, 45, 25) & (np.indices(SHAPE)[0] >= 40)
     inside = np.rot90(half, turn)
     border = np.rot90(half[40:], turn)
-    assert find_defects(from_masks([inside], shape=inside.shape)).cut_straight.tolist() == [True]
-    assert find_defects(from_masks([border], shape=border.shape)).cut_straight.tolist() == [False]
+    assert find_defects(Instances.from_masks([inside], shape=inside.shape)).cut_straight.tolist() == [True]
+    assert find_defects(Instances.from_masks([border], shape=border.shape)).cut_straight.tolist() == [False]
 
 
 def test_a_crack_or_a_corner_is_no_defect() -> None:
@@ -65,7 +64,7 @@ def test_a_crack_or_a_corner_is_no_defect() -> None:
     ring[40, 45] = False
     touching = np.zeros(SHAPE, bool)
     touching[10:16, 10:16] = touching[16:22, 16:22] = True
-    found = find_defects(from_masks([ring, touching], shape=SHAPE))
+    found = find_defects(Instances.from_masks([ring, touching], shape=SHAPE))
     assert not found.hollow.any()
     assert not found.many_parts.any()
 
@@ -73,7 +72,7 @@ def test_a_crack_or_a_corner_is_no_defect() -> None:
 def test_counts_and_shares_by_hand() -> None:
     masks = np.zeros((3, *SHAPE), bool)
     masks[0, 0:10, 0:10] = masks[1, 5:15, 0:10] = masks[2, 50:60, 50:60] = True
-    found = summary(Given(from_masks(masks), empty_instances(SHAPE), None))
+    found = summary(Given(Instances.from_masks(masks), Instances.empty(SHAPE), None))
     (entry,) = found.types
     assert (entry.images, entry.cells, entry.cells_per_image) == (2, 3, (0, 1.5, 3))
     assert entry.area == (100, 100, 100)
@@ -110,7 +109,7 @@ def test_known_defects_of_the_real_images(real_data) -> None:
 
 
 def test_what_cannot_be_used_is_named_and_left_out() -> None:
-    data = Given(from_masks([disc(40, 45, 20)]), None, from_masks([disc(40, 45, 20)]))
+    data = Given(Instances.from_masks([disc(40, 45, 20)]), None, Instances.from_masks([disc(40, 45, 20)]))
     read = data.read
 
     def damaged(index: int) -> Sample:
@@ -128,7 +127,11 @@ def test_what_cannot_be_used_is_named_and_left_out() -> None:
 def test_masks_of_black_and_white_are_told() -> None:
     cells = [disc(20, 20, 6), disc(20, 60, 6), disc(60, 20, 6), disc(60, 60, 6)]
     found = summary(
-        Given(from_masks([np.any(cells, axis=0)]), from_masks([np.any(cells[:3], axis=0)]), from_masks(cells))
+        Given(
+            Instances.from_masks([np.any(cells, axis=0)]),
+            Instances.from_masks([np.any(cells[:3], axis=0)]),
+            Instances.from_masks(cells),
+        )
     )
     assert found.binary == ("s0",)
     assert "all cells are one mask, black and white: s0; give each cell its own number" in str(found)

@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from cytotome.ensemble.calibration import ScoreCurve, find_hits, fit_curve
 from cytotome.errors import ConfigError
-from cytotome.ops.runs import empty_instances, from_masks
 from cytotome.types import Instances
 
 WIDTH = 2000
@@ -21,7 +20,7 @@ def detector(seed: int, truth_at: float) -> tuple[Instances, Instances]:
     right = rng.random(400) < scores**truth_at
     masks = [np.ones((1, 3), bool)] * 400
     places = np.stack([np.zeros(400), 5 * np.arange(400)], axis=1)
-    found = from_masks(masks, shape=(1, WIDTH), origins=places, scores=scores)
+    found = Instances.from_masks(masks, shape=(1, WIDTH), origins=places, scores=scores)
     return found, found.select(np.flatnonzero(right))
 
 
@@ -47,9 +46,9 @@ def test_the_order_of_instances_is_kept() -> None:
 
 
 def test_every_image_counts_alike() -> None:
-    crowded = from_masks(np.ones((90, 1, 1), bool), scores=np.full(90, 0.5))
-    sparse = from_masks(np.ones((1, 1, 1), bool), scores=[0.5])
-    nothing = empty_instances((1, 1))
+    crowded = Instances.from_masks(np.ones((90, 1, 1), bool), scores=np.full(90, 0.5))
+    sparse = Instances.from_masks(np.ones((1, 1, 1), bool), scores=[0.5])
+    nothing = Instances.empty((1, 1))
     curve = fit_curve([(crowded, nothing), (sparse, sparse)])
     assert curve.apply(np.array([0.5]))[0] == pytest.approx(0.5)
 
@@ -57,16 +56,16 @@ def test_every_image_counts_alike() -> None:
 def test_each_truth_is_hit_once_and_the_best_score_has_it() -> None:
     masks = np.zeros((3, 1, 20), bool)
     masks[0, 0, :10], masks[1, 0, :9], masks[2, 0, 12:15] = True, True, True
-    truth = from_masks(masks[:1])
-    found = from_masks(masks, scores=[0.6, 0.9, 0.8])
+    truth = Instances.from_masks(masks[:1])
+    found = Instances.from_masks(masks, scores=[0.6, 0.9, 0.8])
     assert find_hits(found, truth).tolist() == [False, True, False]
     assert find_hits(found.select([0]), truth).tolist() == [True]
-    half = from_masks(np.ones((1, 1, 20), bool))
+    half = Instances.from_masks(np.ones((1, 1, 20), bool))
     assert find_hits(half, truth).tolist() == [False]  # an IoU of exactly 0.5 is none
 
 
 def test_nothing_found_and_wrong_curves_are_errors() -> None:
-    nothing = empty_instances((4, 4))
+    nothing = Instances.empty((4, 4))
     with pytest.raises(ConfigError, match="the model finds nothing in these images"):
         fit_curve([(nothing, nothing)])
     for scores, precisions in (((0.1, 0.1), (0.1, 0.2)), ((0.1, 0.2), (0.3, 0.2)), ((), ())):

@@ -10,17 +10,17 @@ import pytest
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.cell_type import describe, fit_type_classifier, majority_type
 from cytotome.errors import ConfigError
-from cytotome.ops.runs import empty_instances, from_masks
+from cytotome.types import Instances
 
 from .conftest import disturb
 
 
 def test_the_majority_is_by_score() -> None:
     masks = np.ones((3, 2, 2), bool)
-    cells = from_masks(masks, classes=[0, 0, 1], scores=[0.3, 0.3, 0.7], class_names=("a", "b"))
+    cells = Instances.from_masks(masks, classes=[0, 0, 1], scores=[0.3, 0.3, 0.7], class_names=("a", "b"))
     assert majority_type(cells) == "b"
     assert majority_type(cells.select([0, 1])) == "a"
-    assert majority_type(empty_instances((2, 2), ("a",))) == ""
+    assert majority_type(Instances.empty((2, 2), ("a",))) == ""
     assert majority_type(replace(cells, classes=np.full(3, -1, np.int32))) == ""
 
 
@@ -43,10 +43,10 @@ def test_the_classifier_tells_types_by_shape_where_classes_say_nothing() -> None
 
 
 def test_an_empty_image_is_described_and_wrong_input_is_named() -> None:
-    nothing = empty_instances((8, 8), ("a",))
+    nothing = Instances.empty((8, 8), ("a",))
     assert not describe(nothing).any()
     with pytest.raises(ConfigError, match="needs images of two types or more"):
         fit_type_classifier([nothing, nothing], ["a", "a"])
     classifier = fit_type_classifier([nothing, nothing], ["a", "b"])
     with pytest.raises(ConfigError, match="the classifier takes 7 features, got 6"):
-        classifier.predict(empty_instances((8, 8)))
+        classifier.predict(Instances.empty((8, 8)))

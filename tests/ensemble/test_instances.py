@@ -12,7 +12,7 @@ from cytotome.errors import ConfigError, DataError
 from cytotome.metrics.challenge import image_score
 from cytotome.ops.boxes import weighted_boxes_fusion
 from cytotome.ops.labels import resolve_overlaps
-from cytotome.ops.runs import empty_instances, from_masks, mask_crop
+from cytotome.ops.runs import mask_crop
 from cytotome.ops.soft_masks import from_crops
 from cytotome.types import Dataset, Instances
 
@@ -54,7 +54,7 @@ def test_voting_is_better_than_any_of_the_views(scenes: Dataset) -> None:
 
 def test_what_few_models_found_is_scored_down(detections: list[Instances]) -> None:
     cell = detections[0].select([0])
-    nothing = empty_instances(cell.shape, cell.class_names)
+    nothing = Instances.empty(cell.shape, cell.class_names)
     weights = [1.0, 2.0, 1.0]
     for exponent in (0.0, 0.5, 1.0):
         fused = fuse_instances([cell, nothing, cell], InstanceFusion(unconfirmed=exponent), weights)
@@ -65,7 +65,7 @@ def test_masks_are_the_weighted_vote_of_their_members() -> None:
     masks = np.zeros((3, 1, 12), bool)
     masks[0, 0, :9], masks[1, 0, 1:9], masks[2, 0, 2:12] = True, True, True
     scores = [0.9, 0.6, 0.5]
-    views = [from_masks(masks[k : k + 1], scores=[scores[k]]) for k in range(3)]
+    views = [Instances.from_masks(masks[k : k + 1], scores=[scores[k]]) for k in range(3)]
     for threshold in (0.3, 0.5, 0.8):
         fused = fuse_instances(views, InstanceFusion(threshold=0.3, mask_threshold=threshold))
         expected = np.average(masks[:, 0], axis=0, weights=scores) > threshold
@@ -76,8 +76,8 @@ def test_masks_are_the_weighted_vote_of_their_members() -> None:
 
 def test_soft_masks_are_averaged_where_models_give_them() -> None:
     soft = np.array([[0.9, 0.9, 0.45, 0.1]], np.float32)
-    crisp = from_masks([np.array([[1, 1, 1, 0]], bool)], scores=[0.6])
-    model = from_masks([soft > 0.4], scores=[0.6])
+    crisp = Instances.from_masks([np.array([[1, 1, 1, 0]], bool)], scores=[0.6])
+    model = Instances.from_masks([soft > 0.4], scores=[0.6])
     model = replace(model, soft=from_crops([soft], [[0, 0]]))
     fused = fuse_instances([model, crisp], InstanceFusion(mask_threshold=0.5))
     assert fused.areas.tolist() == [3]  # the third pixel has (0.45 + 1) / 2
@@ -98,10 +98,10 @@ def test_the_clusters_are_those_of_weighted_boxes_fusion(detections: list[Instan
 
 def test_class_names_of_models_are_joined_and_the_majority_wins() -> None:
     mask = np.ones((1, 3, 3), bool)
-    first = from_masks(mask, class_names=("a", "b"), classes=[1], scores=[0.9])
-    second = from_masks(mask, class_names=("c",), scores=[0.5])
-    third = from_masks(mask, class_names=("c", "b"), classes=[0], scores=[0.6])
-    unknown = from_masks(mask, scores=[0.3])
+    first = Instances.from_masks(mask, class_names=("a", "b"), classes=[1], scores=[0.9])
+    second = Instances.from_masks(mask, class_names=("c",), scores=[0.5])
+    third = Instances.from_masks(mask, class_names=("c", "b"), classes=[0], scores=[0.6])
+    unknown = Instances.from_masks(mask, scores=[0.3])
     fused = fuse_instances([first, second, third, unknown], InstanceFusion())
     assert fused.class_names == ("a", "b", "c")
     assert fused.classes.tolist() == [2]
@@ -109,7 +109,7 @@ def test_class_names_of_models_are_joined_and_the_majority_wins() -> None:
 
 
 def test_no_instance_at_all_gives_none() -> None:
-    nothing = empty_instances((9, 9), ("a",))
+    nothing = Instances.empty((9, 9), ("a",))
     for method in METHODS:
         fused = fuse_instances([nothing, nothing], InstanceFusion(method=method))  # type: ignore[arg-type]
         assert len(fused) == 0
@@ -117,10 +117,10 @@ def test_no_instance_at_all_gives_none() -> None:
 
 
 def test_wrong_input_is_named() -> None:
-    nothing = empty_instances((9, 9))
+    nothing = Instances.empty((9, 9))
     with pytest.raises(ConfigError, match="needs the instances of one model or more"):
         fuse_instances([], InstanceFusion())
     with pytest.raises(ConfigError, match="weights must be 2 positive numbers"):
         fuse_instances([nothing, nothing], InstanceFusion(), [1.0, 0.0])
     with pytest.raises(DataError, match="images of different size"):
-        fuse_instances([nothing, empty_instances((9, 8))], InstanceFusion())
+        fuse_instances([nothing, Instances.empty((9, 8))], InstanceFusion())

@@ -11,8 +11,7 @@ from scipy import ndimage
 from cytotome.ensemble.steps import STEPS, apply_steps, fill_holes, largest_part, parse_steps, smooth, straight_edges
 from cytotome.errors import ConfigError
 from cytotome.ops.labels import resolve_overlaps
-from cytotome.ops.runs import empty_instances, from_masks
-from cytotome.types import AnyArray, BoolArray
+from cytotome.types import AnyArray, BoolArray, Instances
 
 
 def blobs(seed: int, count: int = 12) -> AnyArray:
@@ -36,12 +35,12 @@ def test_holes_are_filled_as_by_scipy() -> None:
     masks = blobs(0)
     expected = np.stack([ndimage.binary_fill_holes(mask) for mask in masks])
     assert (expected != masks).any()
-    np.testing.assert_array_equal(fill_holes(from_masks(masks)).masks(), expected)
+    np.testing.assert_array_equal(fill_holes(Instances.from_masks(masks)).masks(), expected)
 
 
 def test_the_largest_part_is_that_of_scipy() -> None:
     masks = blobs(1)
-    for mask, found in zip(masks, largest_part(from_masks(masks)).masks(), strict=True):
+    for mask, found in zip(masks, largest_part(Instances.from_masks(masks)).masks(), strict=True):
         parts, count = ndimage.label(mask, np.ones((3, 3)))
         sizes = ndimage.sum_labels(mask, parts, np.arange(1, count + 1))
         assert count > 1
@@ -57,7 +56,7 @@ def test_smoothing_takes_roughness_away_and_keeps_thin_masks() -> None:
     )
     line = np.zeros_like(clean)
     line[5, 5:50] = True
-    found = smooth(from_masks(np.stack([rough, line])), sigma=2.0).masks()
+    found = smooth(Instances.from_masks(np.stack([rough, line])), sigma=2.0).masks()
     assert iou(found[0], clean) > iou(rough, clean)
     assert _edge(found[0]) < 0.9 * _edge(rough)
     np.testing.assert_array_equal(found[1], line)
@@ -78,7 +77,7 @@ def test_a_blurred_straight_cut_is_straight_again(turns: int) -> None:
         blurred[30 + min(offset, 0) : 30, column] = True
         blurred[30 : 30 + max(offset, 0), column] = False
     cut, blurred = np.rot90(cut, turns), np.rot90(blurred, turns)
-    found = straight_edges(from_masks(blurred[None].copy())).masks()[0]
+    found = straight_edges(Instances.from_masks(blurred[None].copy())).masks()[0]
     assert (blurred != cut).sum() > 30
     assert (found != cut).sum() <= 4  # the corners, where the round edge begins within the tolerance
 
@@ -86,12 +85,12 @@ def test_a_blurred_straight_cut_is_straight_again(turns: int) -> None:
 def test_round_and_long_cells_have_no_straight_edge() -> None:
     shapes = [(20, 20), (30, 33), (10, 42), (6, 40), (42, 9), (3, 12)]
     masks = np.stack([disc((100, 100), (50, 50), axes) for axes in shapes])
-    np.testing.assert_array_equal(straight_edges(from_masks(masks)).masks(), masks)
+    np.testing.assert_array_equal(straight_edges(Instances.from_masks(masks)).masks(), masks)
 
 
 def test_overlaps_are_resolved_by_the_policies() -> None:
     masks = blobs(4)
-    cells = from_masks(masks, scores=np.linspace(0.2, 0.9, len(masks)))
+    cells = Instances.from_masks(masks, scores=np.linspace(0.2, 0.9, len(masks)))
     for policy in ("score", "area", "drop"):
         found = apply_steps(cells, [{"overlaps": {"policy": policy}}])
         np.testing.assert_array_equal(found.masks(), resolve_overlaps(cells, policy).masks())
@@ -99,7 +98,9 @@ def test_overlaps_are_resolved_by_the_policies() -> None:
 
 
 def test_steps_follow_one_another_and_keep_what_belongs_to_the_instances() -> None:
-    cells = from_masks(blobs(5), scores=np.linspace(0.1, 0.9, 12), classes=np.arange(12), ids=np.arange(20, 32))
+    cells = Instances.from_masks(
+        blobs(5), scores=np.linspace(0.1, 0.9, 12), classes=np.arange(12), ids=np.arange(20, 32)
+    )
     found = apply_steps(cells, ["fill_holes", "largest_part", {"smooth": {"sigma": 1.0}}])
     by_hand = smooth(largest_part(fill_holes(cells)), 1.0)
     np.testing.assert_array_equal(found.runs, by_hand.runs)
@@ -110,7 +111,7 @@ def test_steps_follow_one_another_and_keep_what_belongs_to_the_instances() -> No
 
 def test_nothing_stays_nothing() -> None:
     for name in STEPS:
-        assert len(apply_steps(empty_instances((5, 6)), [name])) == 0
+        assert len(apply_steps(Instances.empty((5, 6)), [name])) == 0
 
 
 def test_wrong_steps_are_named_all_at_once() -> None:
@@ -129,7 +130,7 @@ def test_wrong_steps_are_named_all_at_once() -> None:
         "step straight_edges: length must be 3 or more",
     ):
         assert fault in str(caught.value)
-    cells = replace(from_masks(blobs(6)))
+    cells = replace(Instances.from_masks(blobs(6)))
     with pytest.raises(ConfigError, match="policy must be one of area, score, drop, got 'best'"):
         apply_steps(cells, [{"overlaps": {"policy": "best"}}])
     with pytest.raises(ConfigError, match="sigma must be above 0"):

@@ -28,8 +28,7 @@ from cytotome.inference.tta import with_symmetries
 from cytotome.metrics.challenge import image_score, mean_score
 from cytotome.models.card import Card
 from cytotome.models.file import ModelFile, read_model, save_model
-from cytotome.ops.labels import from_label_map, from_layers, to_layers
-from cytotome.ops.runs import empty_instances
+from cytotome.ops.labels import from_layers, to_layers
 from cytotome.training.train import train
 from cytotome.types import Dataset, DenseMaps, Image, Instances, Sample, SampleInfo
 
@@ -113,7 +112,7 @@ def test_cell_types_come_back(dense: Family, samples: list[Sample]) -> None:
 
 
 def test_an_empty_image_gives_no_instance(dense: Family) -> None:
-    found = decode(dense, oracle_of(dense, empty_instances((64, 96), CLASS_NAMES)))
+    found = decode(dense, oracle_of(dense, Instances.empty((64, 96), CLASS_NAMES)))
     assert len(found) == 0
     assert found.shape == (64, 96)
 
@@ -227,7 +226,7 @@ class Ignoring(Dataset):
         for number, (y, x) in enumerate([(10, 10), (10, 34), (70, 12), *([(84, 84)] if extra else [])], start=1):
             labels[y : y + 20, x : x + 24] = number
         classes = np.zeros(labels.max(), np.int32)
-        self.truth = from_label_map(labels, classes=classes, class_names=CLASS_NAMES)
+        self.truth = Instances.from_label_map(labels, classes=classes, class_names=CLASS_NAMES)
         self.image = Image(np.random.default_rng(0).integers(0, 255, (128, 128), np.uint8))
         self.ignore = np.zeros((128, 128), bool)
         self.ignore[64:, 64:] = ignore

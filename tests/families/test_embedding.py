@@ -19,8 +19,6 @@ from cytotome.families.embedding.net import place_waves
 from cytotome.families.embedding.segment import segment_parts, split_clusters
 from cytotome.families.embedding.targets import BORDER, CELL, oracle_embeddings, parts_of
 from cytotome.metrics.challenge import image_score
-from cytotome.ops.labels import from_label_map, to_label_map
-from cytotome.ops.matching import find_overlaps
 from cytotome.training.recipe import load_recipe
 from cytotome.types import DenseMaps, Image, Instances, Sample, SampleInfo
 
@@ -39,7 +37,7 @@ def _labels() -> np.ndarray:
 
 
 def _truth() -> Instances:
-    return from_label_map(_labels(), classes=np.array([0, 0, 1, 1], np.int32), class_names=NAMES)
+    return Instances.from_label_map(_labels(), classes=np.array([0, 0, 1, 1], np.int32), class_names=NAMES)
 
 
 def _maps(config: EmbeddingConfig = CONFIG, noise: float = 0.0) -> dict[str, np.ndarray]:
@@ -59,7 +57,7 @@ def test_masks_and_classes_come_back_and_the_hidden_cell_is_one(noise: float) ->
     found = _decode(_maps(noise=noise), similarity=0.55)
     assert len(found) == 4
     assert image_score(found, _truth()) == 1.0
-    ious, _ = find_overlaps(_truth(), found).best_truths()
+    ious, _ = _truth().overlaps(found).best_truths()
     assert ious.min() > 0.97
     assert sorted(found.classes.tolist()) == [0, 0, 1, 1]
     assert len(_decode(_maps(noise=noise), similarity=0.55, gap=0)) == 5
@@ -68,7 +66,7 @@ def test_masks_and_classes_come_back_and_the_hidden_cell_is_one(noise: float) ->
 def test_the_resized_decoder_keeps_what_its_map_can_hold() -> None:
     """Touching squares of 20 pixels, at half the resolution: 9 pixels of theirs are more than half inside."""
     found = _decode(_maps(), decoder="resized", resized_shape=(32, 40))
-    ious, _ = find_overlaps(_truth(), found).best_truths()
+    ious, _ = _truth().overlaps(found).best_truths()
     np.testing.assert_allclose(ious[:2], 18**2 / 20**2)
     turned = {name: np.ascontiguousarray(values.transpose(0, 2, 1)) for name, values in _maps().items()}
     upright = _decode(turned, decoder="resized", resized_shape=(32, 40))
@@ -102,7 +100,7 @@ def test_parts_of_touching_cells_alone_have_a_border() -> None:
 def test_cells_grow_back_over_their_border() -> None:
     config = EmbeddingConfig(class_names=NAMES, variant="binary")
     found = _decode(_maps(config))
-    ious, _ = find_overlaps(_truth(), found).best_truths()
+    ious, _ = _truth().overlaps(found).best_truths()
     assert (ious[:2] > 0.98).all()
     labels, count = segment_parts(_maps(config)["parts"], 0.5, 0)
     assert (labels[10:20, 23:27] == 0).all()
@@ -215,7 +213,7 @@ def test_the_threshold_is_fitted_to_the_maps() -> None:
     pairs = []
     for seed, sample in enumerate(SyntheticDataset(3, seed=5, shape=(128, 160), cell_types=("shsy5y",))):
         assert sample.instances is not None
-        labels = to_label_map(sample.instances)
+        labels = sample.instances.to_label_map()
         cell = (labels > 0).astype(np.float32)[None]
         maps = {"embedding": oracle_embeddings(labels, 8, seed=seed, noise=0.25), "cell": cell}
         pairs.append((maps, sample))

@@ -16,8 +16,6 @@ from cytotome.families.flow.config import FlowConfig, FlowParameters
 from cytotome.families.flow.decode import fit_scores
 from cytotome.families.flow.loss import flow_loss
 from cytotome.metrics.challenge import image_score
-from cytotome.ops.labels import from_label_map
-from cytotome.ops.runs import from_masks
 from cytotome.types import DenseMaps, Image, Instances, Sample, SampleInfo
 
 NAMES = ("round", "long")
@@ -28,7 +26,7 @@ def _two_cells(first: int = 0, second: int = 1) -> Instances:
     labels = np.zeros((48, 64), np.int32)
     labels[5:25, 5:25] = 1
     labels[30:40, 20:60] = 2
-    return from_label_map(labels, classes=np.array([first, second], np.int32), class_names=NAMES)
+    return Instances.from_label_map(labels, classes=np.array([first, second], np.int32), class_names=NAMES)
 
 
 def _maps(instances: Instances) -> dict[str, np.ndarray]:
@@ -51,7 +49,7 @@ def test_smaller_instance_gets_shared_pixels() -> None:
     big, small = np.zeros((2, 30, 30), bool)
     big[2:28, 2:28] = True
     small[10:16, 10:16] = True
-    targets = FAMILY.targets(from_masks([big, small], classes=np.array([0, 1]), class_names=NAMES), CONFIG)
+    targets = FAMILY.targets(Instances.from_masks([big, small], classes=np.array([0, 1]), class_names=NAMES), CONFIG)
     assert (targets["cell_type"][0][small] == 1).all()
     assert (targets["cell_type"][0][big & ~small] == 0).all()
 
@@ -101,7 +99,7 @@ def test_fitted_scores_are_the_share_of_hits() -> None:
             certain[y : y + 20, x : x + 20] = 0.98 if sure else 0.6
             if sure or rng.random() < 0.5:
                 true.append(number)
-        every = from_label_map(labels, classes=np.zeros(16, np.int32), class_names=NAMES)
+        every = Instances.from_label_map(labels, classes=np.zeros(16, np.int32), class_names=NAMES)
         maps = _maps(every)
         maps["cell"] = certain[None]
         sample = Sample(SampleInfo("a"), Image(np.zeros((160, 160), np.uint8)), every.select(true))

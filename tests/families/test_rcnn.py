@@ -36,7 +36,6 @@ from cytotome.models.card import Card
 from cytotome.models.file import ModelFile
 from cytotome.nets.pretrained import all_taken
 from cytotome.nets.pyramid import Pyramid, frozen_parameters
-from cytotome.ops.runs import empty_instances, from_masks
 from cytotome.ops.scores import are_hits
 from cytotome.ops.soft_masks import from_crops, from_grids, mask_grids
 from cytotome.training.weights import load_weights
@@ -136,12 +135,12 @@ def test_targets_of_small_broken_and_no_cells() -> None:
     masks[0, 5, 5:30] = True  # one row high
     masks[1, 10:20, 10:14] = masks[1, 10:20, 20:24] = True  # two parts
     masks[2, 30:40, 40:50] = True  # at the border
-    targets = rcnn_targets(from_masks(masks, classes=np.array([0, -1, 2]), class_names=NAMES), RcnnConfig())
+    targets = rcnn_targets(Instances.from_masks(masks, classes=np.array([0, -1, 2]), class_names=NAMES), RcnnConfig())
     assert targets[BOXES].tolist() == [[10, 10, 24, 20], [40, 30, 50, 40]]
     assert targets[CLASSES].tolist() == [-1, 2]
     share = targets[MASKS].mean(axis=(1, 2)) / 255
     np.testing.assert_allclose(share, [8 / 14, 1], atol=0.05)
-    empty = rcnn_targets(empty_instances((40, 50)), RcnnConfig())
+    empty = rcnn_targets(Instances.empty((40, 50)), RcnnConfig())
     assert empty[BOXES].shape == (0, 4)
     assert empty[MASKS].shape == (0, 64, 64)
 
@@ -190,7 +189,7 @@ def test_every_weight_learns_also_beside_a_crop_without_cells(options: dict[str,
     config = RcnnConfig(class_names=NAMES, input_scale=1.0, **options)
     masks = np.zeros((3, 64, 64), bool)
     masks[0, 5:20, 5:30] = masks[1, 30:50, 10:24] = masks[2, 30:60, 40:60] = True
-    truth = from_masks(masks, classes=np.array([0, -1, 2]), class_names=NAMES)
+    truth = Instances.from_masks(masks, classes=np.array([0, -1, 2]), class_names=NAMES)
     torch.manual_seed(1)
     net = build_network(config).train()
     losses = rcnn_loss(net, batch_of(truth, config), config)
@@ -203,7 +202,7 @@ def test_every_weight_learns_also_beside_a_crop_without_cells(options: dict[str,
 def test_a_batch_without_any_cell_has_finite_losses() -> None:
     config = RcnnConfig(class_names=NAMES, input_scale=1.0)
     net = build_network(config).train()
-    batch = batch_of(empty_instances((64, 64), NAMES), config)
+    batch = batch_of(Instances.empty((64, 64), NAMES), config)
     losses = rcnn_loss(net, batch, config)
     losses["total"].backward()
     assert losses["box"] == losses["mask"] == 0
@@ -214,7 +213,7 @@ def test_the_dense_loss_is_that_of_the_flow_model_on_every_pixel() -> None:
     config = RcnnConfig(class_names=NAMES, input_scale=1.0, **COMPACT, dense_weight=2.0)
     masks = np.zeros((2, 64, 64), bool)
     masks[0, 5:20, 5:30] = masks[1, 30:50, 10:24] = True
-    batch = batch_of(from_masks(masks, class_names=NAMES), config)
+    batch = batch_of(Instances.from_masks(masks, class_names=NAMES), config)
     assert batch["cell"].sum() == masks.sum()
     torch.manual_seed(1)
     net = build_network(config).eval()
@@ -299,7 +298,7 @@ def test_proposals_are_matched_and_jittered_within_bounds() -> None:
     config = RcnnConfig(class_names=NAMES)
     masks = np.zeros((1, 64, 64), bool)
     masks[0, 10:30, 20:50] = True
-    truth = split_truth(batch_of(from_masks(masks), config))[0]
+    truth = split_truth(batch_of(Instances.from_masks(masks), config))[0]
     moved = jittered(truth.boxes.repeat(200, 1), 0.1)
     assert (moved - truth.boxes).abs().amax(dim=0) == pytest.approx([3, 2, 3, 2], rel=0.1)
     matched = match(torch.cat([moved, moved + 25]), truth, 0.5)

@@ -22,10 +22,9 @@ from cytotome.families.unetr_gan.config import UnetrGanConfig
 from cytotome.families.unetr_gan.loss import discriminator_loss, generator_loss
 from cytotome.inference.model import load_model
 from cytotome.models.file import read_model
-from cytotome.ops.labels import from_label_map
 from cytotome.training.recipe import load_recipe
 from cytotome.training.train import train
-from cytotome.types import Dataset, Sample, SampleInfo
+from cytotome.types import Dataset, Instances, Sample, SampleInfo
 
 TINY = {"window": (96, 96), "hidden_size": 16, "mlp_size": 16, "heads": 2, "feature_size": 4, "discriminator_width": 4}
 SHRUNK = [f"config.{name}={json.dumps(value)}" for name, value in TINY.items() if name != "discriminator_width"]
@@ -62,7 +61,7 @@ def net_and_batch(**fields: Any) -> tuple[Any, dict[str, Tensor], UnetrGanConfig
     config = UnetrGanConfig.model_validate({**TINY, **fields})
     labels = np.zeros((64, 64), np.int32)
     labels[5:25, 5:25], labels[25:45, 5:25] = 1, 2
-    targets = FAMILY.targets(from_label_map(labels, class_names=("cell",)), config)
+    targets = FAMILY.targets(Instances.from_label_map(labels, class_names=("cell",)), config)
     batch = {name: torch.from_numpy(value)[None].repeat(4, 1, 1, 1) for name, value in targets.items()}
     labelled = torch.tensor([True, False, True, False])
     for name in batch:

@@ -33,8 +33,6 @@ from cytotome.inference.tta import with_symmetries
 from cytotome.metrics.challenge import image_score
 from cytotome.models.card import Card
 from cytotome.models.file import ModelFile
-from cytotome.ops.labels import from_label_map
-from cytotome.ops.runs import from_masks
 from cytotome.training.recipe import load_recipe
 from cytotome.types import Image, Instances, Sample, SampleInfo
 
@@ -47,7 +45,7 @@ def _cells() -> Instances:
     labels = np.zeros((48, 64), np.int32)
     labels[4:20, 4:20], labels[4:20, 20:36] = 1, 2
     labels[28:44, 6:20], labels[35:37, 20:30], labels[28:44, 30:50] = 3, 3, 3
-    return from_label_map(labels, classes=np.array([0, 0, 1], np.int32), class_names=NAMES)
+    return Instances.from_label_map(labels, classes=np.array([0, 0, 1], np.int32), class_names=NAMES)
 
 
 def _maps(truth: Instances, config: WatershedConfig = CONFIG) -> dict[str, np.ndarray]:
@@ -99,7 +97,7 @@ def test_growth_follows_directions_and_overwrites_no_neighbour() -> None:
     labels[4:34, 4:14] = 1
     labels[4:10, 14:34] = 1
     labels[10:34, 14:34] = 2
-    truth = from_label_map(labels, classes=np.zeros(2, np.int32), class_names=NAMES)
+    truth = Instances.from_label_map(labels, classes=np.zeros(2, np.int32), class_names=NAMES)
     found = _decode(_maps(truth), wall=0.0)
     assert image_score(found, truth) == 1.0
     assert found.areas.sum() == truth.areas.sum()
@@ -329,7 +327,7 @@ def test_overlaps_go_to_the_smaller_cell() -> None:
     big, small = np.zeros((2, 48, 64), bool)
     big[4:44, 4:44] = True
     small[14:30, 30:54] = True
-    targets = FAMILY.targets(from_masks([big, small], classes=np.array([0, 1]), class_names=NAMES), CONFIG)
+    targets = FAMILY.targets(Instances.from_masks([big, small], classes=np.array([0, 1]), class_names=NAMES), CONFIG)
     assert (targets["cell_type"][0][small] == 1).all()
     assert (targets["semantic"][0][small & big][:1] == 2).all()
 

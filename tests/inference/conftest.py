@@ -15,8 +15,6 @@ from cytotome.contract import DecodeParameters, Family, FamilyConfig
 from cytotome.data.normalise import Normalisation
 from cytotome.inference.model import Model, build_model
 from cytotome.models.file import ModelFile
-from cytotome.ops.labels import from_label_map
-from cytotome.ops.runs import empty_instances
 from cytotome.types import AnyArray, DenseMaps, FloatArray, Instances, OutputSpec
 
 
@@ -68,10 +66,10 @@ def decode(maps: DenseMaps, parameters: GradientParameters, class_names: Sequenc
     bright = maps["bright"][0]
     count, labels = cv2.connectedComponents((bright > parameters.threshold).astype(np.uint8), connectivity=4)
     if count == 1:
-        return empty_instances(bright.shape, class_names)
+        return Instances.empty(bright.shape, class_names)
     areas = np.bincount(labels.ravel(), minlength=count)
     scores = np.clip(np.bincount(labels.ravel(), bright.ravel(), count) / areas, 0, 1)
-    cells = from_label_map(labels, scores=scores[1:], class_names=class_names)
+    cells = Instances.from_label_map(labels, scores=scores[1:], class_names=class_names)
     return cells.select((cells.areas >= parameters.min_area) & (cells.scores >= parameters.min_score))
 
 

@@ -15,7 +15,6 @@ from cytotome.inference.instance_tiles import segment_in_tiles
 from cytotome.inference.model import Model
 from cytotome.metrics.challenge import image_score
 from cytotome.models.file import ModelFile
-from cytotome.ops.labels import from_label_map, to_label_map
 from cytotome.types import AnyArray, Image, Instances
 
 FAMILY = get_family("embedding")
@@ -56,7 +55,7 @@ def _model(labels: AnyArray) -> tuple[Model, _Oracle]:
 def _truth(shape: tuple[int, int]) -> AnyArray:
     cells = SyntheticDataset(1, seed=3, cell_types=("shsy5y",), shape=shape)[0].instances
     assert cells is not None
-    labels = to_label_map(cells)
+    labels = cells.to_label_map()
     labels[40 : shape[0] - 40, 20:26] = labels.max() + 1  # longer than any tile
     return labels
 
@@ -74,7 +73,7 @@ def test_tiled_equals_whole_on_oracle_embeddings(tile: int) -> None:
     assert len(net.calls) > 12
     assert told == [(done, len(net.calls) - 1) for done in range(1, len(net.calls))]
     assert max(max(call) for call in net.calls[1:]) <= tile
-    assert image_score(whole, from_label_map(labels)) > 0.95
+    assert image_score(whole, Instances.from_label_map(labels)) > 0.95
     assert image_score(tiled, whole) > 0.99
     assert abs(len(tiled) - len(whole)) <= 0.01 * len(whole)
     assert tiled.ids.tolist() == list(range(1, len(tiled) + 1))
@@ -98,7 +97,7 @@ def test_a_small_image_is_one_tile_and_small_tiles_are_refused() -> None:
 
     def segment(part: AnyArray) -> Instances:
         seen.append(part)
-        return from_label_map(part[0].astype(np.int32))
+        return Instances.from_label_map(part[0].astype(np.int32))
 
     found = segment_in_tiles(labels, segment, 64)
     assert len(seen) == 1

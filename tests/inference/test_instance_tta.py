@@ -12,8 +12,7 @@ from torch import Tensor
 
 from cytotome.inference.instance_tta import fuse_views, with_instance_tta
 from cytotome.inference.tta import Tta
-from cytotome.ops.labels import from_label_map, to_label_map
-from cytotome.ops.runs import empty_instances, mask_crop
+from cytotome.ops.runs import mask_crop
 from cytotome.ops.soft_masks import from_crops, pixel_crop
 from cytotome.types import AnyArray, Instances
 
@@ -24,7 +23,7 @@ def find_parts(images: Tensor, *, soft: bool) -> list[Instances]:
     for image in images[:, 0].numpy():
         count, labels = cv2.connectedComponents((image > 0.5).astype(np.uint8), connectivity=4)
         scores = [float(image[labels == label].mean()) for label in range(1, count)]
-        parts = from_label_map(labels, scores=scores)
+        parts = Instances.from_label_map(labels, scores=scores)
         if soft:
             crops, origins = [], []
             for index in range(len(parts)):
@@ -51,7 +50,7 @@ def test_an_equivariant_network_is_unchanged_by_symmetries(soft: bool) -> None:
     voted = with_instance_tta(lambda batch: find_parts(batch, soft=soft), Tta(), stride=16)(images)
     for before, after in zip(plain, voted, strict=True):
         assert len(before) == len(after) == 4
-        np.testing.assert_array_equal(to_label_map(after) > 0, to_label_map(before) > 0)
+        np.testing.assert_array_equal(after.to_label_map() > 0, before.to_label_map() > 0)
         np.testing.assert_allclose(sorted(after.scores), sorted(before.scores), rtol=1e-5)
         assert (after.soft is not None) == soft
     if soft:
@@ -66,7 +65,7 @@ def test_scales_and_gains_find_the_same_parts() -> None:
     voted = with_instance_tta(lambda batch: find_parts(batch, soft=False), tta, stride=16)(images)[0]
     plain = find_parts(images, soft=False)[0]
     assert len(voted) == len(plain)
-    shared = ((to_label_map(voted) > 0) & (to_label_map(plain) > 0)).sum()
+    shared = ((voted.to_label_map() > 0) & (plain.to_label_map() > 0)).sum()
     assert shared / plain.areas.sum() > 0.9
 
 
@@ -74,7 +73,7 @@ def test_what_one_view_alone_finds_is_scored_down_and_soft_masks_are_averaged() 
     image = torch.from_numpy(picture(3))[None, None]
     first = find_parts(image, soft=True)[0]
     other = find_parts(image * 0.8, soft=True)[0].select([0])
-    nothing = replace(empty_instances(first.shape), soft=from_crops([], np.zeros((0, 2))))
+    nothing = replace(Instances.empty(first.shape), soft=from_crops([], np.zeros((0, 2))))
     fused = fuse_views([first, other, nothing])
     assert len(fused) == len(first)
     both = int(np.argmax(fused.scores))

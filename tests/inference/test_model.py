@@ -20,7 +20,6 @@ from cytotome.inference.device import takes_bfloat16
 from cytotome.inference.model import Model, build_model, load_model
 from cytotome.inference.passes import Pass
 from cytotome.models.file import save_model
-from cytotome.ops.labels import from_label_map, to_label_map
 from cytotome.types import AnyArray, FloatArray, Image, Instances
 
 MakeModel = Callable[..., Model]
@@ -29,7 +28,7 @@ Discs = Callable[[tuple[int, int], int, int], tuple[FloatArray, AnyArray]]
 
 def assert_finds(cells: Instances, labels: AnyArray, least: float = 0.8) -> None:
     """Each true disc has one cell with an IoU of at least ``least``, and there is no other."""
-    found = to_label_map(cells)
+    found = cells.to_label_map()
     assert found.shape == labels.shape
     assert len(cells) == labels.max()
     for label in range(1, int(labels.max()) + 1):
@@ -243,7 +242,7 @@ def test_a_network_that_predicts_instances_itself(make_model: MakeModel, gradien
         found = []
         for canvas in images.float().numpy():
             _, components = cv2.connectedComponents((canvas[0] > 0.5).astype(np.uint8))
-            found.append(from_label_map(components))
+            found.append(Instances.from_label_map(components))
         return found
 
     def decode(found: Instances, parameters: Any, class_names: Sequence[str]) -> Instances:

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from cytotome.inference.predict import Canvas, instances_to_image_size, to_canvas, to_image_size
-from cytotome.ops.labels import from_label_map, to_label_map
+from cytotome.types import Instances
 
 
 @pytest.mark.parametrize(("shape", "scale"), [((52, 70), 1.0), ((52, 70), 1.5), ((33, 47), 0.7), ((1, 5), 2.0)])
@@ -82,8 +82,8 @@ def test_instances_follow_their_image() -> None:
     large = np.zeros((32, 32), np.int32)
     large[:16, :24] = np.kron(labels, np.ones((2, 2), np.int32))
     large[20:, 20:] = 11
-    cells = from_label_map(large, scores=np.array([0.25, 0.5, 0.75]))
+    cells = Instances.from_label_map(large, scores=np.array([0.25, 0.5, 0.75]))
     found = instances_to_image_size(cells, Canvas(np.zeros((1, 32, 32), np.float32), (16, 24), (8, 12)))
-    np.testing.assert_array_equal(to_label_map(found), labels)
+    np.testing.assert_array_equal(found.to_label_map(), labels)
     assert found.scores.tolist() == [0.25, 0.5]
     assert found.shape == (8, 12)

@@ -18,8 +18,7 @@ from cytotome.inference.scale import (
     size_note,
 )
 from cytotome.models.cell_size import CellSize, CellSizes, diameter
-from cytotome.ops.labels import from_label_map, to_layers
-from cytotome.ops.runs import from_masks
+from cytotome.ops.labels import to_layers
 from cytotome.types import AnyArray, Image, Instances
 
 SIZES = CellSizes(types={"a": CellSize(diameter=16, least=12, greatest=24)}, microns_per_pixel=1.0)
@@ -42,12 +41,12 @@ def find(image: Image) -> Instances:
     What is larger than 30 pixels is cut into squares of 14; what is smaller than 9 is not seen.
     """
     _, labels = cv2.connectedComponents((image.pixels > 100).astype(np.uint8))
-    cells = from_label_map(labels)
+    cells = Instances.from_label_map(labels)
     sides = cells.boxes[:, 2] - cells.boxes[:, 0]
     large = np.isin(labels, cells.ids[sides > 30])
     rows, columns = np.indices(labels.shape) // 14
     labels = np.where(large, 100_000 + rows * 1000 + columns, labels)
-    cells = from_label_map(labels.astype(np.int32))
+    cells = Instances.from_label_map(labels.astype(np.int32))
     return cells.select(cells.areas > 40)
 
 
@@ -124,7 +123,7 @@ def test_faults_of_the_size(values: dict[str, float], message: str) -> None:
 @pytest.mark.parametrize("scale", [0.4, 2.5])
 def test_cells_come_back_to_the_size_of_their_image(scale: float) -> None:
     image, labels = drawn(40)
-    truth = from_label_map(labels)
+    truth = Instances.from_label_map(labels)
     small = resized_instances(truth, resized_image(image, scale).shape)
     back = resized_instances(small, image.shape)
     assert back.ids.tolist() == truth.ids.tolist()
@@ -135,10 +134,10 @@ def test_cells_come_back_to_the_size_of_their_image(scale: float) -> None:
 def test_neighbours_share_no_pixel_after_resizing_and_overlaps_stay() -> None:
     halves = np.zeros((31, 31), np.int32)
     halves[:, :13], halves[:, 13:] = 1, 2
-    assert len(to_layers(resized_instances(from_label_map(halves), (77, 77)))) == 1
+    assert len(to_layers(resized_instances(Instances.from_label_map(halves), (77, 77)))) == 1
     masks = np.zeros((2, 30, 30), bool)
     masks[0, 5:20, 5:20] = masks[1, 10:25, 10:25] = True
-    large = resized_instances(from_masks(masks), (60, 60))
+    large = resized_instances(Instances.from_masks(masks), (60, 60))
     assert large.areas.tolist() == [900, 900]
     assert len(to_layers(large)) == 2
 
@@ -157,7 +156,7 @@ def test_a_resized_image_knows_its_pixels() -> None:
 
 def test_the_note_says_what_to_pass() -> None:
     image, labels = drawn(60)
-    cells = from_label_map(labels)
+    cells = Instances.from_label_map(labels)
     note = size_note(image, cells, SIZES, CellScale())
     assert "than the model knows (12 to 24 pixels)" in note
     assert "--diameter" in note

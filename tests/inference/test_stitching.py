@@ -11,7 +11,6 @@ import torch
 from cytotome.errors import ConfigError
 from cytotome.inference.stitching import Tile, stitch, with_stitched_tiles
 from cytotome.metrics.challenge import image_score
-from cytotome.ops.labels import from_label_map
 from cytotome.ops.runs import intersections, mask_crop
 from cytotome.ops.soft_masks import from_crops
 from cytotome.types import AnyArray, Instances
@@ -40,7 +39,7 @@ def look_up(images: torch.Tensor) -> list[Instances]:
     """A network that sees the truth: the image holds the label map."""
     found = []
     for image in images:
-        cells = from_label_map(image[0].numpy().astype(np.int32))
+        cells = Instances.from_label_map(image[0].numpy().astype(np.int32))
         found.append(with_soft(replace(cells, scores=np.full(len(cells), 0.9, np.float32))))
     return found
 
@@ -48,7 +47,7 @@ def look_up(images: torch.Tensor) -> list[Instances]:
 @pytest.mark.parametrize(("sizes", "count"), [((3, 14), 200), ((20, 150), 25)], ids=["small", "larger than overlaps"])
 def test_tiles_give_every_cell_once_and_whole(sizes: tuple[float, float], count: int) -> None:
     labels = ellipses((400, 520), count, sizes, 3)
-    truth = from_label_map(labels)
+    truth = Instances.from_label_map(labels)
     images = torch.from_numpy(labels.astype(np.float32))[None, None]
     seen: list[torch.Size] = []
 
@@ -78,12 +77,12 @@ def test_an_image_of_one_tile_goes_whole() -> None:
 def test_of_two_whole_ones_the_better_is_taken_and_cells_of_one_tile_may_overlap() -> None:
     mask = np.zeros((64, 64), np.int32)
     mask[20:40, 40:50] = 1
-    left = with_soft(from_label_map(mask))
+    left = with_soft(Instances.from_label_map(mask))
     left = left.select([0, 0])  # two cells of one tile on each other are the decoder's business
     left = replace(left, scores=np.array([0.5, 0.4], np.float32), ids=np.array([1, 2], np.int32))
     mask = np.zeros((64, 64), np.int32)
     mask[20:40, 8:19] = 1
-    right = replace(with_soft(from_label_map(mask)), scores=np.array([0.8], np.float32))
+    right = replace(with_soft(Instances.from_label_map(mask)), scores=np.array([0.8], np.float32))
     tiles = [Tile(0, 0, 64, 64), Tile(0, 32, 64, 64)]
     found = stitch([left, right], tiles, (64, 96))
     assert found.scores.tolist() == [pytest.approx(0.8)]

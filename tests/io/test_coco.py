@@ -11,7 +11,8 @@ from hotcoco import COCO
 
 from cytotome.errors import DataError
 from cytotome.io.coco import coco_part, read_coco, write_coco, write_coco_parts, write_coco_results
-from cytotome.ops.runs import from_masks, mask_runs
+from cytotome.ops.runs import mask_runs
+from cytotome.types import Instances
 
 SQUARE = {"size": [4, 6], "counts": [4, 2, 2, 2, 14]}
 
@@ -34,7 +35,7 @@ def written(path, value):
 def random_images(seed=0):
     rng = np.random.default_rng(seed)
     return {
-        key: from_masks(
+        key: Instances.from_masks(
             rng.random((count, 9, 8)) < 0.4,
             shape=(9, 8),
             scores=rng.random(count).astype(np.float32),
@@ -125,7 +126,9 @@ def test_ground_truth_is_read_by_a_peer(tmp_path):
 
 def test_results_come_back_with_the_categories_of_the_truth(tmp_path):
     truth = read_coco(written(tmp_path / "a.json", content()))
-    predicted = from_masks(np.ones((2, 4, 6), bool), scores=[0.25, 0.5], classes=[1, 0], class_names=("astro", "cort"))
+    predicted = Instances.from_masks(
+        np.ones((2, 4, 6), bool), scores=[0.25, 0.5], classes=[1, 0], class_names=("astro", "cort")
+    )
     write_coco_results(tmp_path / "r.json", {7: predicted}, like=truth)
     assert [entry["category_id"] for entry in json.loads((tmp_path / "r.json").read_text())] == [9, 3]
     file = read_coco(tmp_path / "r.json", like=truth)
@@ -327,10 +330,13 @@ def test_an_unknown_image_is_named(tmp_path):
 def test_classes_must_fit_together(tmp_path):
     mask = np.ones((1, 4, 6), bool)
     with pytest.raises(DataError, match="the images have different class names"):
-        write_coco(tmp_path / "a.json", {1: from_masks(mask, class_names="a"), 2: from_masks(mask, class_names="b")})
+        write_coco(
+            tmp_path / "a.json",
+            {1: Instances.from_masks(mask, class_names="a"), 2: Instances.from_masks(mask, class_names="b")},
+        )
     truth = read_coco(written(tmp_path / "t.json", content()))
     with pytest.raises(DataError, match=r"t\.json has no category neuron"):
-        write_coco_results(tmp_path / "r.json", {7: from_masks(mask, class_names=("neuron",))}, like=truth)
+        write_coco_results(tmp_path / "r.json", {7: Instances.from_masks(mask, class_names=("neuron",))}, like=truth)
     assert not (tmp_path / "r.json").exists()
 
 

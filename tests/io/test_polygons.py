@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from cytotome.errors import DataError
 from cytotome.io.coco import read_coco
 from cytotome.io.polygons import from_polygons, to_polygons
-from cytotome.ops.runs import from_masks, mask_crop
+from cytotome.ops.runs import mask_crop
+from cytotome.types import Instances
 
 stacks = st.tuples(st.integers(0, 4), st.integers(1, 12), st.integers(1, 12)).flatmap(
     lambda shape: arrays.arrays(bool, shape)
@@ -56,7 +57,7 @@ def same(first, second):
 
 @given(stacks)
 def test_outlines_give_the_same_pixels_back_holes_and_parts_too(stack):
-    instances = from_masks(stack, shape=stack.shape[1:])
+    instances = Instances.from_masks(stack, shape=stack.shape[1:])
     polygons = to_polygons(instances)
     same(from_polygons(polygons, instances.shape), instances)
     again = [np.any([rasterised(part, *instances.shape) for part in parts] or [mask], 0)

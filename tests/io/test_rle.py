@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from cytotome.errors import DataError
 from cytotome.io.coco import read_coco
 from cytotome.io.rle import decode_rle, encode_rle, from_coco_rle, to_coco_rle
-from cytotome.ops.runs import from_masks, mask_crop
+from cytotome.ops.runs import mask_crop
+from cytotome.types import Instances
 
 stacks = st.tuples(st.integers(0, 5), st.integers(1, 12), st.integers(1, 12)).flatmap(
     lambda shape: arrays.arrays(bool, shape)
@@ -45,7 +46,7 @@ def real_rows(path):
 
 @given(stacks)
 def test_challenge_runs_are_those_of_its_own_encoder_and_come_back(stack):
-    instances = from_masks(stack, shape=stack.shape[1:])
+    instances = Instances.from_masks(stack, shape=stack.shape[1:])
     rows = encode_rle(instances)
     assert rows == [challenge_text(mask) for mask in stack]
     same(decode_rle(rows, instances.shape), instances)
@@ -53,8 +54,8 @@ def test_challenge_runs_are_those_of_its_own_encoder_and_come_back(stack):
 
 def test_a_hand_worked_mask():
     mask = np.array([[0, 1, 1], [1, 0, 0]], bool)
-    assert encode_rle(from_masks([mask])) == ["2 3"]
-    assert to_coco_rle(from_masks([mask]), compressed=False) == [{"size": [2, 3], "counts": [1, 2, 1, 1, 1]}]
+    assert encode_rle(Instances.from_masks([mask])) == ["2 3"]
+    assert to_coco_rle(Instances.from_masks([mask]), compressed=False) == [{"size": [2, 3], "counts": [1, 2, 1, 1, 1]}]
 
 
 def test_runs_may_come_in_any_order_touch_overlap_and_be_parted_by_any_blanks():
@@ -89,7 +90,7 @@ def test_damaged_runs_are_named(rows, message):
 
 @given(stacks)
 def test_coco_text_is_that_of_a_peer_and_comes_back(stack):
-    instances = from_masks(stack, shape=stack.shape[1:])
+    instances = Instances.from_masks(stack, shape=stack.shape[1:])
     rles = to_coco_rle(instances)
     for rle, mask in zip(rles, stack, strict=True):
         expected = peer.encode(np.asfortranarray(mask.astype(np.uint8)))

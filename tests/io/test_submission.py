@@ -7,23 +7,23 @@ import pytest
 
 from cytotome.errors import DataError
 from cytotome.io.submission import read_submission, write_submission
-from cytotome.ops.runs import empty_instances, from_masks
+from cytotome.types import Instances
 
 
 def overlapping():
     masks = np.zeros((2, 2, 6), bool)
     masks[0, 0, :4] = True
     masks[1, 0, 3:] = True
-    return from_masks(masks, scores=[0.4, 0.9])
+    return Instances.from_masks(masks, scores=[0.4, 0.9])
 
 
 def test_one_row_a_cell_and_an_empty_row_for_an_image_without_any(tmp_path):
-    write_submission(tmp_path / "s.csv", {"a": overlapping(), "b": empty_instances((2, 6))})
+    write_submission(tmp_path / "s.csv", {"a": overlapping(), "b": Instances.empty((2, 6))})
     assert (tmp_path / "s.csv").read_text() == "id,predicted\na,1 3\na,4 3\nb,\n"
 
 
 def test_overlaps_stay_where_asked_and_come_back(tmp_path):
-    write_submission(tmp_path / "s.csv", {"a": overlapping(), "b": empty_instances((2, 6))}, policy=None)
+    write_submission(tmp_path / "s.csv", {"a": overlapping(), "b": Instances.empty((2, 6))}, policy=None)
     for shape_of in ({"a": (2, 6), "b": (2, 6)}, lambda image_id: (2, 6)):
         read = read_submission(tmp_path / "s.csv", shape_of)
         assert list(read) == ["a", "b"]

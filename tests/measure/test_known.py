@@ -10,7 +10,6 @@ import pytest
 from cytotome.errors import DataError
 from cytotome.measure.known import read_known_cells
 from cytotome.measure.table import CELL_COLUMNS, cell_rows, head
-from cytotome.ops.runs import from_masks
 from cytotome.types import Image, Instances
 
 
@@ -19,7 +18,9 @@ def cells() -> Instances:
     masks = np.zeros((3, 20, 30), bool)
     masks[0, 2:6, 3:7] = masks[1, 8:12, 10:20] = masks[2, 15:18, 2:9] = True
     names = ("cort", "astro")
-    return from_masks(masks, scores=[0.5, 0.0625, 0.125], classes=[0, -1, 1], ids=[4, 9, 11], class_names=names)
+    return Instances.from_masks(
+        masks, scores=[0.5, 0.0625, 0.125], classes=[0, -1, 1], ids=[4, 9, 11], class_names=names
+    )
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_scores_and_classes_come_back(table: Path, cells: Instances, spreadsheet
         assert "0,0625" in table.read_text()
     known = read_known_cells(table)
     assert known is not None
-    bare = from_masks(np.ones((3, 20, 30), bool), ids=[4, 11, 99])
+    bare = Instances.from_masks(np.ones((3, 20, 30), bool), ids=[4, 11, 99])
     found = known.apply("plate/a", bare)
     np.testing.assert_array_equal(found.scores, np.float32([0.5, 0.125, 1]))
     assert found.class_names == ("astro", "cort")

@@ -10,8 +10,6 @@ import pytest
 
 from cytotome.measure.counts import count_cells
 from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS, cell_rows, image_row
-from cytotome.ops.labels import to_label_map
-from cytotome.ops.runs import empty_instances, from_masks
 from cytotome.types import Image, Instances
 
 
@@ -21,7 +19,7 @@ def two_squares() -> Instances:
     masks[0, 2:6, 3:7] = True
     masks[1, 5:15, 10:20] = True
     names = ("cort, young", "astro")
-    return from_masks(masks, scores=[0.5, 0.25], classes=[0, -1], ids=[4, 9], class_names=names)
+    return Instances.from_masks(masks, scores=[0.5, 0.25], classes=[0, -1], ids=[4, 9], class_names=names)
 
 
 def read(columns: tuple[str, ...], rows: str) -> pd.DataFrame:
@@ -52,9 +50,9 @@ def test_microns_are_empty_where_the_file_does_not_know_them(two_squares: Instan
 
 
 def test_an_image_without_cells_has_a_row_among_the_images_only() -> None:
-    image, cells = Image(np.zeros((4, 6), np.uint8)), empty_instances((4, 6))
+    image, cells = Image(np.zeros((4, 6), np.uint8)), Instances.empty((4, 6))
     assert cell_rows("a.png", image, cells) == ""
-    row = image_row("a.png", image, count_cells(cells, to_label_map(cells)))
+    row = image_row("a.png", image, count_cells(cells, cells.to_label_map()))
     (found,) = read(IMAGE_COLUMNS, row).to_dict("records")
     assert (found["height"], found["width"], found["cells"], found["confluence"]) == (4, 6, 0, 0)
     assert np.isnan(found["mean_area_pixels"])
@@ -62,7 +60,7 @@ def test_an_image_without_cells_has_a_row_among_the_images_only() -> None:
 
 def test_an_image_is_counted(two_squares: Instances) -> None:
     image = Image(np.zeros((20, 30), np.uint8), microns_per_pixel=2.0)
-    row = image_row("a.png", image, count_cells(two_squares, to_label_map(two_squares)))
+    row = image_row("a.png", image, count_cells(two_squares, two_squares.to_label_map()))
     (found,) = read(IMAGE_COLUMNS, row).to_dict("records")
     assert (found["cells"], found["mean_area_pixels"], found["mean_area_um2"]) == (2, 58, 232)
     assert found["confluence"] == pytest.approx(116 / 600, abs=1e-6)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from cytotome.metrics.aji import aggregated_jaccard_index
-from cytotome.ops.matching import find_overlaps
-from cytotome.ops.runs import empty_instances, from_masks
+from cytotome.types import Instances
 
 
 def reference(predicted, true):
@@ -27,13 +26,13 @@ def reference(predicted, true):
 @pytest.mark.parametrize("seed", [1, 2, 3, 4, 5, 7, 8, 9])
 def test_random_masks_agree_with_the_algorithm(seed, random_pair, dense):
     predictions, truth = random_pair(seed)
-    found = aggregated_jaccard_index(find_overlaps(predictions, truth))
+    found = aggregated_jaccard_index(predictions.overlaps(truth))
     assert found == pytest.approx(reference(dense(predictions), dense(truth)), abs=1e-12)
 
 
 def test_real_masks_agree_with_the_algorithm(real_pairs, dense):
     predictions, truth = min(real_pairs.values(), key=lambda pair: len(pair[1]))
-    found = aggregated_jaccard_index(find_overlaps(predictions, truth))
+    found = aggregated_jaccard_index(predictions.overlaps(truth))
     assert found == pytest.approx(reference(dense(predictions), dense(truth)), abs=1e-12)
 
 
@@ -42,13 +41,13 @@ def test_worked_by_hand():
     truth, predictions = np.zeros((2, 10, 10), bool), np.zeros((2, 10, 10), bool)
     truth[0, :2], truth[1, 5] = True, True
     predictions[0].flat[:15], predictions[1, 9, :5] = True, True
-    found = aggregated_jaccard_index(find_overlaps(from_masks(predictions), from_masks(truth)))
+    found = aggregated_jaccard_index(Instances.from_masks(predictions).overlaps(Instances.from_masks(truth)))
     assert found == pytest.approx(15 / (20 + 10 + 5))
 
 
 def test_empty_images():
-    nothing, something = empty_instances((4, 6)), from_masks(np.ones((1, 4, 6), bool))
-    assert aggregated_jaccard_index(find_overlaps(nothing, nothing)) == 1.0
-    assert aggregated_jaccard_index(find_overlaps(nothing, something)) == 0.0
-    assert aggregated_jaccard_index(find_overlaps(something, nothing)) == 0.0
-    assert aggregated_jaccard_index(find_overlaps(something, something)) == 1.0
+    nothing, something = Instances.empty((4, 6)), Instances.from_masks(np.ones((1, 4, 6), bool))
+    assert aggregated_jaccard_index(nothing.overlaps(nothing)) == 1.0
+    assert aggregated_jaccard_index(nothing.overlaps(something)) == 0.0
+    assert aggregated_jaccard_index(something.overlaps(nothing)) == 0.0
+    assert aggregated_jaccard_index(something.overlaps(something)) == 1.0

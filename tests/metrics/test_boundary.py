@@ -6,7 +6,7 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from cytotome.errors import ConfigError, DataError
 from cytotome.metrics.boundary import boundary_f, boundary_map
-from cytotome.ops.runs import empty_instances, from_masks
+from cytotome.types import Instances
 
 
 def reference_map(masks, shape):
@@ -46,27 +46,27 @@ def test_real_masks_agree_with_erosion_and_distance(real_pairs, dense):
 def test_the_edge_of_the_image_is_no_outline():
     masks = np.zeros((1, 4, 6), bool)
     masks[0, :, :3] = True
-    assert np.argwhere(boundary_map(from_masks(masks))).tolist() == [[0, 2], [1, 2], [2, 2], [3, 2]]
+    assert np.argwhere(boundary_map(Instances.from_masks(masks))).tolist() == [[0, 2], [1, 2], [2, 2], [3, 2]]
 
 
 def test_a_shift_is_forgiven_up_to_the_tolerance():
     masks = np.zeros((2, 30, 30), bool)
     masks[0, 10:20, 10:20], masks[1, 10:20, 12:22] = True, True
-    both = from_masks(masks)
+    both = Instances.from_masks(masks)
     assert boundary_f(both.select([0]), both.select([1]), 2.0) == 1.0
     assert boundary_f(both.select([0]), both.select([1]), 1.9) < 0.8
 
 
 def test_no_outline_at_all():
-    nothing, masks = empty_instances((6, 6)), np.zeros((1, 6, 6), bool)
+    nothing, masks = Instances.empty((6, 6)), np.zeros((1, 6, 6), bool)
     masks[0, 2:4, 2:4] = True
     assert boundary_f(nothing, nothing) == 1.0
-    assert boundary_f(nothing, from_masks(masks)) == 0.0
-    assert boundary_f(from_masks(masks), nothing) == 0.0
+    assert boundary_f(nothing, Instances.from_masks(masks)) == 0.0
+    assert boundary_f(Instances.from_masks(masks), nothing) == 0.0
 
 
 def test_wrong_size_and_wrong_tolerance_are_refused():
     with pytest.raises(DataError, match="different images"):
-        boundary_f(empty_instances((4, 6)), empty_instances((4, 7)))
+        boundary_f(Instances.empty((4, 6)), Instances.empty((4, 7)))
     with pytest.raises(ConfigError, match=r"0 pixels or more, got -1"):
-        boundary_f(empty_instances((4, 6)), empty_instances((4, 6)), -1)
+        boundary_f(Instances.empty((4, 6)), Instances.empty((4, 6)), -1)

@@ -6,8 +6,7 @@ from scipy.optimize import linear_sum_assignment
 
 from cytotome.errors import ConfigError
 from cytotome.metrics.challenge import count_hits, image_score, mean_score, precision_at
-from cytotome.ops.matching import find_overlaps
-from cytotome.ops.runs import empty_instances, from_masks
+from cytotome.types import Instances
 
 
 def rectangles(*boxes):
@@ -15,7 +14,7 @@ def rectangles(*boxes):
     masks = np.zeros((len(boxes), 40, 60), bool)
     for mask, (y0, x0, y1, x1) in zip(masks, boxes, strict=True):
         mask[y0:y1, x0:x1] = True
-    return from_masks(masks, shape=(40, 60))
+    return Instances.from_masks(masks, shape=(40, 60))
 
 
 def brute_force(iou):
@@ -73,7 +72,7 @@ def test_worked_by_hand():
 def test_a_truth_hit_twice_counts_once_by_matching_and_not_at_all_by_the_kernel():
     truth = rectangles((0, 0, 10, 10), (20, 0, 30, 10))
     predictions = rectangles((0, 0, 10, 10), (0, 0, 10, 10), (20, 0, 30, 10))
-    overlaps = find_overlaps(predictions, truth)
+    overlaps = predictions.overlaps(truth)
     assert count_hits(overlaps, (0.5,), "matching").tolist() == [[2, 1, 0]]
     assert count_hits(overlaps, (0.5,), "kernel").tolist() == [[1, 0, 0]]
     assert image_score(predictions, truth) == pytest.approx(2 / 3)
@@ -82,14 +81,14 @@ def test_a_truth_hit_twice_counts_once_by_matching_and_not_at_all_by_the_kernel(
 
 def test_one_prediction_of_two_equal_truths_counts_once_by_matching_and_twice_by_the_kernel():
     truth, predictions = rectangles((0, 0, 10, 10), (0, 0, 10, 10)), rectangles((0, 0, 10, 10))
-    overlaps = find_overlaps(predictions, truth)
+    overlaps = predictions.overlaps(truth)
     assert count_hits(overlaps, (0.5,), "matching").tolist() == [[1, 0, 1]]
     assert count_hits(overlaps, (0.5,), "kernel").tolist() == [[2, 0, 0]]
 
 
 @pytest.mark.parametrize("rule", ["matching", "kernel"])
 def test_nothing_predicted_scores_nothing_unless_there_is_nothing(rule):
-    nothing, something = empty_instances((40, 60)), rectangles((0, 0, 10, 10))
+    nothing, something = Instances.empty((40, 60)), rectangles((0, 0, 10, 10))
     assert image_score(nothing, something, rule) == 0.0
     assert image_score(something, nothing, rule) == 0.0
     assert image_score(nothing, nothing, rule) == 1.0
@@ -97,7 +96,7 @@ def test_nothing_predicted_scores_nothing_unless_there_is_nothing(rule):
 
 def test_a_kernel_count_of_nothing_at_all_scores_zero():
     truth, predictions = rectangles((0, 0, 10, 10)), rectangles((0, 0, 10, 10), (0, 0, 10, 10))
-    assert precision_at(find_overlaps(predictions, truth), (0.5,), "kernel").tolist() == [0.0]
+    assert precision_at(predictions.overlaps(truth), (0.5,), "kernel").tolist() == [0.0]
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -110,7 +109,7 @@ def test_order_and_sides_do_not_matter_to_the_matching(seed, random_pair):
 
 
 def test_wrong_rule_and_wrong_counts_are_refused():
-    nothing = empty_instances((40, 60))
+    nothing = Instances.empty((40, 60))
     with pytest.raises(ConfigError, match="rule must be one of matching, kernel, got 'greedy'"):
         image_score(rectangles((0, 0, 1, 1)), nothing, "greedy")
     with pytest.raises(ConfigError, match="one prediction an image, got 1 for 2"):

@@ -8,7 +8,7 @@ import pytest
 
 from cytotome.errors import ConfigError
 from cytotome.metrics.coco import coco_scores
-from cytotome.ops.runs import empty_instances, from_masks
+from cytotome.types import Instances
 
 
 def average_precision(ious, scores, limit, threshold):
@@ -56,7 +56,7 @@ def test_more_cells_than_detections_bound_the_recall():
     masks = np.zeros((30, 40, 40), bool)
     for index, mask in enumerate(masks):
         mask[index + 2, 3:30] = True
-    truth = from_masks(masks)
+    truth = Instances.from_masks(masks)
     ten, hundred = coco_scores([truth], [truth], max_detections=(10, 100))
     assert ten.ar == pytest.approx(10 / 30)
     assert (hundred.ap, hundred.ar, hundred.ap_small) == pytest.approx((1.0, 1.0, 1.0))
@@ -66,7 +66,7 @@ def test_more_cells_than_detections_bound_the_recall():
 def test_classes_are_joined_by_name():
     masks = np.zeros((2, 20, 20), bool)
     masks[0, :5, :5], masks[1, 10:, 10:] = True, True
-    truth = from_masks(masks, classes=[0, 1], class_names=("astro", "cort"))
+    truth = Instances.from_masks(masks, classes=[0, 1], class_names=("astro", "cort"))
     renamed = replace(truth, classes=np.array([1, 0], np.int32), class_names=("cort", "astro"))
     wrong = replace(truth, classes=np.array([1, -1], np.int32))
     assert coco_scores([renamed], [truth], by_class=True)[0].ap == pytest.approx(1.0)
@@ -75,13 +75,13 @@ def test_classes_are_joined_by_name():
 
 
 def test_nothing_predicted_finds_nothing():
-    truth = from_masks(np.ones((1, 40, 40), bool))
-    scores = coco_scores([empty_instances((40, 40))], [truth])
+    truth = Instances.from_masks(np.ones((1, 40, 40), bool))
+    scores = coco_scores([Instances.empty((40, 40))], [truth])
     assert [(score.ap, score.ar) for score in scores] == [(0.0, 0.0), (0.0, 0.0)]
 
 
 def test_wrong_counts_are_refused():
-    truth = from_masks(np.ones((1, 4, 4), bool))
+    truth = Instances.from_masks(np.ones((1, 4, 4), bool))
     with pytest.raises(ConfigError, match="one prediction an image, got 1 for 2"):
         coco_scores([truth], [truth, truth])
     with pytest.raises(ConfigError, match=r"max_detections must be positive and rise, got \(100, 10\)"):

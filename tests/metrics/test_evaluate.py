@@ -9,8 +9,7 @@ from cytotome.errors import ConfigError, DataError
 from cytotome.metrics.challenge import image_score
 from cytotome.metrics.coco import coco_scores
 from cytotome.metrics.evaluate import evaluate, score_image
-from cytotome.ops.runs import empty_instances, from_masks
-from cytotome.types import Dataset, Image, Sample, SampleInfo
+from cytotome.types import Dataset, Image, Instances, Sample, SampleInfo
 
 
 class Handful(Dataset):
@@ -32,7 +31,7 @@ def squares(count, **attributes):
     masks = np.zeros((count, 48, 56), bool)
     for index, mask in enumerate(masks):
         mask[10 * index : 10 * index + 8, 5:15] = True
-    return from_masks(masks, shape=(48, 56), **attributes)
+    return Instances.from_masks(masks, shape=(48, 56), **attributes)
 
 
 def sample(name, cell_type, instances, quality="full"):
@@ -45,7 +44,7 @@ def test_means_are_over_images_and_types_are_apart():
         sample("b", "cort", squares(2)),
         sample("c", "cort", squares(1)),
     )
-    found = {"a": squares(2), "b": squares(2), "c": empty_instances((48, 56))}
+    found = {"a": squares(2), "b": squares(2), "c": Instances.empty((48, 56))}
     evaluation = evaluate(found, truths)
     assert [image.scores.map for image in evaluation.images] == [0.5, 1.0, 0.0]
     assert {name: group.scores.map for name, group in evaluation.types.items()} == {"astro": 0.5, "cort": 0.5}
@@ -145,7 +144,7 @@ def test_coco_can_be_left_out():
 
 
 def test_an_empty_image_left_empty_is_right_in_every_score():
-    scores = score_image(empty_instances((4, 6)), empty_instances((4, 6)))
+    scores = score_image(Instances.empty((4, 6)), Instances.empty((4, 6)))
     assert {getattr(scores, name) for name in scores.__slots__} == {1.0}
 
 
@@ -155,6 +154,6 @@ def test_nothing_to_score_is_refused():
     with pytest.raises(DataError, match="predicted 'z', truth has 'a'"):
         evaluate({"z": squares(1)}, {"a": squares(1)})
     with pytest.raises(DataError, match=r"a: the prediction is of \(4, 6\), the truth of \(48, 56\)"):
-        evaluate({"a": empty_instances((4, 6))}, {"a": squares(1)})
+        evaluate({"a": Instances.empty((4, 6))}, {"a": squares(1)})
     with pytest.raises(DataError, match="a: said to have masks but has none"):
         evaluate({"a": squares(1)}, Handful(sample("a", "", None)))

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from cytotome.metrics.panoptic import panoptic_quality
-from cytotome.ops.labels import from_label_map, to_label_map
-from cytotome.ops.matching import find_overlaps
-from cytotome.ops.runs import empty_instances, from_masks
+from cytotome.types import Instances
 
 
 def reference(predicted, true):
@@ -23,8 +21,8 @@ def reference(predicted, true):
 
 
 def agrees(predictions, truth):
-    predicted, true = to_label_map(predictions), to_label_map(truth)
-    quality = panoptic_quality(find_overlaps(from_label_map(predicted), from_label_map(true)))
+    predicted, true = predictions.to_label_map(), truth.to_label_map()
+    quality = panoptic_quality(Instances.from_label_map(predicted).overlaps(Instances.from_label_map(true)))
     assert quality.quality == pytest.approx(reference(predicted, true), abs=1e-12)
     assert quality.quality == pytest.approx(quality.segmentation * quality.recognition, abs=1e-12)
 
@@ -42,14 +40,14 @@ def test_real_label_maps_agree_with_the_definition(real_pairs):
 def test_overlapping_masks_take_the_better_of_two_predictions():
     masks = np.zeros((2, 10, 10), bool)
     masks[0, :6], masks[1, :8] = True, True  # IoU 0.6 and 0.8 with the truth, the whole image
-    truth = from_masks(np.ones((1, 10, 10), bool))
-    quality = panoptic_quality(find_overlaps(from_masks(masks), truth))
+    truth = Instances.from_masks(np.ones((1, 10, 10), bool))
+    quality = panoptic_quality(Instances.from_masks(masks).overlaps(truth))
     assert quality.segmentation == pytest.approx(0.8)
     assert quality.recognition == pytest.approx(1 / (1 + 0.5))
 
 
 def test_empty_images():
-    nothing, something = empty_instances((4, 6)), from_masks(np.ones((1, 4, 6), bool))
-    assert panoptic_quality(find_overlaps(nothing, nothing)).quality == 1.0
-    assert panoptic_quality(find_overlaps(nothing, something)).quality == 0.0
-    assert panoptic_quality(find_overlaps(something, nothing)).recognition == 0.0
+    nothing, something = Instances.empty((4, 6)), Instances.from_masks(np.ones((1, 4, 6), bool))
+    assert panoptic_quality(nothing.overlaps(nothing)).quality == 1.0
+    assert panoptic_quality(nothing.overlaps(something)).quality == 0.0
+    assert panoptic_quality(something.overlaps(nothing)).recognition == 0.0

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from cytotome.models.familiar import KnownTypes, TypeStatistics, known_types
-from cytotome.ops.labels import from_label_map
-from cytotome.ops.runs import empty_instances
 from cytotome.types import Instances
 
 NAMES = ("round", "long")
@@ -24,14 +22,14 @@ def cells(rng: np.random.Generator, sides: tuple[int, int], kind: int = 0, count
         labels[y : y + height, x : x + width] = number
     scores = rng.uniform(0.7, 0.9, count).astype(np.float32)
     classes = np.full(count, kind, np.int32)
-    return replace(from_label_map(labels), scores=scores, classes=classes, class_names=NAMES)
+    return replace(Instances.from_label_map(labels), scores=scores, classes=classes, class_names=NAMES)
 
 
 @pytest.fixture(scope="module")
 def known() -> KnownTypes:
     rng = np.random.default_rng(3)
     found = [("round", cells(rng, (10, 10), 0, count)) for count in (8, 10, 12, 14, 20, 30) * 3]
-    types = known_types([*found, ("long", cells(rng, (5, 20), 1)), ("round", empty_instances((480, 480), NAMES))])
+    types = known_types([*found, ("long", cells(rng, (5, 20), 1)), ("round", Instances.empty((480, 480), NAMES))])
     assert types is not None
     return types
 
@@ -53,7 +51,7 @@ def test_a_type_without_statistics_and_an_empty_image_are_left_alone(known: Know
     assert set(known.types) == {"round"}  # one image says nothing of how images of a type differ
     seen = cells(np.random.default_rng(7), (4, 26), 1)
     assert known.checked(seen) is seen
-    nothing = empty_instances((480, 480), NAMES)
+    nothing = Instances.empty((480, 480), NAMES)
     assert known.checked(nothing) is nothing
 
 

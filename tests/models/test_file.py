@@ -121,5 +121,5 @@ def test_a_config_of_another_version(model: ModelFile, tmp_path: Path) -> None:
         telepathy: bool = True
 
     save_model(tmp_path / "m.safetensors", replace(model, config=LaterConfig()))
-    with pytest.raises(ModelError, match="FlowConfig does not take telepathy; upgrade"):
+    with pytest.raises(ModelError, match="FlowConfig: telepathy: there is no such field; upgrade"):
         read_model(tmp_path / "m.safetensors")

@@ -16,8 +16,7 @@ from cytotome.inference.teller import Teller
 from cytotome.models.header import read_header
 from cytotome.models.look import Look, background_level, measured_look
 from cytotome.models.registry import find_model
-from cytotome.ops.runs import empty_instances
-from cytotome.types import Image
+from cytotome.types import Image, Instances
 
 
 def picture(back: float, cells: float, side: int = 256) -> Image:
@@ -62,7 +61,7 @@ def test_a_note_names_what_is_seen_and_what_is_known() -> None:
 
 
 def test_python_users_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    tell, cells = Teller(Look(least=0, greatest=0.1)), empty_instances((256, 256))
+    tell, cells = Teller(Look(least=0, greatest=0.1)), Instances.empty((256, 256))
     with caplog.at_level(logging.WARNING, "cytotome"):
         assert all(tell(picture(200, 20), cells) is cells for _ in range(3))
         tell(picture(20, 200), cells)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from cytotome.ops.cell_types import class_of_each, class_of_image, majority_class, population
-from cytotome.ops.labels import from_label_map
+from cytotome.ops.cell_types import class_of_each, class_of_image, population
+from cytotome.types import Instances
 
 
 def test_the_greatest_mean_wins_for_each_label_and_the_weighted_sum_for_the_image() -> None:
@@ -20,19 +20,19 @@ def test_the_greatest_mean_wins_for_each_label_and_the_weighted_sum_for_the_imag
 
 def test_the_majority_counts_scores_and_leaves_out_the_unknown() -> None:
     cells = replace(
-        from_label_map(np.arange(1, 5, dtype=np.int32)[None].repeat(2, axis=0)),
+        Instances.from_label_map(np.arange(1, 5, dtype=np.int32)[None].repeat(2, axis=0)),
         scores=np.array([0.9, 0.3, 0.3, 0.9], np.float32),
         classes=np.array([-1, 1, 1, 0], np.int32),
         class_names=("a", "b"),
     )
-    assert majority_class(cells) == 0
-    assert majority_class(cells.select([0])) == -1
+    assert cells.majority_class() == 0
+    assert cells.select([0]).majority_class() == -1
 
 
 def test_a_population_in_numbers() -> None:
     labels = np.zeros((20, 50), np.int32)
     labels[:2, :8], labels[10:14, 10:14] = 1, 2
-    cells = replace(from_label_map(labels), scores=np.array([0.5, 1.0], np.float32))
+    cells = replace(Instances.from_label_map(labels), scores=np.array([0.5, 1.0], np.float32))
     expected = [np.log1p(200), np.log(16), 0, np.log(4) / 2, 0.032, 0.75]
     np.testing.assert_allclose(population(cells), expected)
     assert not population(cells.select([])).any()

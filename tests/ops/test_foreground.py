@@ -9,7 +9,6 @@ from scipy import ndimage
 from cytotome.ops.foreground import contact_border, decode_foreground, foreground_targets, oracle_foreground
 from cytotome.ops.foreground_parameters import ForegroundParameters
 from cytotome.ops.foreground_scores import fit_foreground_scores
-from cytotome.ops.labels import from_label_map, to_label_map
 from cytotome.types import Image, Instances, Sample, SampleInfo
 
 NAMES = ("round", "long")
@@ -21,7 +20,7 @@ def touching(first: int = 0, second: int = 0) -> Instances:
     labels[5:25, 5:20] = 1
     labels[5:25, 20:40] = 2
     labels[30:36, 5:50] = 3
-    return from_label_map(labels, classes=np.array([first, second, 1], np.int32), class_names=NAMES)
+    return Instances.from_label_map(labels, classes=np.array([first, second, 1], np.int32), class_names=NAMES)
 
 
 def decode(truth: Instances, *, border: bool = True, **parameters: object) -> Instances:
@@ -44,7 +43,7 @@ def test_the_border_is_where_a_pixel_sees_two_cells(width: int) -> None:
 def test_touching_cells_come_apart_by_their_border_alone() -> None:
     truth = touching()
     found = decode(truth)
-    assert (to_label_map(found) > 0).sum() == truth.areas.sum()
+    assert (found.to_label_map() > 0).sum() == truth.areas.sum()
     assert sorted(found.areas.tolist()) == sorted(truth.areas.tolist())
     assert sorted(found.classes.tolist()) == [0, 0, 1]
     assert sorted(decode(truth, border=False).areas.tolist()) == [45 * 6, 700]
@@ -89,7 +88,7 @@ def test_parameters_follow_the_cell_type_of_the_image() -> None:
 
 def test_pixels_of_unknown_class_are_marked() -> None:
     targets = foreground_targets(touching(-1, 0), 2, 1)
-    labels = to_label_map(touching())
+    labels = touching().to_label_map()
     assert (targets["typed"][0] == (labels != 1)).all()
     assert (targets["foreground"].sum(axis=0) == ((labels > 0) & (labels != 1))).all()
     assert targets["border"].sum() == 2 * 20 + 2 * 2  # two columns, and the background at their ends
@@ -103,7 +102,7 @@ def test_fitted_scores_are_the_share_of_hits() -> None:
         y, x = 40 * (number // 4) + 8, 40 * (number % 4) + 8
         labels[y : y + 20, x : x + 20] = number + 1
         sure[y : y + 20, x : x + 20] = 0.98 if number % 2 == 0 else 0.6
-    every = from_label_map(labels, classes=np.zeros(16, np.int32), class_names=("cell",))
+    every = Instances.from_label_map(labels, classes=np.zeros(16, np.int32), class_names=("cell",))
     maps = {"foreground": sure[None], "border": np.zeros((1, 160, 160), np.float32)}
     pairs = []
     for _ in range(12):

@@ -28,8 +28,8 @@ def double(value: int) -> int:
 """
 USE = """
 import numpy as np
-from cytotome.ops.labels import from_label_map
-print(from_label_map(np.eye(3, dtype=np.int32)).areas.tolist())
+from cytotome.types import Instances
+print(Instances.from_label_map(np.eye(3, dtype=np.int32)).areas.tolist())
 """
 
 

@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from cytotome.errors import DataError
 from cytotome.io.coco import read_coco
 from cytotome.io.labels import read_label_map
-from cytotome.ops.labels import (
-    OVERLAP_POLICIES,
-    from_label_map,
-    from_layers,
-    label_means,
-    resolve_overlaps,
-    to_label_map,
-    to_layers,
-)
-from cytotome.ops.runs import from_masks
+from cytotome.ops.labels import OVERLAP_POLICIES, from_layers, label_means, resolve_overlaps, to_layers
+from cytotome.types import Instances
 
 sides = st.integers(1, 9)
 label_maps = arrays.arrays(np.int32, st.tuples(sides, sides), elements=st.sampled_from([0, 0, 0, 1, 2, 7, 70000]))
@@ -32,7 +24,7 @@ def bars(*spans, length=20, **attributes):
     masks = np.zeros((len(spans), 1, length), bool)
     for mask, (start, stop) in zip(masks, spans, strict=True):
         mask[0, start:stop] = True
-    return from_masks(masks, **attributes)
+    return Instances.from_masks(masks, **attributes)
 
 
 def pixels(labels):
@@ -49,24 +41,24 @@ def same(first, second):
 
 @given(label_maps)
 def test_label_maps_come_back(labels):
-    instances = from_label_map(labels)
+    instances = Instances.from_label_map(labels)
     assert instances.ids.tolist() == np.unique(labels[labels > 0]).tolist()
     assert instances.areas.tolist() == [(labels == label).sum() for label in instances.ids]
     for policy in OVERLAP_POLICIES:
-        np.testing.assert_array_equal(to_label_map(instances, policy), labels)
+        np.testing.assert_array_equal(instances.to_label_map(policy), labels)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.uint16, np.uint32, np.int64, np.uint64])
 def test_every_integer_type_is_read(dtype):
     labels = np.array([[0, 1, 1], [0, 0, 1]]).astype(dtype)
-    assert from_label_map(np.asfortranarray(labels)).runs.tolist() == [[0, 1, 3], [1, 2, 3]]
+    assert Instances.from_label_map(np.asfortranarray(labels)).runs.tolist() == [[0, 1, 3], [1, 2, 3]]
 
 
 def test_more_instances_than_16_bits_hold():
     labels = np.arange(1, 300 * 301 + 1, dtype=np.int32).reshape(300, 301)
-    instances = from_label_map(labels)
+    instances = Instances.from_label_map(labels)
     assert len(instances) == 90300
-    np.testing.assert_array_equal(to_label_map(instances), labels)
+    np.testing.assert_array_equal(instances.to_label_map(), labels)
     layers = to_layers(instances)
     assert layers.shape == (1, 300, 301)
     same(from_layers(layers, instances), instances)
@@ -83,50 +75,52 @@ def test_more_instances_than_16_bits_hold():
 )
 def test_what_is_no_label_map_is_refused(labels, message):
     with pytest.raises(DataError, match=re.escape(message)):
-        from_label_map(labels)
+        Instances.from_label_map(labels)
 
 
 def test_larger_lies_below_whatever_the_scores():
     instances = bars((0, 10), (8, 12), scores=[0.9, 0.1])
-    assert pixels(to_label_map(instances, "area")) == "11111111222200000000"
+    assert pixels(instances.to_label_map("area")) == "11111111222200000000"
 
 
 def test_of_equal_areas_the_first_is_on_top():
-    assert pixels(to_label_map(bars((0, 6), (4, 10)), "area")) == "11111122220000000000"
+    assert pixels(bars((0, 6), (4, 10)).to_label_map("area")) == "11111122220000000000"
 
 
 def test_higher_score_is_on_top():
     instances = bars((0, 10), (8, 12), scores=[0.9, 0.1])
-    assert pixels(to_label_map(instances, "score")) == "11111111112200000000"
+    assert pixels(instances.to_label_map("score")) == "11111111112200000000"
 
 
 def test_of_equal_scores_the_larger_is_on_top():
-    assert pixels(to_label_map(bars((8, 12), (0, 10)), "score")) == "22222222221100000000"
+    assert pixels(bars((8, 12), (0, 10)).to_label_map("score")) == "22222222221100000000"
 
 
 def test_who_loses_more_than_a_fifth_is_dropped_whole():
     instances = bars((0, 10), (8, 18), (15, 20), scores=[0.9, 0.8, 0.7])
     # The second loses 2 of 10 pixels, just a fifth, and stays; the third then loses 3 of 5 and goes.
-    assert pixels(to_label_map(instances, "drop")) == "11111111112222222200"
+    assert pixels(instances.to_label_map("drop")) == "11111111112222222200"
 
 
 def test_who_was_dropped_takes_nothing_from_others():
     instances = bars((0, 10), (5, 15), (14, 20), scores=[0.9, 0.8, 0.7])
-    assert pixels(to_label_map(instances, "drop")) == "11111111110000333333"
+    assert pixels(instances.to_label_map("drop")) == "11111111110000333333"
 
 
 def test_an_unknown_policy_is_refused():
     with pytest.raises(DataError, match="overlap policy must be one of area, score, drop, got 'first'"):
-        to_label_map(bars((0, 1)), "first")
+        bars((0, 1)).to_label_map("first")
 
 
 @given(stacks, st.sampled_from(OVERLAP_POLICIES), st.randoms(use_true_random=False))
 def test_resolved_instances_are_disjoint_parts_that_keep_their_attributes(stack, policy, random):
     ids = random.sample(range(1, 50), len(stack))
     scores = np.array([random.random() for _ in ids], np.float32)
-    instances = from_masks(stack, shape=stack.shape[1:], ids=ids, scores=scores, classes=np.arange(len(stack)))
+    instances = Instances.from_masks(
+        stack, shape=stack.shape[1:], ids=ids, scores=scores, classes=np.arange(len(stack))
+    )
     resolved = resolve_overlaps(instances, policy)
-    labels = to_label_map(instances, policy)
+    labels = instances.to_label_map(policy)
     painted = np.zeros(instances.shape, int)
     for index, label in enumerate(resolved.ids):
         source = ids.index(label)
@@ -143,7 +137,7 @@ def test_resolved_instances_are_disjoint_parts_that_keep_their_attributes(stack,
 
 @given(stacks)
 def test_layers_hold_every_pixel_of_every_mask(stack):
-    instances = from_masks(stack, shape=stack.shape[1:])
+    instances = Instances.from_masks(stack, shape=stack.shape[1:])
     layers = to_layers(instances)
     for index, mask in enumerate(stack):
         np.testing.assert_array_equal((layers == index + 1).any(0), mask)
@@ -155,9 +149,9 @@ def test_layers_hold_every_pixel_of_every_mask(stack):
 @given(stacks, st.data())
 def test_layers_may_be_cropped(stack, data):
     top, left = data.draw(st.integers(0, stack.shape[1] - 1)), data.draw(st.integers(0, stack.shape[2] - 1))
-    instances = from_masks(stack, shape=stack.shape[1:], scores=np.linspace(0, 1, len(stack)))
+    instances = Instances.from_masks(stack, shape=stack.shape[1:], scores=np.linspace(0, 1, len(stack)))
     cropped = from_layers(to_layers(instances)[:, top:, left:], instances)
-    expected = from_masks(
+    expected = Instances.from_masks(
         stack[:, top:, left:], shape=stack[0:1, top:, left:].shape[1:] if len(stack) else cropped.shape
     )
     kept = np.flatnonzero(expected.areas)
@@ -185,8 +179,8 @@ def test_real_label_maps_come_back(real_data):
     assert paths
     for path in paths:
         labels = read_label_map(path)
-        instances = from_label_map(labels)
-        np.testing.assert_array_equal(to_label_map(instances), labels)
+        instances = Instances.from_label_map(labels)
+        np.testing.assert_array_equal(instances.to_label_map(), labels)
         same(from_layers(to_layers(instances), instances), instances)
 
 

@@ -12,15 +12,8 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from cytotome.errors import DataError
 from cytotome.metrics.challenge import image_score
-from cytotome.ops.matching import (
-    THRESHOLDS,
-    Overlaps,
-    best_matching,
-    count_matches,
-    find_overlaps,
-    mean_precision,
-)
-from cytotome.ops.runs import empty_instances, from_masks
+from cytotome.ops.matching import THRESHOLDS, Overlaps, best_matching, count_matches, mean_precision
+from cytotome.types import Instances
 
 
 def made_of(iou) -> Overlaps:
@@ -44,7 +37,7 @@ def test_thresholds_are_the_doubles_of_their_decimal_text():
 @pytest.mark.parametrize("seed", range(30))
 def test_overlaps_equal_those_of_dense_masks(seed, random_pair, dense_iou):
     predictions, truth = random_pair(seed)
-    found = find_overlaps(predictions, truth)
+    found = predictions.overlaps(truth)
     iou = np.zeros((len(truth), len(predictions)))
     iou[found.truth, found.prediction] = found.iou
     np.testing.assert_allclose(iou, dense_iou(predictions, truth), atol=1e-12)
@@ -55,14 +48,14 @@ def test_counts_equal_an_assignment_of_dense_masks(seed, random_pair, dense_iou)
     predictions, truth = random_pair(seed)
     iou = dense_iou(predictions, truth)
     expected = [(iou > t)[linear_sum_assignment(iou > t, maximize=True)].sum() for t in THRESHOLDS]
-    assert count_matches(find_overlaps(predictions, truth)).tolist() == expected
+    assert count_matches(predictions.overlaps(truth)).tolist() == expected
 
 
 def test_counts_equal_an_assignment_of_real_masks(real_pairs, dense_iou):
     for predictions, truth in real_pairs.values():
         iou = dense_iou(predictions, truth)
         expected = [(iou > t)[linear_sum_assignment(iou > t, maximize=True)].sum() for t in THRESHOLDS]
-        assert count_matches(find_overlaps(predictions, truth)).tolist() == expected
+        assert count_matches(predictions.overlaps(truth)).tolist() == expected
 
 
 @pytest.mark.parametrize("density", [0.02, 0.1, 0.5])
@@ -89,7 +82,7 @@ def test_iou_equal_to_a_threshold_is_no_match():
     for pixels in range(10, 20):
         prediction[:] = False
         prediction[0].flat[:pixels] = True  # IoU is pixels / 20, a threshold
-        sizes = count_matches(find_overlaps(from_masks(prediction), from_masks(truth)))
+        sizes = count_matches(Instances.from_masks(prediction).overlaps(Instances.from_masks(truth)))
         assert sizes.tolist() == [int(pixels > step) for step in range(10, 20)]
 
 
@@ -123,35 +116,35 @@ def test_best_matching_equals_brute_force(seed, truths, predictions):
 
 
 def test_nothing_against_nothing_and_against_something():
-    nothing, something = empty_instances((4, 6)), from_masks(np.ones((2, 4, 6), bool))
+    nothing, something = Instances.empty((4, 6)), Instances.from_masks(np.ones((2, 4, 6), bool))
     for predictions, truth in [(nothing, nothing), (nothing, something), (something, nothing)]:
-        overlaps = find_overlaps(predictions, truth)
+        overlaps = predictions.overlaps(truth)
         assert count_matches(overlaps).tolist() == [0] * 10
         assert len(best_matching(overlaps)) == 0
         assert overlaps.both_empty == (predictions is truth)
-    assert count_matches(find_overlaps(something, something), ()).tolist() == []
+    assert count_matches(something.overlaps(something), ()).tolist() == []
 
 
 def test_images_of_different_size_are_refused():
     with pytest.raises(DataError, match=r"\(4, 7\) and \(4, 6\)"):
-        find_overlaps(empty_instances((4, 6)), empty_instances((4, 7)))
+        Instances.empty((4, 6)).overlaps(Instances.empty((4, 7)))
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_the_mean_precision_is_the_challenges_score(seed, random_pair):
     predictions, truth = random_pair(seed)
-    assert mean_precision(find_overlaps(predictions, truth)) == pytest.approx(image_score(predictions, truth))
+    assert mean_precision(predictions.overlaps(truth)) == pytest.approx(image_score(predictions, truth))
 
 
 def test_nothing_found_where_nothing_is_has_a_mean_precision_of_one():
-    nothing = empty_instances((8, 8))
-    assert mean_precision(find_overlaps(nothing, nothing)) == 1.0
+    nothing = Instances.empty((8, 8))
+    assert mean_precision(nothing.overlaps(nothing)) == 1.0
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_the_best_truth_of_each_prediction_is_that_of_dense_masks(seed, random_pair, dense_iou):
     predictions, truth = random_pair(seed)
-    best, place = find_overlaps(predictions, truth).best_truths()
+    best, place = predictions.overlaps(truth).best_truths()
     iou = dense_iou(predictions, truth)
     expected = iou.max(axis=0, initial=0)
     np.testing.assert_allclose(best, expected)
@@ -164,7 +157,7 @@ def test_the_best_truth_of_each_prediction_is_that_of_dense_masks(seed, random_p
 def test_overlaps_of_selected_predictions_are_those_of_these_alone(seed, random_pair):
     predictions, truth = random_pair(seed)
     keep = np.random.default_rng(seed).random(len(predictions)) < 0.6
-    selected = find_overlaps(predictions, truth).select_predictions(keep)
-    alone = find_overlaps(predictions.select(keep), truth)
+    selected = predictions.overlaps(truth).select_predictions(keep)
+    alone = predictions.select(keep).overlaps(truth)
     for name in ("truth", "prediction", "intersection", "union", "truth_areas", "prediction_areas"):
         np.testing.assert_array_equal(getattr(selected, name), getattr(alone, name))

@@ -9,17 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cytotome.errors import DataError
-from cytotome.ops.runs import (
-    empty_instances,
-    from_masks,
-    intersections,
-    joined_flat_runs,
-    make_instances,
-    mask_crop,
-    mask_runs,
-    merge_runs,
-    split_flat_runs,
-)
+from cytotome.ops.runs import intersections, joined_flat_runs, mask_crop, mask_runs, merge_runs, split_flat_runs
+from cytotome.types import Instances
 
 sides = st.integers(1, 9)
 masks = st.tuples(st.integers(0, 5), sides, sides).flatmap(lambda shape: arrays.arrays(bool, shape))
@@ -36,14 +27,14 @@ def to_masks(instances):
 
 @given(masks)
 def test_masks_come_back(stack):
-    instances = from_masks(stack, shape=stack.shape[1:])
+    instances = Instances.from_masks(stack, shape=stack.shape[1:])
     np.testing.assert_array_equal(to_masks(instances), stack)
     np.testing.assert_array_equal(instances.areas, stack.sum((1, 2)))
 
 
 @given(masks)
 def test_boxes_are_the_extremes_of_the_pixels(stack):
-    instances = from_masks(stack, shape=stack.shape[1:])
+    instances = Instances.from_masks(stack, shape=stack.shape[1:])
     for mask, box in zip(stack, instances.boxes, strict=True):
         y, x = np.nonzero(mask)
         expected = [y.min(), x.min(), y.max() + 1, x.max() + 1] if len(y) else [0, 0, 0, 0]
@@ -52,9 +43,11 @@ def test_boxes_are_the_extremes_of_the_pixels(stack):
 
 @given(masks)
 def test_crops_put_back_at_their_origins_give_the_same_instances(stack):
-    instances = from_masks(stack, shape=stack.shape[1:])
+    instances = Instances.from_masks(stack, shape=stack.shape[1:])
     crops = [mask_crop(instances, index) for index in range(len(instances))]
-    again = from_masks([crop for crop, _ in crops], shape=instances.shape, origins=[origin for _, origin in crops])
+    again = Instances.from_masks(
+        [crop for crop, _ in crops], shape=instances.shape, origins=[origin for _, origin in crops]
+    )
     np.testing.assert_array_equal(again.runs, instances.runs)
     np.testing.assert_array_equal(again.offsets, instances.offsets)
 
@@ -62,7 +55,7 @@ def test_crops_put_back_at_their_origins_give_the_same_instances(stack):
 @given(masks, st.integers(-9, 9), st.integers(-9, 9))
 def test_pixels_outside_the_image_are_cut_off(stack, y, x):
     _, height, width = stack.shape
-    shifted = from_masks(stack, shape=(height, width), origins=np.tile([y, x], (len(stack), 1)))
+    shifted = Instances.from_masks(stack, shape=(height, width), origins=np.tile([y, x], (len(stack), 1)))
     wide = np.zeros((len(stack), 3 * height + 18, 3 * width + 18), bool)
     wide[:, height + 9 + y : 2 * height + 9 + y, width + 9 + x : 2 * width + 9 + x] = stack
     expected = wide[:, height + 9 : 2 * height + 9, width + 9 : 2 * width + 9]
@@ -72,7 +65,7 @@ def test_pixels_outside_the_image_are_cut_off(stack, y, x):
 @given(masks)
 def test_flat_runs_are_maximal_and_come_back(stack):
     count, height, width = stack.shape
-    instances = from_masks(stack, shape=(height, width))
+    instances = Instances.from_masks(stack, shape=(height, width))
     starts, lengths, owners = joined_flat_runs(instances)
     flat = np.zeros((count, height * width + 1), np.int8)
     for start, length, owner in zip(starts, lengths, owners, strict=True):
@@ -92,15 +85,18 @@ def test_merged_runs_are_the_union_and_never_touch(pieces):
     expected = np.zeros((3, 4, 12), bool)
     for owner, (row, start, stop) in zip(owners, runs, strict=True):
         expected[owner, row, start:stop] = True
-    instances = make_instances((4, 12), merged, offsets)
+    instances = Instances.from_runs((4, 12), merged, offsets)
     np.testing.assert_array_equal(to_masks(instances), expected)
-    assert len(merged) == len(from_masks(expected).runs)
+    assert len(merged) == len(Instances.from_masks(expected).runs)
 
 
 @given(masks, st.data())
 def test_intersections_equal_those_of_full_masks(stack, data):
     other = data.draw(arrays.arrays(bool, (data.draw(st.integers(0, 5)), *stack.shape[1:])))
-    first, second = from_masks(stack, shape=stack.shape[1:]), from_masks(other, shape=stack.shape[1:])
+    first, second = (
+        Instances.from_masks(stack, shape=stack.shape[1:]),
+        Instances.from_masks(other, shape=stack.shape[1:]),
+    )
     i, j, pixels = intersections(first, second)
     table = np.zeros((len(stack), len(other)), np.int64)
     table[i, j] = pixels
@@ -111,7 +107,7 @@ def test_intersections_equal_those_of_full_masks(stack, data):
 
 
 def test_intersections_grow_past_their_first_capacity():
-    ones = from_masks(np.ones((60, 2, 2), bool))
+    ones = Instances.from_masks(np.ones((60, 2, 2), bool))
     i, j, pixels = intersections(ones, ones)
     assert len(i) == 3600
     assert sorted(zip(i.tolist(), j.tolist(), strict=True)) == [(a, b) for a in range(60) for b in range(60)]
@@ -120,7 +116,7 @@ def test_intersections_grow_past_their_first_capacity():
 
 def test_intersections_refuse_images_of_different_size():
     with pytest.raises(DataError, match=re.escape("instances of different images: (2, 3) and (3, 2)")):
-        intersections(empty_instances((2, 3)), empty_instances((3, 2)))
+        intersections(Instances.empty((2, 3)), Instances.empty((3, 2)))
 
 
 @pytest.mark.parametrize(("start", "length"), [(-1, 2), (0, 0), (10, 3)])
@@ -131,23 +127,23 @@ def test_flat_runs_must_fit_the_image(start, length):
 
 def test_no_mask_needs_a_shape():
     with pytest.raises(DataError, match=re.escape("give shape=(H, W) where there is no mask")):
-        from_masks([])
-    assert len(from_masks([], shape=(4, 5))) == 0
+        Instances.from_masks([])
+    assert len(Instances.from_masks([], shape=(4, 5))) == 0
 
 
 def test_defaults_of_attributes():
     runs, offsets = np.array([[0, 0, 2], [1, 0, 1]]), np.array([0, 1, 2])
-    plain = make_instances((2, 2), runs, offsets)
+    plain = Instances.from_runs((2, 2), runs, offsets)
     assert (plain.scores.tolist(), plain.classes.tolist(), plain.ids.tolist()) == ([1, 1], [-1, -1], [1, 2])
-    assert make_instances((2, 2), runs, offsets, class_names=["cell"]).classes.tolist() == [0, 0]
-    assert make_instances((2, 2), runs, offsets, class_names=["a", "b"]).classes.tolist() == [-1, -1]
+    assert Instances.from_runs((2, 2), runs, offsets, class_names=["cell"]).classes.tolist() == [0, 0]
+    assert Instances.from_runs((2, 2), runs, offsets, class_names=["a", "b"]).classes.tolist() == [-1, -1]
 
 
 @given(masks, st.data())
 def test_selection_keeps_masks_and_attributes_in_the_order_given(stack, data):
     chosen = data.draw(st.lists(st.integers(0, len(stack) - 1), unique=True)) if len(stack) else []
     scores = np.linspace(0, 1, len(stack))
-    instances = from_masks(stack, shape=stack.shape[1:], scores=scores, ids=np.arange(len(stack)) * 7 + 1)
+    instances = Instances.from_masks(stack, shape=stack.shape[1:], scores=scores, ids=np.arange(len(stack)) * 7 + 1)
     part = instances.select(chosen)
     np.testing.assert_array_equal(to_masks(part), stack[chosen])
     np.testing.assert_array_equal(part.scores, scores[chosen].astype(np.float32))

@@ -9,8 +9,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from cytotome.errors import DataError
-from cytotome.ops.labels import from_label_map, to_label_map
-from cytotome.ops.runs import make_instances
 from cytotome.ops.soft_masks import from_crops, from_grids, joined, mask_grids, moved, paste, pixel_crop
 from cytotome.ops.transpose import transpose
 from cytotome.types import Instances, SoftMasks
@@ -25,7 +23,7 @@ def random_soft(count: int, seed: int, shape: tuple[int, int] = (80, 100), size:
 
 def as_masks(soft: SoftMasks, shape: tuple[int, int], threshold: float = 0.5) -> np.ndarray:
     runs, offsets, _ = paste(soft, shape, threshold)
-    instances = make_instances(shape, runs, offsets)
+    instances = Instances.from_runs(shape, runs, offsets)
     masks = np.zeros((len(soft), *shape), bool)
     for index in range(len(soft)):
         for row, start, stop in instances.runs[offsets[index] : offsets[index + 1]]:
@@ -92,10 +90,10 @@ def test_masks_come_back_from_grids() -> None:
     y, x = np.mgrid[:90, :120]
     for index, (cy, cx, ry, rx) in enumerate([(20, 25, 15, 9), (60, 40, 12, 20), (50, 95, 30, 14)]):
         labels[((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 <= 1] = index + 1
-    truth = from_label_map(labels)
+    truth = Instances.from_label_map(labels)
     for size, least in ((28, 0.95), (64, 0.98)):
         runs, offsets, _ = paste(from_grids(mask_grids(truth, truth.boxes, size), truth.boxes), truth.shape)
-        back = to_label_map(make_instances(truth.shape, runs, offsets))
+        back = Instances.from_runs(truth.shape, runs, offsets).to_label_map()
         for index in (1, 2, 3):
             both, either = ((back == index) & (labels == index)).sum(), ((back == index) | (labels == index)).sum()
             assert both / either > least
@@ -105,7 +103,7 @@ def test_grids_of_large_masks_hold_their_share_of_pixels() -> None:
     labels = np.zeros((64, 64), np.int32)
     labels[8:40, 16:48] = 1
     labels[8:40, 16:32:2] = 0  # every other column of the left half
-    grid = mask_grids(from_label_map(labels), np.array([[8, 16, 40, 48]]), 4)[0]
+    grid = mask_grids(Instances.from_label_map(labels), np.array([[8, 16, 40, 48]]), 4)[0]
     assert_allclose(grid[:, 0], 0.5, atol=0.05)
     assert_allclose(grid[1:3, 3], 1, atol=0.01)
 
@@ -122,7 +120,7 @@ def test_moved_masks_are_pasted_where_they_went() -> None:
 def test_instances_keep_their_soft_masks_when_chosen_and_lose_them_when_masks_change() -> None:
     soft = joined([random_soft(4, 5), random_soft(3, 6, size=5)])
     runs, offsets, _ = paste(soft, (80, 100))
-    plain = make_instances((80, 100), runs, offsets)
+    plain = Instances.from_runs((80, 100), runs, offsets)
     instances = Instances(
         plain.shape, plain.runs, plain.offsets, plain.scores, plain.classes, plain.ids, plain.class_names, soft
     )
@@ -146,6 +144,6 @@ def test_soft_masks_that_do_not_agree_are_refused() -> None:
         SoftMasks(np.zeros(11, np.float32), np.array([[3, 4]], np.int32), np.zeros((1, 4), np.float32))
     with pytest.raises(DataError, match=r"boxes \(N, 4\)"):
         SoftMasks(np.zeros(12, np.float32), np.array([[3, 4]], np.int32), np.zeros((2, 4), np.float32))
-    plain = from_label_map(np.eye(4, dtype=np.int32))
+    plain = Instances.from_label_map(np.eye(4, dtype=np.int32))
     with pytest.raises(DataError, match="soft must hold 1 masks"):
         Instances(plain.shape, plain.runs, plain.offsets, plain.scores, plain.classes, plain.ids, (), random_soft(2, 0))

@@ -11,7 +11,7 @@ from torchvision.ops import nms as torch_nms
 
 from cytotome.datasets import open_dataset
 from cytotome.errors import ConfigError
-from cytotome.ops.runs import from_masks, mask_crop
+from cytotome.ops.runs import mask_crop
 from cytotome.ops.suppression import cluster_nms, iou_graph, nms, soft_nms
 from cytotome.types import AnyArray, Instances
 
@@ -27,7 +27,7 @@ def crowd() -> Instances:
         for _ in range(3):
             masks.append(mask)
             origins.append(np.array(origin) + rng.integers(-6, 7, 2))
-    found = from_masks(masks, shape=truth.shape, origins=np.array(origins), scores=rng.random(len(masks)))
+    found = Instances.from_masks(masks, shape=truth.shape, origins=np.array(origins), scores=rng.random(len(masks)))
     return found.select(found.areas > 0)
 
 
@@ -101,7 +101,7 @@ def test_soft_nms_equals_the_algorithm_as_published(crowd: Instances, decay: str
 
 
 def test_nothing_suppresses_nothing() -> None:
-    empty = from_masks([], shape=(5, 5))
+    empty = Instances.from_masks([], shape=(5, 5))
     for overlap in ("mask", "box"):
         graph = iou_graph(empty, overlap)  # type: ignore[arg-type]
         assert len(nms(empty.scores, graph, 0.5)) == len(cluster_nms(empty.scores, graph, 0.5)) == 0

@@ -9,9 +9,8 @@ import pytest
 from scipy.ndimage import binary_erosion
 
 from cytotome.io.images import read_image
-from cytotome.ops.runs import empty_instances, from_masks
 from cytotome.report.overlay import cell_colours, draw_overlay, write_overlay
-from cytotome.types import Image
+from cytotome.types import Image, Instances
 
 RAMP = Image(np.tile(np.arange(256, dtype=np.uint8), (64, 1)))
 
@@ -19,10 +18,10 @@ RAMP = Image(np.tile(np.arange(256, dtype=np.uint8), (64, 1)))
 def test_outlines_are_the_outermost_pixels_of_each_cell_and_nothing_else_changes() -> None:
     generator = np.random.default_rng(3)
     mask = generator.random((64, 256)) < 0.8
-    overlay = draw_overlay(RAMP, from_masks([mask], ids=[7]))
+    overlay = draw_overlay(RAMP, Instances.from_masks([mask], ids=[7]))
     outline = mask & ~binary_erosion(mask)
     assert (overlay[outline] == cell_colours(np.array([7]))[0]).all()
-    bare = draw_overlay(RAMP, empty_instances(RAMP.shape))
+    bare = draw_overlay(RAMP, Instances.empty(RAMP.shape))
     np.testing.assert_array_equal(overlay[~outline], bare[~outline])
 
 
@@ -30,7 +29,7 @@ def test_cells_that_touch_and_overlap_have_outlines_of_their_own() -> None:
     masks = np.zeros((2, 64, 256), bool)
     masks[0, 10:30, 10:40] = True
     masks[1, 10:30, 30:60] = True
-    overlay = draw_overlay(RAMP, from_masks(masks))
+    overlay = draw_overlay(RAMP, Instances.from_masks(masks))
     first, second = cell_colours(np.array([1, 2]))
     assert (overlay[15, 10] == first).all()
     assert (overlay[15, 39] == first).all()  # inside the second cell
@@ -46,7 +45,7 @@ def test_stretching_maps_the_percentiles_to_black_and_white_for_each_type() -> N
         Image((levels - 0.5).astype(np.float32)),
         Image(np.repeat((levels * 255).astype(np.uint8)[:, :, None], 4, axis=2)),
     ):
-        stretched = draw_overlay(image, empty_instances(image.shape))
+        stretched = draw_overlay(image, Instances.empty(image.shape))
         assert stretched.shape == (300, 300, 3)
         assert (stretched[0, 0] == 0).all()
         assert (stretched[-1, -1] == 255).all()
@@ -56,17 +55,17 @@ def test_stretching_maps_the_percentiles_to_black_and_white_for_each_type() -> N
 def test_a_bare_image_without_contrast_in_its_percentiles_is_drawn() -> None:
     pixels = np.zeros((50, 50), np.float32)
     pixels[0, 0] = 1
-    assert draw_overlay(Image(pixels), empty_instances((50, 50))).max() == 255
+    assert draw_overlay(Image(pixels), Instances.empty((50, 50))).max() == 255
 
 
 def test_outlines_on_a_colour_image_have_the_same_colours_as_on_a_grey_one() -> None:
     colour = Image(np.repeat(RAMP.pixels[:, :, None], 3, axis=2))
-    instances = from_masks(np.ones((1, 64, 256), bool), ids=[23])
+    instances = Instances.from_masks(np.ones((1, 64, 256), bool), ids=[23])
     assert (draw_overlay(colour, instances)[0] == draw_overlay(RAMP, instances)[0]).all()
 
 
 def test_the_written_picture_is_the_drawn_one(tmp_path: Path) -> None:
-    instances = from_masks(np.ones((1, 64, 256), bool))
+    instances = Instances.from_masks(np.ones((1, 64, 256), bool))
     write_overlay(tmp_path / "a_overlay.png", RAMP, instances)
     np.testing.assert_array_equal(read_image(tmp_path / "a_overlay.png").pixels, draw_overlay(RAMP, instances))
     assert [path.name for path in tmp_path.iterdir()] == ["a_overlay.png"]

@@ -13,8 +13,7 @@ import torch
 from rich.console import Console
 
 import cytotome.families
-from cytotome.ops.runs import empty_instances, from_masks
-from cytotome.types import Dataset, Image, Sample, SampleInfo
+from cytotome.types import Dataset, Image, Instances, Sample, SampleInfo
 
 TINY = Path(__file__).parent / "tiny"
 
@@ -56,9 +55,9 @@ class Disks(Dataset):
         centres = [(y + rng.integers(-3, 4), x + rng.integers(-3, 4)) for y in (12, 36) for x in (12, 28, 44)]
         masks = [(rows - y) ** 2 + (columns - x) ** 2 <= rng.integers(20, 40) for y, x in centres]
         pixels = rng.integers(20, 60, (48, 56)) + 120 * np.any(masks, axis=0)
-        instances = from_masks(masks, class_names=self.class_names)
+        instances = Instances.from_masks(masks, class_names=self.class_names)
         if self.empty:
-            instances = empty_instances((48, 56), self.class_names)
+            instances = Instances.empty((48, 56), self.class_names)
         unlabelled = self.infos[index].mask_quality == "none"
         return Sample(self.infos[index], Image(pixels.astype(np.uint8)), None if unlabelled else instances)
 

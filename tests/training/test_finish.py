@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cytotome.ops.runs import from_masks
 from cytotome.training.finish import CellReport, report_cells
+from cytotome.types import Instances
 
 
 def report(**changes: Any) -> CellReport:
@@ -43,7 +43,7 @@ def test_a_model_is_scored_on_held_out_images_where_there_are_any(disks: Any, he
     truth = data[0].instances
     one = np.zeros((48, 56), bool)
     one[0, 0] = True
-    found = from_masks([*list(truth.masks())[:4], one], class_names=("disk",))
+    found = Instances.from_masks([*list(truth.masks())[:4], one], class_names=("disk",))
     model: Any = SimpleNamespace(segment=lambda image: found, parameters=SimpleNamespace(min_score=0.25))
     prepared: Any = SimpleNamespace(
         validation=((data, 0),) if held_out else (), sources=(SimpleNamespace(dataset=data.subset([0])),)

@@ -20,8 +20,6 @@ from cytotome.errors import ConfigError, DataError, ImageError, TrainingError
 from cytotome.families import get_family
 from cytotome.inference.model import Model, build_model, load_model
 from cytotome.io.coco import write_coco
-from cytotome.ops.labels import to_label_map
-from cytotome.ops.runs import from_masks
 from cytotome.training import pseudolabel
 from cytotome.training.prepare import prepare
 from cytotome.training.pseudolabel import write_pseudolabels
@@ -38,13 +36,13 @@ def boxes(*corners: tuple[int, int, int, int], scores: Any, classes: Any = None)
     for mask, (y0, x0, y1, x1) in zip(masks, corners, strict=True):
         mask[y0:y1, x0:x1] = True
     kinds = np.zeros(len(corners), np.int32) if classes is None else np.array(classes, np.int32)
-    return from_masks(list(masks), scores=np.array(scores, np.float32), classes=kinds, class_names=NAMES)
+    return Instances.from_masks(list(masks), scores=np.array(scores, np.float32), classes=kinds, class_names=NAMES)
 
 
 def test_sure_cells_become_labels_and_the_others_are_ignored() -> None:
     found = boxes((2, 2, 12, 12), (20, 20, 30, 30), scores=[0.9, 0.4])
     labels = agreed([found], PseudoLabelSettings(margin=2))
-    assert (to_label_map(labels.instances) > 0).sum() == 100
+    assert (labels.instances.to_label_map() > 0).sum() == 100
     expected = np.zeros((40, 40), bool)
     expected[18:32, 18:32] = True
     assert (labels.ignore == expected).all()
@@ -72,7 +70,7 @@ def test_models_must_agree_on_a_cell() -> None:
 def test_a_margin_never_covers_a_label() -> None:
     found = boxes((5, 5, 15, 15), (5, 15, 15, 25), scores=[0.9, 0.3])
     labels = agreed([found], PseudoLabelSettings(margin=3))
-    assert not (labels.ignore & (to_label_map(labels.instances) > 0)).any()
+    assert not (labels.ignore & (labels.instances.to_label_map() > 0)).any()
     assert labels.ignore[10, 27]
 
 
@@ -80,7 +78,8 @@ def test_best_overlaps_are_those_of_all_pairs() -> None:
     rng = np.random.default_rng(0)
     masks = rng.random((2, 6, 40, 40)) < 0.3
     first, second = (
-        from_masks(list(part), scores=rng.random(6).astype(np.float32), class_names=NAMES[:1]) for part in masks
+        Instances.from_masks(list(part), scores=rng.random(6).astype(np.float32), class_names=NAMES[:1])
+        for part in masks
     )
     iou = np.array([[(a & b).sum() / (a | b).sum() for b in masks[1]] for a in masks[0]])
     best, scores = best_overlaps(first, second)
@@ -127,7 +126,7 @@ def test_labels_lie_where_cells_are_seen(model: Model, disks: Any) -> None:
     image, settings = disks(6, 4)[2].image, PseudoLabelSettings(confidence=0.3)
     labels = [label_image([one], image, settings).instances for one in (model, shifted)]
     np.testing.assert_array_equal(labels[0].runs, labels[1].runs)
-    assert to_label_map(shifted.segment(image)).tolist() != to_label_map(model.segment(image)).tolist()
+    assert shifted.segment(image).to_label_map().tolist() != model.segment(image).to_label_map().tolist()
 
 
 def test_what_is_ignored_in_the_file_is_not_valid_in_a_crop(tmp_path: Path, disks: Any) -> None:
@@ -140,7 +139,11 @@ def test_what_is_ignored_in_the_file_is_not_valid_in_a_crop(tmp_path: Path, disk
     facts = {"a": {"mask_quality": "approximate", "cell_type": "disk"}}
     files = {"a": "images/a.png"}
     write_coco(
-        tmp_path / "x.json", {"a": sample.instances}, file_names=files, ignore={"a": from_masks([ignore])}, facts=facts
+        tmp_path / "x.json",
+        {"a": sample.instances},
+        file_names=files,
+        ignore={"a": Instances.from_masks([ignore])},
+        facts=facts,
     )
     dataset = open_dataset(tmp_path)
     assert (dataset[0].ignore == ignore).all()

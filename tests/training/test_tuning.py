@@ -14,7 +14,6 @@ from cytotome.ensemble.file import EnsembleFile, Member
 from cytotome.errors import ConfigError
 from cytotome.metrics.bootstrap import bootstrap_mean
 from cytotome.metrics.challenge import image_score
-from cytotome.ops.runs import from_masks
 from cytotome.training.search import (
     OptunaSearch,
     Table,
@@ -34,7 +33,7 @@ WIDTH = 400
 def strip(widths: Sequence[int], starts: Sequence[int], scores: Sequence[float]) -> Instances:
     masks = [np.ones((1, width), bool) for width in widths]
     origins = np.stack([np.zeros(len(starts)), np.asarray(starts)], axis=1).reshape(-1, 2)
-    return from_masks(
+    return Instances.from_masks(
         masks,
         shape=(1, WIDTH),
         origins=origins,

@@ -103,7 +103,7 @@ def score_entry(entry: Entry) -> dict[str, Any]:
     images: dict[str, dict[str, Any]] = {}
     seconds = []
     for place, fold in entry.fold_of.items():
-        sample: Sample = dataset[place]
+        sample = dataset[place]
         assert sample.instances is not None
         model = predictions.model_of(fold)
         start = time.perf_counter()

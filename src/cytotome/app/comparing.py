@@ -23,7 +23,7 @@ from cytotome.io.files import atomic_path, read_json_object
 from cytotome.metrics.bootstrap import bootstrap_mean
 from cytotome.training.recipe import Recipe, load_recipe, recipe_names
 from cytotome.training.tuning import TunableEnsemble, tune_nested
-from cytotome.types import Dataset, Sample
+from cytotome.types import Dataset
 
 Result = TypeVar("Result")
 
@@ -69,7 +69,7 @@ def parse_budget(text: str) -> float:
 
 def default_recipes(data: Dataset) -> list[str]:
     """The recipe of each family that has its name, or its small one, or its first one; those that the data suit."""
-    streams = {"labelled"} | {"unlabelled" for info in data.infos if info.mask_quality == "none"}
+    streams = {"labelled"} | {"unlabelled" for info in data.infos if not info.is_labelled}
     by_family: dict[str, list[str]] = {}
     for name in recipe_names():
         by_family.setdefault(load_recipe(name).family, []).append(name)
@@ -255,7 +255,7 @@ def _ensemble(
     options: CompareOptions,
 ) -> dict[str, Any]:
     """The best fusion of the best two methods, three and so on, tuned on other folds, beside the best single one."""
-    samples: list[Sample] = [dataset[position] for position in fold_of]
+    samples = [dataset[position] for position in fold_of]
     folds = list(fold_of.values())
     made = [Predictions(method, options.output / "cache", tta=options.tta, device=options.device) for method in methods]
     found = member_instances([(one, one.outputs(samples, folds)) for one in made], folds)

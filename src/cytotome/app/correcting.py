@@ -15,7 +15,6 @@ from cytotome.app.results import Results, Task
 from cytotome.datasets.files import check_shape
 from cytotome.io.labels import read_label_map
 from cytotome.measure.table import CELL_COLUMNS
-from cytotome.ops.labels import from_label_map
 from cytotome.types import Image, Instances
 
 
@@ -27,7 +26,7 @@ def corrected_cells(results: Results, task: Task, image: Image, class_names: Seq
     """
     labels = read_label_map(results.labels(task.source))
     check_shape(results.labels(task.source), image.shape, (labels.shape[0], labels.shape[1]))
-    cells, known = from_label_map(labels), _known(results.folder, task.source.name)
+    cells, known = Instances.from_label_map(labels), _known(results.folder, task.source.name)
     order = {name: index for index, name in enumerate(class_names)}
     found = [known.get(number, (1.0, "")) for number in cells.ids.tolist()]
     return replace(

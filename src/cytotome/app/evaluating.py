@@ -20,7 +20,6 @@ from cytotome.io.labels import LABEL_SUFFIXES, read_labels
 from cytotome.io.submission import read_submission
 from cytotome.measure.known import KnownCells, read_known_cells
 from cytotome.metrics.evaluate import evaluate
-from cytotome.ops.labels import from_label_map
 from cytotome.types import Dataset, Instances, Note, Subset
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ class LabelFolder(Mapping[str, Instances]):
         stem = str(_stem(path.relative_to(self.folder)))
         # What segment wrote needs no check: of a cell that others cut into many parts it is known that it is one.
         labels, microns = read_labels(path, check=stem not in self.cells)
-        return self.cells.apply(stem, from_label_map(labels)), microns
+        return self.cells.apply(stem, Instances.from_label_map(labels)), microns
 
     def __contains__(self, name: object) -> bool:  # a Mapping's own would read the file
         return name in self.paths

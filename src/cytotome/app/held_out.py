@@ -108,7 +108,7 @@ def training_images(methods: Sequence[Method], dataset: Dataset) -> dict[int, in
         raise ConfigError("--training: give each model as MODEL:FOLD, all of the same fold")
     fold = next(iter(folds))
     assert fold is not None
-    return {i: fold for i in splits(dataset, fold)[0] if dataset.infos[i].mask_quality == "full"}
+    return {i: fold for i in splits(dataset, fold)[0] if dataset.infos[i].is_scored}
 
 
 def _folds(dataset: Dataset) -> list[int]:

@@ -22,7 +22,6 @@ from cytotome.io.files import atomic_path
 from cytotome.io.images import read_image
 from cytotome.measure.counts import count_cells
 from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS, cell_rows, head, image_row
-from cytotome.ops.labels import to_label_map
 from cytotome.types import AnyArray, Image, Instances
 
 WORKERS = 2
@@ -176,7 +175,7 @@ class _Work:
             image = replace(image, pixels=self._levels(image), microns_per_pixel=microns)
         except CytotomeError as error:
             return error
-        counts = count_cells(cells, to_label_map(cells))
+        counts = count_cells(cells, cells.to_label_map())
         rows = cell_rows(source.name, image, cells), image_row(source.name, image, counts)
         return _Measured(*rows, len(cells), notes)
 

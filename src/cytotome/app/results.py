@@ -39,7 +39,6 @@ from cytotome.io.files import TEMPORARY_MARK, atomic_path, file_hash, is_tempora
 from cytotome.io.labels import write_label_map
 from cytotome.measure.counts import count_cells
 from cytotome.measure.table import CELL_COLUMNS, IMAGE_COLUMNS, cell_rows, head, image_row
-from cytotome.ops.labels import to_label_map
 from cytotome.report.overlay import write_overlay
 from cytotome.report.png import write_png
 from cytotome.types import Image, Instances
@@ -170,7 +169,7 @@ class Results:
             cells: found in it.
             pictures: ``(H, W, 3)`` uint8 of each map.
         """
-        source, labels = task.source, to_label_map(cells)
+        source, labels = task.source, cells.to_label_map()
         makers: dict[Path, Callable[[Path], None]] = {
             self.labels(source): lambda path: write_label_map(path, labels, image.microns_per_pixel)
         }

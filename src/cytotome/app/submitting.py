@@ -16,7 +16,6 @@ from cytotome.errors import ConfigError, CytotomeError, DataError
 from cytotome.io.submission import write_submission
 from cytotome.io.submission_rule import check_submission
 from cytotome.ops.labels import OVERLAP_POLICIES, OverlapPolicy, resolve_overlaps
-from cytotome.ops.runs import empty_instances
 from cytotome.types import Instances
 
 SAFETY = 1.5
@@ -69,7 +68,7 @@ def run_submit(predictions: str, options: SubmitOptions) -> int:
         left = [info.id for info in images.infos if info.id not in known]
     _check_shapes(found, readable)
     shapes = {info.id: (1, 1) for info in images.infos} | {name: one.shape for name, one in found.items()} | readable
-    whole = {name: found.get(name, empty_instances(shape)) for name, shape in shapes.items()}
+    whole = {name: found.get(name, Instances.empty(shape)) for name, shape in shapes.items()}
     legal = {name: resolve_overlaps(cells, options.policy) for name, cells in whole.items()}
     write_submission(options.output, legal, policy=None)
     back = check_submission(options.output, shapes)

@@ -13,7 +13,7 @@ from cytotome.app.opening import open_and_warn
 from cytotome.app.settings import parse_overrides
 from cytotome.contract import Family, FamilyConfig
 from cytotome.data.sampling import with_classes
-from cytotome.errors import ConfigError, DataError
+from cytotome.errors import ConfigError, DataError, describe
 from cytotome.families import get_family
 from cytotome.io.files import atomic_path
 from cytotome.report.overlay import write_overlay
@@ -51,7 +51,7 @@ def run_targets(
     dataset = open_and_warn(data, layout=layout)
     family = get_family(family_name)
     config = _config(family, dataset.class_names, settings)
-    labelled = [i for i, info in enumerate(dataset.infos) if info.mask_quality != "none"][:limit]
+    labelled = [i for i, info in enumerate(dataset.infos) if info.is_labelled][:limit]
     if not labelled:
         raise DataError(f"{data}: no image is labelled, so it has no targets; give a dataset with masks")
     output.mkdir(parents=True, exist_ok=True)
@@ -67,9 +67,8 @@ def _config(family: Family, class_names: Sequence[str], settings: Sequence[str])
     try:
         return family.config(**fields)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         names = ", ".join(family.config.model_fields)
-        raise ConfigError(f"config of {family.name}: {faults}; there are {names}") from None
+        raise ConfigError(f"config of {family.name}: {'; '.join(describe(error))}; there are {names}") from None
 
 
 def _write(sample: Sample, family: Family, config: FamilyConfig, output: Path) -> None:

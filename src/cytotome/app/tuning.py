@@ -75,7 +75,7 @@ def run_tune(models: Sequence[str], data: str, options: TuneOptions) -> Tuned:
     held_out = range(len(fold_of))
     if options.training:
         fold_of |= training_images(methods, dataset)
-    samples: list[Sample] = [dataset[position] for position in fold_of]
+    samples = [dataset[position] for position in fold_of]
     folds = list(fold_of.values())
     cache = options.cache or options.output.parent / CACHE
     predictions = predict_all(methods, samples, folds, options, cache)
@@ -110,7 +110,7 @@ def tuning_parts(samples: Sequence[Sample], folds: Sequence[int]) -> list[int]:
     """
     groups: Sequence[object] = folds
     if len(set(folds)) < 2:
-        groups = [sample.info.group or sample.info.id for sample in samples]
+        groups = [sample.info.split_key for sample in samples]
     order = {group: number % 5 for number, group in enumerate(dict.fromkeys(groups))}
     return [order[group] for group in groups]
 

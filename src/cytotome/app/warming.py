@@ -20,7 +20,6 @@ from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.io.labels import write_label_map
 from cytotome.models.registry import bundled_ensembles, bundled_models
 from cytotome.ops.kernels import on_compiling
-from cytotome.ops.labels import to_label_map
 from cytotome.types import AnyArray
 
 SHAPE = (192, 224)
@@ -48,7 +47,7 @@ def _write_samples(folder: Path) -> None:
             (folder / "truth" / part).mkdir(parents=True, exist_ok=True)
         tifffile.imwrite(folder / "truth" / "images" / f"{kind}.tif", _as(kind, sample.image.pixels))
         assert sample.instances is not None
-        write_label_map(folder / "truth" / "labels" / f"{kind}.tif", to_label_map(sample.instances))
+        write_label_map(folder / "truth" / "labels" / f"{kind}.tif", sample.instances.to_label_map())
 
 
 def _as(kind: str, grey: AnyArray) -> AnyArray:

@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cytotome.errors import ConfigError
 from cytotome.ops.kernels import kernel
 from cytotome.ops.labels import from_layers, to_layers
-from cytotome.ops.runs import empty_instances
 from cytotome.types import AnyArray, BoolArray, FloatArray, Instances
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -129,7 +128,7 @@ def make_picture(
     shape = (planes.shape[1], planes.shape[2])
     valid: AnyArray | None = None if ignore is None else (~ignore).astype(np.uint8)
     if instances is None:
-        instances, valid = empty_instances(shape), np.zeros(shape, np.uint8)
+        instances, valid = Instances.empty(shape), np.zeros(shape, np.uint8)
     kind = np.uint16 if len(instances) <= MAX_LAYER_VALUE else np.float32
     pixels = np.ascontiguousarray(planes.transpose(1, 2, 0))
     return Picture(pixels, to_layers(instances).astype(kind), instances, valid, offset)

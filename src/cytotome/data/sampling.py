@@ -161,7 +161,7 @@ class Crops(TorchDataset[Crop]):
     def _paste(self, rng: np.random.Generator, place: tuple[int, int], picture: Picture) -> Picture:
         infos = self.sources[place[0]].dataset.infos
         kind = infos[place[1]].cell_type
-        alike = [i for i, info in enumerate(infos) if info.cell_type == kind and info.mask_quality == "full"]
+        alike = [i for i, info in enumerate(infos) if info.cell_type == kind and info.is_scored]
         if not alike:
             return picture
         donor = self._crop(rng, (place[0], alike[int(rng.integers(len(alike)))]))
@@ -235,7 +235,7 @@ def _draw_table(sources: Sequence[Source], stream: Stream, balance: float) -> tu
     weights: list[float] = []
     for number, source in enumerate(sources):
         infos = source.dataset.infos
-        chosen = [i for i, info in enumerate(infos) if (info.mask_quality == "none") == (stream == "unlabelled")]
+        chosen = [i for i, info in enumerate(infos) if info.is_labelled == (stream == "labelled")]
         counts: dict[str, int] = {}
         for i in chosen:
             counts[infos[i].cell_type] = counts.get(infos[i].cell_type, 0) + 1

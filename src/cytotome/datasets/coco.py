@@ -79,7 +79,7 @@ class CocoDataset(Dataset):
 
     def instances(self, index: int) -> Instances | None:
         """The masks of one sample, without reading its pixels."""
-        if self.infos[index].mask_quality == "none":
+        if not self.infos[index].is_labelled:
             return None
         instances = self.file.instances(self.file.images[index].id)
         return instances if self.file.class_names else replace(instances, class_names=self.class_names)

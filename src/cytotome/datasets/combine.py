@@ -70,13 +70,13 @@ class CombinedDataset(Dataset):
             info,
             id=f"{prefix}/{info.id}" if equal else info.id,
             cell_type=self.class_map.get(info.cell_type, info.cell_type),
-            group=f"{prefix}/{info.group or info.id}",
+            group=f"{prefix}/{info.split_key}",
         )
 
     def read(self, index: int) -> Sample:
         """One sample with its pixels."""
         number, position = self._where[index]
-        sample: Sample = self.datasets[number][position]
+        sample = self.datasets[number][position]
         return replace(sample, info=self.infos[index], instances=self._mapped(sample.instances, number))
 
     def instances(self, index: int) -> Instances | None:

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from cytotome.ops.kernels import kernel
-from cytotome.ops.matching import find_overlaps
 from cytotome.ops.runs import mask_crop
 from cytotome.types import AnyArray, BoolArray, Instances
 
@@ -96,7 +95,7 @@ def _longest_edge(mask: AnyArray, first_open: bool, last_open: bool) -> int:
 
 
 def _doubles(instances: Instances) -> BoolArray:
-    pairs = find_overlaps(instances, instances)
+    pairs = instances.overlaps(instances)
     double = np.zeros(len(instances), bool)
     double[pairs.truth[(pairs.truth != pairs.prediction) & (pairs.iou >= DOUBLE)]] = True
     return double

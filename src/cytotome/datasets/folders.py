@@ -22,7 +22,6 @@ from cytotome.datasets.files import (
 from cytotome.errors import DataError
 from cytotome.io.images import read_image
 from cytotome.io.labels import LABEL_SUFFIXES, read_label_map
-from cytotome.ops.labels import from_label_map
 from cytotome.types import Dataset, Instances, Note, Sample, SampleInfo
 
 LABEL_FOLDERS = ("labels", "masks")
@@ -81,7 +80,7 @@ class FoldersDataset(Dataset):
         if labels is None:
             return None
         try:
-            return from_label_map(read_label_map(labels), class_names=self.class_names)
+            return Instances.from_label_map(read_label_map(labels), class_names=self.class_names)
         except DataError as error:
             raise error if str(labels) in str(error) else DataError(f"{labels}: {error}") from None
 

@@ -90,7 +90,7 @@ class SartoriusDataset(Dataset):
     def instances(self, index: int) -> Instances | None:
         """The masks of one sample, without reading its pixels."""
         info = self.infos[index]
-        if info.mask_quality == "none":
+        if not info.is_labelled:
             return None
         annotations, shape = self._rows[info.id]
         filled = [text for text in annotations if text.strip()]

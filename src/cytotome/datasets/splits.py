@@ -29,9 +29,9 @@ def splits(dataset: Dataset, fold: int | None) -> tuple[list[int], list[int]]:
     if fold is None:
         return list(range(len(dataset))), []
     validation = of_fold(dataset, fold)
-    held = {dataset.infos[i].group or dataset.infos[i].id for i in validation}
-    training = [i for i, info in enumerate(dataset.infos) if (info.group or info.id) not in held]
-    if not any(dataset.infos[i].mask_quality != "none" for i in training):
+    held = {dataset.infos[i].split_key for i in validation}
+    training = [i for i, info in enumerate(dataset.infos) if info.split_key not in held]
+    if not any(dataset.infos[i].is_labelled for i in training):
         raise DataError(f"{dataset.name}: fold {fold} leaves no labelled image to train on; add images or give no fold")
     return training, validation
 
@@ -43,7 +43,7 @@ def of_fold(dataset: Dataset, fold: int) -> list[int]:
         DataError: where the fold has none.
     """
     folds = _folds(dataset.infos)
-    validation = [i for i, info in enumerate(dataset.infos) if folds[i] == fold and info.mask_quality == "full"]
+    validation = [i for i, info in enumerate(dataset.infos) if folds[i] == fold and info.is_scored]
     if not validation:
         known = ", ".join(map(str, known_folds(dataset))) or "none"
         raise DataError(f"{dataset.name}: fold {fold} has no image with full masks; choose one of: {known}")
@@ -53,16 +53,16 @@ def of_fold(dataset: Dataset, fold: int) -> list[int]:
 def known_folds(dataset: Dataset) -> tuple[int, ...]:
     """The folds of a dataset that have an image to validate on, in order."""
     folds = zip(_folds(dataset.infos), dataset.infos, strict=True)
-    return tuple(sorted({fold for fold, info in folds if info.mask_quality == "full"} - {-1}))
+    return tuple(sorted({fold for fold, info in folds if info.is_scored} - {-1}))
 
 
 def _folds(infos: tuple[SampleInfo, ...]) -> list[int]:
     if any(info.fold is not None for info in infos):
         return [-1 if info.fold is None else info.fold for info in infos]
-    kinds = {info.group or info.id: info.cell_type for info in infos if info.mask_quality == "full"}
+    kinds = {info.split_key: info.cell_type for info in infos if info.is_scored}
     order = sorted(kinds, key=lambda group: (kinds[group], _hash(group)))
     dealt = {group: number % FOLDS for number, group in enumerate(order)}
-    return [dealt.get(info.group or info.id, -1) for info in infos]
+    return [dealt.get(info.split_key, -1) for info in infos]
 
 
 def _hash(group: str) -> bytes:

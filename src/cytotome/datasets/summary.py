@@ -119,13 +119,13 @@ def summary(dataset: Dataset, *, advance: Callable[[], None] = lambda: None) -> 
             elif _is_binary(instances):
                 binary.append(info.id)
         advance()
-    folds = Counter(info.fold for info in dataset.infos if info.fold is not None and info.mask_quality != "none")
+    folds = Counter(info.fold for info in dataset.infos if info.fold is not None and info.is_labelled)
     return Summary(
         name=dataset.name,
         class_names=dataset.class_names,
         images=len(dataset),
         mask_quality=dict(Counter(str(info.mask_quality) for info in dataset.infos)),
-        groups=len({info.group or info.id for info in dataset.infos}),
+        groups=len({info.split_key for info in dataset.infos}),
         folds=dict(sorted(folds.items())),
         types=tuple(_of_type(name, images) for name, images in sorted(counts.items())),
         empty=tuple(empty),

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from scipy.optimize import isotonic_regression
 
 from cytotome.errors import ConfigError
-from cytotome.ops.matching import find_overlaps
 from cytotome.types import AnyArray, BoolArray, FloatArray, Instances
 
 MOST_KNOTS = 40
@@ -103,7 +102,7 @@ def find_hits(found: Instances, truth: Instances, threshold: float = 0.5) -> Boo
     Returns:
         ``(N,)`` bool; a second instance on a true one that is taken is no hit.
     """
-    pairs = find_overlaps(found, truth)
+    pairs = found.overlaps(truth)
     above = pairs.select_pairs(pairs.iou > threshold)
     i, j = above.prediction, above.truth
     order = np.lexsort((-above.iou, i, -found.scores[i]))

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
+from cytotome.arrays import Float64Array
 from cytotome.errors import ConfigError
-from cytotome.ops.cell_types import majority_class, population
+from cytotome.ops.cell_types import population
 from cytotome.types import Instances
-
-Float64Array = npt.NDArray[np.float64]
 
 RIDGE = 1e-2
 
 
 def majority_type(instances: Instances) -> str:
     """The class with the greatest sum of scores; empty where nothing of a known class was found."""
-    majority = majority_class(instances)
+    majority = instances.majority_class()
     return instances.class_names[majority] if majority >= 0 else ""
 
 

@@ -13,7 +13,7 @@ from cytotome.ensemble.file import EnsembleFile
 from cytotome.ensemble.instances import InstanceFusion, fuse_instances
 from cytotome.ensemble.maps import check_can_average, fuse_maps
 from cytotome.ensemble.steps import apply_steps
-from cytotome.errors import ConfigError, CytotomeError
+from cytotome.errors import ConfigError, CytotomeError, describe
 from cytotome.inference.inputs import ImageLike, is_one, several, to_image
 from cytotome.inference.lanes import process_in_lanes
 from cytotome.inference.model import Model
@@ -122,9 +122,8 @@ class Ensemble:
         try:
             fusion = InstanceFusion.model_validate({**self.file.fusion.model_dump(), **parameters})
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             names = ", ".join(InstanceFusion.model_fields)
-            raise ConfigError(f"fusion parameters: {faults}; there are {names}") from None
+            raise ConfigError(f"fusion parameters: {'; '.join(describe(error))}; there are {names}") from None
         by_class = {
             name: {key: value for key, value in values.items() if key not in parameters}
             for name, values in self.file.by_class.items()

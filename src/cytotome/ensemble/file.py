@@ -14,7 +14,7 @@ from cytotome.ensemble.calibration import ScoreCurve
 from cytotome.ensemble.cell_type import TypeClassifier
 from cytotome.ensemble.instances import InstanceFusion
 from cytotome.ensemble.steps import parse_steps
-from cytotome.errors import ConfigError, ModelError
+from cytotome.errors import ConfigError, ModelError, describe
 from cytotome.inference.tta import Tta
 from cytotome.io.files import atomic_path
 from cytotome.models.card import Card
@@ -155,8 +155,7 @@ def read_ensemble(path: str | os.PathLike[str]) -> EnsembleFile:
     try:
         return EnsembleFile.model_validate(content)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise ModelError(f"{path}: {faults}") from None
+        raise ModelError(f"{path}: {'; '.join(describe(error))}") from None
     except ConfigError as error:  # of steps and views
         raise ModelError(f"{path}: {error}") from None
 

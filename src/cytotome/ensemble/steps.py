@@ -12,7 +12,7 @@ import numpy as np
 
 from cytotome.errors import ConfigError
 from cytotome.ops.labels import OVERLAP_POLICIES, OverlapPolicy, resolve_overlaps
-from cytotome.ops.runs import empty_instances, from_masks, mask_crop
+from cytotome.ops.runs import mask_crop
 from cytotome.types import AnyArray, BoolArray, Instances
 
 StepSetting: TypeAlias = "str | Mapping[str, Mapping[str, Any] | None]"
@@ -128,7 +128,7 @@ def _argument_faults(name: str, arguments: Mapping[str, Any]) -> list[str]:
     ]
     if not faults:
         try:
-            STEPS[name](empty_instances((1, 1)), **arguments)
+            STEPS[name](Instances.empty((1, 1)), **arguments)
         except ConfigError as error:
             faults.append(str(error))
     return faults
@@ -141,7 +141,7 @@ def _each(instances: Instances, change: Callable[[BoolArray], BoolArray], margin
         mask, (y, x) = mask_crop(instances, index)
         masks.append(change(np.pad(mask, margin)) if mask.size else mask)
         origins.append((y - margin, x - margin))
-    changed = from_masks(masks, shape=instances.shape, origins=np.array(origins).reshape(-1, 2))
+    changed = Instances.from_masks(masks, shape=instances.shape, origins=np.array(origins).reshape(-1, 2))
     whole = replace(instances, runs=changed.runs, offsets=changed.offsets, soft=None)
     return whole.select(whole.areas > 0)
 

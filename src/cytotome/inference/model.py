@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cytotome.contract import DecodeParameters, Family
 from cytotome.data.normalise import normalise
-from cytotome.errors import ConfigError, CytotomeError, ModelError
+from cytotome.errors import ConfigError, CytotomeError, ModelError, describe
 from cytotome.families import get_family
 from cytotome.inference.device import choose_device, choose_precision
 from cytotome.inference.fusion import can_fuse_activations, optimise
@@ -38,7 +38,6 @@ from cytotome.models.cell_size import CellSizes
 from cytotome.models.file import ModelFile, read_model
 from cytotome.models.look import Look
 from cytotome.models.registry import find_model
-from cytotome.ops.runs import empty_instances
 from cytotome.types import DenseMaps, FloatArray, Image, Instances
 
 Result = TypeVar("Result")
@@ -244,9 +243,8 @@ class Model:
         try:
             return self.parameters.changed(**parameters)
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             names = ", ".join(type(self.parameters).model_fields)
-            raise ConfigError(f"decode parameters: {faults}; there are {names}") from None
+            raise ConfigError(f"decode parameters: {'; '.join(describe(error))}; there are {names}") from None
 
     def _process_batch(
         self, sources: Sequence[ImageLike], then: Callable[[Image, Instances], Result], how: Pass
@@ -302,7 +300,7 @@ class Model:
         return [
             self.family.decode(one, how.parameters, names)
             if canvas.pixels.any()
-            else empty_instances(canvas.size, names)
+            else Instances.empty(canvas.size, names)
             for canvas, one in zip(canvases, outputs, strict=True)
         ]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cytotome.errors import ConfigError
 from cytotome.inference.tiling import TileWatch, tile_starts
-from cytotome.ops.runs import intersections, make_instances
+from cytotome.ops.runs import intersections
 from cytotome.ops.soft_masks import from_crops, joined, moved, paste, pixel_crop
 from cytotome.ops.suppression import IouGraph, nms
 from cytotome.types import AnyArray, BoolArray, Instances, SoftMasks
@@ -107,7 +107,9 @@ def _placed(parts: Sequence[Instances], tiles: Sequence[Tile], shape: tuple[int,
     runs, offsets, _ = paste(soft, shape)
     scores, classes = (np.concatenate([getattr(part, name) for part in parts]) for name in ("scores", "classes"))
     names = parts[0].class_names
-    return replace(make_instances(shape, runs, offsets, scores=scores, classes=classes, class_names=names), soft=soft)
+    return replace(
+        Instances.from_runs(shape, runs, offsets, scores=scores, classes=classes, class_names=names), soft=soft
+    )
 
 
 def _soft(instances: Instances) -> SoftMasks:
@@ -170,7 +172,7 @@ def _with_joined_pieces(instances: Instances, keep: BoolArray, pairs: Sequence[t
     soft = joined([_soft(single), from_crops(crops, np.array(origins).reshape(-1, 2))])
     runs, offsets, _ = paste(soft, instances.shape)
     return replace(
-        make_instances(
+        Instances.from_runs(
             instances.shape,
             runs,
             offsets,

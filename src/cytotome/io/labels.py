@@ -15,8 +15,7 @@ from cytotome.io.decode import read_raster
 from cytotome.io.files import atomic_path
 from cytotome.io.raster import Raster, check_size, to_native
 from cytotome.ops.label_check import label_fault
-from cytotome.ops.labels import from_label_map
-from cytotome.types import AnyArray, IntArray
+from cytotome.types import AnyArray, Instances, IntArray
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy")
 
@@ -83,7 +82,7 @@ def read_labels(path: str | os.PathLike[str], *, page: int = 0, check: bool = Tr
     except ImageError as error:
         raise DataError(str(error)) from None
     labels = _checked(path, raster.pixels)
-    if check and (fault := label_fault(from_label_map(labels))):
+    if check and (fault := label_fault(Instances.from_label_map(labels))):
         raise DataError(f"{path}: {fault}")
     return labels, raster.scale.microns_per_pixel
 

@@ -27,7 +27,7 @@ def from_polygons(polygons: Sequence[Sequence[Polygon]], shape: tuple[int, int],
         polygons: for each instance the polygons of its parts; parts are united. What leaves the image is cut off, a
             part of fewer than three corners has no pixel.
         shape: ``(H, W)`` of the image.
-        **attributes: as in :func:`cytotome.ops.runs.make_instances`.
+        **attributes: as in :meth:`cytotome.types.Instances.from_runs`.
 
     Raises:
         DataError: for an odd count of coordinates, or one that is no number or beyond :data:`FARTHEST`.

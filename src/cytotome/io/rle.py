@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from cytotome.errors import DataError
 from cytotome.ops.kernels import kernel
-from cytotome.ops.runs import joined_flat_runs, make_instances, merge_runs, split_flat_runs
+from cytotome.ops.runs import joined_flat_runs, merge_runs, split_flat_runs
 from cytotome.ops.transpose import transpose
 from cytotome.types import AnyArray, Instances
 
@@ -35,7 +35,7 @@ def decode_rle(rows: Sequence[str], shape: tuple[int, int], **attributes: Any) -
     Args:
         rows: one string an instance; an empty string is a mask without pixels. Runs may come in any order and touch.
         shape: ``(H, W)`` of the image.
-        **attributes: scores, classes, ids and class_names, as in :func:`cytotome.ops.runs.make_instances`.
+        **attributes: scores, classes, ids and class_names, as in :meth:`cytotome.types.Instances.from_runs`.
 
     Raises:
         DataError: for a word that is not a whole number, an odd count of numbers, or a run outside the image.
@@ -66,7 +66,7 @@ def _from_flat(
 ) -> Instances:
     runs, owners = split_flat_runs(starts, lengths, owners, shape)
     merged, offsets = merge_runs(runs, owners, count)
-    return make_instances(shape, merged, offsets, **attributes)
+    return Instances.from_runs(shape, merged, offsets, **attributes)
 
 
 @kernel
@@ -167,7 +167,7 @@ def from_coco_rle(
     Args:
         rles: one an instance, each with ``size`` ``[H, W]`` and ``counts``.
         shape: ``(H, W)``; taken from the first where None.
-        **attributes: as in :func:`cytotome.ops.runs.make_instances`.
+        **attributes: as in :meth:`cytotome.types.Instances.from_runs`.
 
     Raises:
         DataError: for counts that are damaged or do not sum up to the image, or another size.

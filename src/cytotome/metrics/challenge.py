@@ -12,8 +12,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from cytotome.arrays import Float64Array, Int64Array
 from cytotome.errors import ConfigError
-from cytotome.ops.matching import THRESHOLDS, Float64Array, Int64Array, Overlaps, count_matches, find_overlaps
+from cytotome.ops.matching import THRESHOLDS, Overlaps, count_matches
 from cytotome.types import Instances
 
 Rule = Literal["matching", "kernel"]
@@ -77,7 +78,7 @@ def image_score(predictions: Instances, truth: Instances, rule: Rule = "matching
         DataError: where the two are of images of different size.
         ConfigError: for a rule that does not exist.
     """
-    return float(precision_at(find_overlaps(predictions, truth), THRESHOLDS, rule).mean())
+    return float(precision_at(predictions.overlaps(truth), THRESHOLDS, rule).mean())
 
 
 def mean_score(predictions: Sequence[Instances], truths: Sequence[Instances], rule: Rule = "matching") -> float:

@@ -9,9 +9,9 @@ from typing import Any
 import hotcoco
 import numpy as np
 
+from cytotome.arrays import Int64Array
 from cytotome.errors import ConfigError
 from cytotome.io.rle import to_coco_rle
-from cytotome.ops.matching import Int64Array
 from cytotome.types import AnyArray, Instances
 
 MAX_DETECTIONS: tuple[int, ...] = (100, 1000)

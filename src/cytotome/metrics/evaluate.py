@@ -14,8 +14,7 @@ from cytotome.metrics.boundary import TOLERANCE, boundary_f
 from cytotome.metrics.challenge import Rule, count_hits, precision_at
 from cytotome.metrics.coco import CocoScores, coco_scores
 from cytotome.metrics.panoptic import panoptic_quality
-from cytotome.ops.matching import THRESHOLDS, Overlaps, find_overlaps
-from cytotome.ops.runs import empty_instances
+from cytotome.ops.matching import THRESHOLDS, Overlaps
 from cytotome.types import Dataset, Instances, SampleInfo, Subset
 
 OVER_ALL = "over all"
@@ -173,7 +172,7 @@ def evaluate(
     images: list[ImageScores] = []
     pairs: list[tuple[Instances, Instances]] = []
     for info, truth in _read(infos, truths):
-        found = predictions[info.id] if info.id in predictions else empty_instances(truth.shape)
+        found = predictions[info.id] if info.id in predictions else Instances.empty(truth.shape)
         if found.shape != truth.shape:
             raise DataError(
                 f"{info.id}: the prediction is of {found.shape}, the truth of {truth.shape}; give masks of one size"
@@ -197,7 +196,7 @@ def score_image(
         DataError: where the two are of images of different size.
         ConfigError: for a rule that does not exist or a negative tolerance.
     """
-    overlaps = find_overlaps(predictions, truth)
+    overlaps = predictions.overlaps(truth)
     at = precision_at(overlaps, THRESHOLDS, rule)
     precision, recall, f1 = _precision_recall_f1(overlaps, rule)
     panoptic = panoptic_quality(overlaps)
@@ -233,7 +232,7 @@ def _infos(truths: Dataset | Mapping[str, Instances]) -> tuple[list[SampleInfo],
         count = sum(info.mask_quality == quality for info in truths.infos)
         if count:
             notes.append(f"{count} of {len(truths)} images have {what} and are left out")
-    return [info for info in truths.infos if info.mask_quality == "full"], notes
+    return [info for info in truths.infos if info.is_scored], notes
 
 
 def _check_ids(predictions: Mapping[str, Instances], ids: Sequence[str], truths: object) -> list[str]:
@@ -268,7 +267,7 @@ def _read(
         yield from ((info, truths[info.id]) for info in infos)
         return
     for index, info in enumerate(truths.infos):
-        if info.mask_quality == "full":
+        if info.is_scored:
             instances = truths.instances(index)
             if instances is None:
                 raise DataError(f"{info.id}: said to have masks but has none; check the dataset {truths.name}")
@@ -277,8 +276,8 @@ def _read(
 
 def _main_class(truth: Instances) -> str:
     """Name of the class that most instances have, empty where none is known."""
-    known = truth.classes[truth.classes >= 0]
-    return truth.class_names[int(np.bincount(known).argmax())] if len(known) and truth.class_names else ""
+    majority = truth.majority_class()
+    return truth.class_names[majority] if 0 <= majority < len(truth.class_names) else ""
 
 
 def _group(

@@ -131,7 +131,7 @@ def measured_sizes(data: Iterable[SizedData], most: int = 1000) -> CellSizes | N
     """
     areas: dict[str, list[AnyArray]] = {}
     for one in data:
-        labelled = [place for place, info in enumerate(one.dataset.infos) if info.mask_quality != "none"]
+        labelled = [place for place, info in enumerate(one.dataset.infos) if info.is_labelled]
         for place in labelled[:: -(-len(labelled) // most) or 1]:
             cells = one.dataset.instances(place)
             if cells is None:

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cytotome.ops.cell_types import majority_class, population
+from cytotome.ops.cell_types import population
 from cytotome.types import AnyArray, Instances
 
 SHRINKAGE = 0.3
@@ -64,7 +64,7 @@ class KnownTypes(BaseModel):
 
         Cells of a type without statistics keep it.
         """
-        majority = majority_class(cells)
+        majority = cells.majority_class()
         known = self.types.get(cells.class_names[majority]) if majority >= 0 else None
         if known is None or known.distance(population(cells)) <= self.limit:
             return cells

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cytotome.contract import DecodeParameters, Family, FamilyConfig
 from cytotome.data.normalise import Normalisation
-from cytotome.errors import ConfigError, ModelError
+from cytotome.errors import ConfigError, ModelError, describe
 from cytotome.families import get_family
 from cytotome.io.files import atomic_path
 from cytotome.models.card import Card
@@ -140,5 +140,5 @@ def _validated(path: str | os.PathLike[str], kind: type[Content], content: Mappi
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        faults = ", ".join(".".join(map(str, fault["loc"])) or fault["msg"] for fault in error.errors())
-        raise ModelError(f"{path}: {kind.__name__} does not take {faults}; upgrade cytotome") from None
+        faults = "; ".join(describe(error))
+        raise ModelError(f"{path}: {kind.__name__}: {faults}; upgrade cytotome") from None

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cytotome.data.normalise import Normalisation
-from cytotome.errors import ModelError
+from cytotome.errors import ModelError, describe
 from cytotome.models.card import Card
 
 FORMAT = 1
@@ -89,8 +89,8 @@ def parse_header(path: str | os.PathLike[str], content: dict[str, Any]) -> Heade
     try:
         header = Header.model_validate(content)
     except ValidationError as error:
-        fields = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
-        raise ModelError(f"{path}: the model's description lacks or garbles {fields}; copy it again") from None
+        faults = "; ".join(describe(error))
+        raise ModelError(f"{path}: the model's description is damaged ({faults}); copy the file again") from None
     if Path(path).parent == BUNDLED:
         return header.model_copy(update={"card": with_facts(header.card, Path(path).stem)})
     return header

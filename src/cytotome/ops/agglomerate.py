@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from cytotome.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from cytotome.ops.kernels import kernel
-from cytotome.types import AnyArray, BoolArray, FloatArray, IntArray
 
 SIDE = 8
 """Of the squares in which pieces are grown."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from cytotome.arrays import AnyArray, Float64Array, IntArray
 from cytotome.errors import DataError
 from cytotome.ops.kernels import kernel
-from cytotome.types import AnyArray, IntArray
-
-Float64Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from cytotome.contract import DecodeParameters
+from cytotome.arrays import AnyArray, FloatArray, IntArray
 from cytotome.ops.labels import label_means
-from cytotome.types import AnyArray, FloatArray, Instances, IntArray
 
-Parameters = TypeVar("Parameters", bound=DecodeParameters)
+if TYPE_CHECKING:
+    from cytotome.contract import DecodeParameters
+    from cytotome.types import Instances
+
+Parameters = TypeVar("Parameters", bound="DecodeParameters")
 
 
 FEATURES = ("log count", "log median area", "spread of log area", "median elongation", "covered part", "mean score")
 """What :func:`population` tells of the cells of an image."""
-
-
-def majority_class(instances: Instances) -> int:
-    """The class with the greatest sum of scores; -1 where nothing of a known class was found."""
-    known = instances.classes >= 0
-    if not known.any():
-        return -1
-    votes = np.bincount(instances.classes[known], instances.scores[known] + 1e-9, len(instances.class_names))
-    return int(votes.argmax())
 
 
 def population(instances: Instances) -> npt.NDArray[np.float64]:
@@ -48,14 +42,16 @@ def population(instances: Instances) -> npt.NDArray[np.float64]:
     )
 
 
-def class_of_each(labels: IntArray, count: int, types: FloatArray) -> IntArray:
+def class_of_each(labels: IntArray, count: int, types: FloatArray | None) -> IntArray | None:
     """``(count,)`` int32: for each label the class whose mean probability over its pixels is greatest.
 
     Args:
         labels: ``(H, W)`` int32, 1 to ``count``.
         count: number of labels.
-        types: ``(K, H, W)`` float32 probabilities.
+        types: ``(K, H, W)`` float32 probabilities; None, of a network that tells no types apart, gives None.
     """
+    if types is None:
+        return None
     means, _ = label_means(labels, types, count)
     classes: IntArray = means[1:].argmax(axis=1).astype(np.int32)
     return classes

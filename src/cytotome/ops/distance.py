@@ -8,8 +8,8 @@ from __future__ import annotations
 import edt
 import numpy as np
 
+from cytotome.arrays import AnyArray, FloatArray, IntArray
 from cytotome.ops.kernels import kernel
-from cytotome.types import AnyArray, FloatArray, IntArray
 
 
 def boundary_distance(labels: IntArray) -> FloatArray:

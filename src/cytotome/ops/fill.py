@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from cytotome.arrays import AnyArray, IntArray
 from cytotome.ops.flows import label_boxes
 from cytotome.ops.kernels import kernel
-from cytotome.types import AnyArray, IntArray
 
 
 def fill_holes(labels: IntArray, count: int) -> None:

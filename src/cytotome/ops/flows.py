@@ -13,8 +13,8 @@ import edt
 import numpy as np
 import numpy.typing as npt
 
+from cytotome.arrays import AnyArray, FloatArray, IntArray
 from cytotome.ops.kernels import kernel
-from cytotome.types import AnyArray, FloatArray, IntArray
 
 SWEEPS = 8
 ABSORBED = 0.1

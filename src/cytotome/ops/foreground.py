@@ -7,17 +7,16 @@ stands alone has none, so that thin branches stay whole. Without a border map, e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
-from scipy.special import expit
 
+from cytotome.arrays import AnyArray, BoolArray, Float64Array, FloatArray, IntArray
+from cytotome.ops.cell_types import class_of_each
 from cytotome.ops.foreground_parameters import ForegroundParameters
-from cytotome.ops.labels import from_label_map, label_means, label_positions
-from cytotome.ops.runs import empty_instances
-from cytotome.types import AnyArray, BoolArray, DenseMaps, FloatArray, Instances, IntArray
+from cytotome.ops.labels import label_means, label_positions
+from cytotome.ops.scores import score_instances
+from cytotome.types import DenseMaps, Instances
 
 FEATURES = ("mean foreground", "mean border", "log area", "constant")
 CONNECTIVITY = 8
@@ -74,16 +73,20 @@ def decode_foreground(maps: DenseMaps, parameters: ForegroundParameters, class_n
         parameters: those of the image's cell type, where ``by_class`` names it, come before the general ones.
         class_names: of the model, one for each foreground map.
     """
+    parameters = of_image(maps["foreground"], parameters, class_names)
+    found, table = describe(maps, parameters, class_names)
+    return score_instances(found, table, parameters).renumbered()
+
+
+def describe(
+    maps: DenseMaps, parameters: ForegroundParameters, class_names: Sequence[str]
+) -> tuple[Instances, Float64Array]:
+    """N instances before anything is scored or dropped, and their features ``(N, 4)``, as in :data:`FEATURES`."""
     foreground, border = maps["foreground"], maps.get("border")
-    parameters = of_image(foreground, parameters, class_names)
     labels, count = segment(foreground, border, parameters)
-    if count == 0:
-        return empty_instances((labels.shape[0], labels.shape[1]), class_names)
-    table, areas, classes = features(labels, count, foreground, border)
-    scores = expit(table @ np.asarray(parameters.score_weights)).astype(np.float32)
-    keep = (scores >= parameters.min_score) & (areas >= parameters.min_area)
-    found = replace(from_label_map(labels), scores=scores, classes=classes, class_names=tuple(class_names)).select(keep)
-    return found.renumbered()
+    classes = class_of_each(labels, count, foreground)
+    found = Instances.from_label_map(labels, classes=classes, class_names=class_names)
+    return found, features(labels, count, foreground, border)
 
 
 def of_image(
@@ -170,13 +173,11 @@ def _renumbered(labels: IntArray) -> tuple[IntArray, int]:
     return table[labels], len(present)
 
 
-def features(
-    labels: IntArray, count: int, foreground: FloatArray, border: FloatArray | None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], IntArray]:
-    """``(count, 4)`` float64, one row an instance, columns as in :data:`FEATURES`; areas; classes, int32."""
+def features(labels: IntArray, count: int, foreground: FloatArray, border: FloatArray | None) -> Float64Array:
+    """``(count, 4)`` float64, one row per instance, columns as in :data:`FEATURES`."""
     means, areas = label_means(labels, foreground, count)
     table = np.ones((count, len(FEATURES)))
     table[:, 0] = means[1:].max(axis=1)
     table[:, 1] = 0.0 if border is None else label_means(labels, border, count)[0][1:, 0]
     table[:, 2] = np.log(np.maximum(areas[1:], 1))
-    return table, areas[1:], means[1:].argmax(axis=1).astype(np.int32)
+    return table

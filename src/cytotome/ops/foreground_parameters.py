@@ -16,12 +16,14 @@ class ForegroundParameters(DecodeParameters):
         threshold: pixels of a higher foreground probability belong to a cell.
         border_threshold: pixels of a higher border probability part cells.
         min_seed: parts of a cell's inside with fewer pixels make no cell of their own beside a larger part.
+        max_area: larger instances are dropped.
         score_weights: logistic weights of the features that :func:`~cytotome.ops.foreground.features` names.
     """
 
     threshold: float = Field(default=0.5, ge=0, le=1)
     border_threshold: float = Field(default=0.5, ge=0, le=1)
     min_seed: int = Field(default=12, ge=1)
+    max_area: int = Field(default=1_000_000, ge=1)
     score_weights: tuple[float, ...] = (6.0, -2.0, 0.0, -2.5)
 
     search: ClassVar[dict[str, tuple[float, ...]]] = {

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
+from cytotome.arrays import AnyArray
 from cytotome.ops.kernels import kernel
-from cytotome.types import AnyArray, Instances
+
+if TYPE_CHECKING:
+    from cytotome.types import Instances
 
 MANY_PARTS = 4
 """Places from which on one number is taken for many cells; a cell that is cut by others lies in two or three."""
@@ -29,7 +34,7 @@ def label_fault(instances: Instances) -> str:
     edges must be the background: no pixel is 0, or the label is an unsigned -1.
 
     Args:
-        instances: as :func:`cytotome.ops.labels.from_label_map` gives them; ids are the labels.
+        instances: as :meth:`cytotome.types.Instances.from_label_map` gives them; ids are the labels.
     """
     if len(instances) == 0:
         return ""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from cytotome.arrays import AnyArray, Int64Array, IntArray
 from cytotome.errors import DataError
 from cytotome.ops.kernels import kernel
-from cytotome.ops.runs import make_instances, merge_runs
-from cytotome.types import AnyArray, Instances, IntArray
+from cytotome.ops.runs import merge_runs
+
+if TYPE_CHECKING:
+    from cytotome.instances import Instances
 
 OverlapPolicy = Literal["area", "score", "drop"]
 OVERLAP_POLICIES: tuple[OverlapPolicy, ...] = ("area", "score", "drop")
@@ -18,25 +21,25 @@ MAX_LOSS = 0.2
 COUNTED = 2**22
 
 
-def from_label_map(labels: AnyArray, **attributes: object) -> Instances:
-    """Instances of a label map; one label is one instance, in parts or not.
+def label_runs(labels: AnyArray) -> tuple[IntArray, Int64Array, IntArray]:
+    """The runs of each label, see :meth:`cytotome.types.Instances.from_label_map`.
 
     Args:
         labels: ``(H, W)`` integers, 0 is background; any number of labels, with gaps or not.
-        **attributes: scores, classes and class_names in the order of rising labels, as in
-            :func:`cytotome.ops.runs.make_instances`. ``ids`` are the labels.
+
+    Returns:
+        ``(runs (R, 3) int32, offsets (N + 1,) int64, labels (N,) int32)``, by rising label.
 
     Raises:
         DataError: for another rank, a float type or negative labels.
     """
-    labels = np.asarray(labels)
     if labels.ndim != 2 or labels.dtype.kind not in "iub":
         raise DataError(f"a label map must be (H, W) integers, got {labels.shape} of {labels.dtype}")
     wide = labels.dtype.itemsize >= 4 and labels.dtype != np.int32 and labels.size > 0
     if wide and int(labels.max()) > np.iinfo(np.int32).max:
         raise DataError("a label map's labels must fit 32 bits; renumber them")
     lowest = int(labels.min()) if wide else 0
-    runs, values = _label_runs(np.ascontiguousarray(labels, np.int32))
+    runs, values = _runs_of_rows(np.ascontiguousarray(labels, np.int32))
     if lowest < 0 or (len(values) and int(values.min()) < 0):
         raise DataError("a label map must not hold negative labels; 0 is background")
     ids: AnyArray | None = None
@@ -44,8 +47,7 @@ def from_label_map(labels: AnyArray, **attributes: object) -> Instances:
         ids, values = np.unique(values, return_inverse=True)
         values = (values + 1).astype(np.int32)
     runs, offsets, present = _group_runs(runs, values)
-    ids = present if ids is None else ids
-    return make_instances(labels.shape, runs, offsets, ids=ids.astype(np.int32), **attributes)  # type: ignore[arg-type]
+    return runs, offsets, (present if ids is None else ids).astype(np.int32)
 
 
 @kernel
@@ -78,7 +80,8 @@ def _group_runs(runs: AnyArray, values: AnyArray) -> tuple[AnyArray, AnyArray, A
 
 
 @kernel
-def _label_runs(labels: AnyArray) -> tuple[AnyArray, AnyArray]:
+def _runs_of_rows(labels: AnyArray) -> tuple[AnyArray, AnyArray]:
+    """Runs ``(R, 3)`` int32 of equal, non-zero values along the rows of ``(H, W)``, and the value ``(R,)`` of each."""
     height, width = labels.shape
     count = 0
     for y in range(height):
@@ -108,14 +111,7 @@ def _label_runs(labels: AnyArray) -> tuple[AnyArray, AnyArray]:
 
 
 def to_label_map(instances: Instances, policy: OverlapPolicy = "area") -> IntArray:
-    """``(H, W)`` int32 label map of the instances' ids.
-
-    Args:
-        instances: may overlap.
-        policy: who gets a shared pixel. ``area``: larger instances lie below smaller ones. ``score``: the higher score
-            is on top. ``drop``: as ``score``, and an instance that would lose more than 20 % of its pixels to those
-            above it is left out whole.
-    """
+    """``(H, W)`` int32 label map of the instances' ids, see :meth:`cytotome.types.Instances.to_label_map`."""
     if policy not in OVERLAP_POLICIES:
         raise DataError(f"overlap policy must be one of {', '.join(OVERLAP_POLICIES)}, got {policy!r}")
     labels = np.zeros(instances.shape, np.int32)
@@ -153,15 +149,10 @@ def _paint_below(
 
 def resolve_overlaps(instances: Instances, policy: OverlapPolicy = "area") -> Instances:
     """The same instances without overlap; those that keep no pixel are left out."""
-    resolved = from_label_map(to_label_map(instances, policy))
+    runs, offsets, ids = label_runs(to_label_map(instances, policy))
     order = np.argsort(instances.ids, kind="stable")
-    source = order[np.searchsorted(instances.ids[order], resolved.ids)]
-    return replace(
-        resolved,
-        scores=instances.scores[source],
-        classes=instances.classes[source],
-        class_names=instances.class_names,
-    )
+    kept = instances.select(order[np.searchsorted(instances.ids[order], ids)])
+    return replace(kept, runs=runs, offsets=offsets, soft=None)
 
 
 def to_layers(instances: Instances) -> IntArray:
@@ -212,7 +203,7 @@ def from_layers(layers: IntArray, like: Instances) -> Instances:
         layers: ``(L, H, W)`` int32, values are positions in ``like`` + 1; the size may differ from that of ``like``.
         like: whose scores, classes and ids are taken; instances that left the image are dropped.
     """
-    parts = [_label_runs(np.ascontiguousarray(layer, np.int32)) for layer in layers]
+    parts = [_runs_of_rows(np.ascontiguousarray(layer, np.int32)) for layer in layers]
     runs = np.concatenate([part[0] for part in parts])
     owners = np.concatenate([part[1] for part in parts]) - 1
     merged, offsets = merge_runs(runs, owners, len(like))

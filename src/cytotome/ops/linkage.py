@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from cytotome.arrays import AnyArray
 from cytotome.ops.agglomerate import flatten
 from cytotome.ops.kernels import kernel
-from cytotome.types import AnyArray
 
 
 @kernel(fastmath=True)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from cytotome.arrays import AnyArray, BoolArray, Float64Array, Int64Array, IntArray
 from cytotome.ops.kernels import kernel
 from cytotome.ops.runs import intersections
-from cytotome.types import AnyArray, BoolArray, Instances, IntArray
 
-Float64Array = npt.NDArray[np.float64]
-Int64Array = npt.NDArray[np.int64]
+if TYPE_CHECKING:
+    from cytotome.types import Instances
+
 
 THRESHOLDS: tuple[float, ...] = tuple(step / 20 for step in range(10, 20))
 """0.50, 0.55 ... 0.95, each the double nearest to it: an IoU that equals a threshold compares as equal."""

@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from cytotome.arrays import AnyArray, BoolArray, Int64Array, IntArray
 from cytotome.errors import DataError
 from cytotome.ops.kernels import kernel
-from cytotome.types import AnyArray, BoolArray, Instances, IntArray
+
+if TYPE_CHECKING:
+    from cytotome.instances import Instances
 
 
-def make_instances(
-    shape: tuple[int, int],
-    runs: IntArray,
-    offsets: AnyArray,
-    *,
-    scores: AnyArray | None = None,
-    classes: AnyArray | None = None,
-    ids: AnyArray | None = None,
-    class_names: Sequence[str] = (),
-) -> Instances:
-    """Instances of canonical runs, with defaults: score 1, class -1 (0 where there is one class name), ids 1..N."""
-    count = len(offsets) - 1
-    default_class = 0 if len(class_names) == 1 else -1
-    return Instances(
-        shape=(int(shape[0]), int(shape[1])),
-        runs=np.ascontiguousarray(runs, np.int32).reshape(-1, 3),
-        offsets=np.asarray(offsets, np.int64),
-        scores=np.ones(count, np.float32) if scores is None else np.asarray(scores, np.float32),
-        classes=np.full(count, default_class, np.int32) if classes is None else np.asarray(classes, np.int32),
-        ids=np.arange(1, count + 1, dtype=np.int32) if ids is None else np.asarray(ids, np.int32),
-        class_names=tuple(class_names),
-    )
-
-
-def empty_instances(shape: tuple[int, int], class_names: Sequence[str] = ()) -> Instances:
-    """No instance at all in an image of ``shape``."""
-    return make_instances(shape, np.zeros((0, 3), np.int32), np.zeros(1, np.int64), class_names=class_names)
-
-
-def merge_runs(runs: AnyArray, owners: AnyArray, count: int) -> tuple[IntArray, npt.NDArray[np.int64]]:
+def merge_runs(runs: AnyArray, owners: AnyArray, count: int) -> tuple[IntArray, Int64Array]:
     """Canonical runs of any runs: ordered by owner, row and start, touching and overlapping ones joined.
 
     Args:
@@ -110,7 +84,7 @@ def split_flat_runs(
 
 def joined_flat_runs(
     instances: Instances,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+) -> tuple[Int64Array, Int64Array, Int64Array]:
     """``(starts, lengths, owners)`` of the flattened, row-major image; a run that goes on in the next row is one."""
     width = instances.shape[1]
     owners = np.repeat(np.arange(len(instances)), np.diff(instances.offsets))
@@ -123,7 +97,7 @@ def joined_flat_runs(
     return starts[heads], stops[tails] - starts[heads], owners[heads]
 
 
-def intersections(first: Instances, second: Instances) -> tuple[IntArray, IntArray, npt.NDArray[np.int64]]:
+def intersections(first: Instances, second: Instances) -> tuple[IntArray, IntArray, Int64Array]:
     """Shared pixels of every pair that shares any.
 
     Returns:
@@ -181,28 +155,28 @@ def _grown(array: AnyArray, capacity: int) -> AnyArray:
     return larger
 
 
-def from_masks(
-    masks: Sequence[BoolArray] | BoolArray,
-    *,
+def masks_to_runs(
+    masks: Sequence[AnyArray] | AnyArray,
     shape: tuple[int, int] | None = None,
-    origins: AnyArray | None = None,
-    **attributes: object,
-) -> Instances:
-    """Instances of masks: full-size ``(N, H, W)`` bool, or crops with their origins.
+    origins: AnyArray | Sequence[tuple[int, int]] | None = None,
+) -> tuple[tuple[int, int], IntArray, Int64Array]:
+    """``(shape, runs (R, 3), offsets (N + 1,))`` of N masks, see :meth:`cytotome.types.Instances.from_masks`.
 
-    Args:
-        masks: N arrays of two axes, non-zero inside.
-        shape: ``(H, W)`` of the image; that of the first mask where ``origins`` is None.
-        origins: ``(N, 2)`` of y, x where each crop begins; pixels that leave the image are cut off.
-        **attributes: scores, classes, ids and class_names, as in :func:`make_instances`.
+    Raises:
+        DataError: for masks of another rank or of different sizes, and where there is neither a mask nor a shape.
     """
+    arrays = [np.asarray(mask) for mask in masks]
+    if wrong := [mask.shape for mask in arrays if mask.ndim != 2]:
+        raise DataError(f"masks must be (N, H, W) or a list of (H, W), got a mask of {wrong[0]}; for one give [mask]")
     if shape is None:
-        if len(masks) == 0:
+        if not arrays:
             raise DataError("from_masks: give shape=(H, W) where there is no mask")
-        shape = (masks[0].shape[0], masks[0].shape[1])
-    pieces, owners = [np.zeros((0, 3), np.int32)], [np.zeros(0, np.int64)]
-    for index, mask in enumerate(masks):
-        runs = mask_runs(np.asarray(mask) != 0)
+        shape = (arrays[0].shape[0], arrays[0].shape[1])
+    if origins is None and (wrong := [mask.shape for mask in arrays if mask.shape != tuple(shape)]):
+        raise DataError(f"masks must be of one size, got {wrong[0]} beside {tuple(shape)}; of crops give the origins")
+    pieces = [np.zeros((0, 3), np.int32)]
+    for index, mask in enumerate(arrays):
+        runs = mask_runs(mask != 0)
         if origins is not None:
             y, x = (int(value) for value in origins[index])
             runs = runs + np.array([y, x, x], np.int32)
@@ -210,9 +184,8 @@ def from_masks(
             runs = runs[inside]
             runs[:, 1:] = runs[:, 1:].clip(0, shape[1])
         pieces.append(runs)
-        owners.append(np.full(len(runs), index, np.int64))
     offsets = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces[1:]])]).astype(np.int64)
-    return make_instances(shape, np.concatenate(pieces), offsets, **attributes)  # type: ignore[arg-type]
+    return shape, np.concatenate(pieces), offsets
 
 
 def mask_runs(mask: BoolArray) -> IntArray:

@@ -2,26 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from cytotome.ops.matching import find_overlaps
-from cytotome.types import AnyArray, Instances
+from cytotome.arrays import AnyArray, BoolArray, Float64Array
+
+if TYPE_CHECKING:
+    from cytotome.contract import DecodeParameters
+    from cytotome.types import Instances, Sample
 
 RIDGE = 1e-4
 
 
-def are_hits(found: Instances, truth: Instances, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
+class ScoreParameters(Protocol):
+    """What decode parameters say of scores and of what is dropped."""
+
+    @property
+    def score_weights(self) -> tuple[float, ...]:
+        """One weight for each of the F features."""
+        ...
+
+    @property
+    def min_score(self) -> float:
+        """Instances of lower scores are dropped."""
+        ...
+
+    @property
+    def min_area(self) -> int:
+        """Instances of fewer pixels are dropped."""
+        ...
+
+    @property
+    def max_area(self) -> int:
+        """Instances of more pixels are dropped."""
+        ...
+
+
+Output = TypeVar("Output")
+Parameters = TypeVar("Parameters", bound="DecodeParameters")
+
+
+def score_instances(
+    found: Instances, table: Float64Array, parameters: ScoreParameters, keep: BoolArray | None = None
+) -> Instances:
+    """The instances with logistic scores of their features, without those that the parameters drop.
+
+    Args:
+        found: N instances.
+        table: ``(N, F)`` float64 features.
+        parameters: weights of the features and limits of scores and areas.
+        keep: ``(N,)`` bool, a further condition.
+    """
+    scores = expit(table @ np.asarray(parameters.score_weights)).astype(np.float32)
+    areas = found.areas
+    good = (scores >= parameters.min_score) & (areas >= parameters.min_area) & (areas <= parameters.max_area)
+    return replace(found, scores=scores).select(good if keep is None else good & keep)
+
+
+def fit_score_weights(
+    pairs: Iterable[tuple[Output, Sample]],
+    parameters: Parameters,
+    describe: Callable[[Output], tuple[Instances, Float64Array]],
+) -> Parameters:
+    """The parameters with the score weights that give the chance of an IoU above 0.5 with a true instance.
+
+    A logistic regression with a small ridge, over what the decoder makes before anything is dropped; each image counts
+    alike. Where it cannot be fitted, see :func:`fit_logistic`, the parameters come back as they are.
+
+    Args:
+        pairs: outputs of the network and truth of images that it was not trained on; unlabelled ones add nothing.
+        parameters: of the decoder.
+        describe: from the output of one image to N instances and their ``(N, F)`` features.
+    """
+    images = []
+    for output, sample in pairs:
+        if sample.instances is not None:
+            found, table = describe(output)
+            images.append((table, are_hits(found, sample.instances)))
+    weights = fit_logistic(images)
+    return parameters if weights is None else parameters.model_copy(update={"score_weights": weights})
+
+
+def are_hits(found: Instances, truth: Instances, threshold: float = 0.5) -> BoolArray:
     """``(N,)`` bool, whether each found instance overlaps any true one with an IoU above ``threshold``."""
-    best, _ = find_overlaps(found, truth).best_truths()
+    best, _ = found.overlaps(truth).best_truths()
     return best > threshold
 
 
-def fit_logistic(images: Iterable[tuple[AnyArray, npt.NDArray[np.bool_]]]) -> tuple[float, ...] | None:
+def fit_logistic(images: Iterable[tuple[AnyArray, BoolArray]]) -> tuple[float, ...] | None:
     """Weights that make ``expit(table @ weights)`` the chance of a hit; each image counts alike.
 
     Args:
@@ -41,10 +114,8 @@ def fit_logistic(images: Iterable[tuple[AnyArray, npt.NDArray[np.bool_]]]) -> tu
     return tuple(float(weight) for weight in _minimum(tables, np.where(hits, 1.0, -1.0), share / share.sum()))
 
 
-def _minimum(
-    table: npt.NDArray[np.float64], sign: npt.NDArray[np.float64], share: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    def loss(weights: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+def _minimum(table: Float64Array, sign: Float64Array, share: Float64Array) -> Float64Array:
+    def loss(weights: Float64Array) -> tuple[float, Float64Array]:
         margin = sign * (table @ weights)
         value = share @ np.logaddexp(0, -margin) + RIDGE * weights @ weights
         gradient = -table.T @ (share * sign * expit(-margin)) + 2 * RIDGE * weights

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from cytotome.arrays import AnyArray
 from cytotome.ops.kernels import kernel
-from cytotome.types import AnyArray
 
 MAX_STEPS = 400
 STILL = 0.03

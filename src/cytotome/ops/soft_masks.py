@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from cytotome.arrays import AnyArray, FloatArray, IntArray
 from cytotome.ops.kernels import kernel
-from cytotome.types import AnyArray, FloatArray, Instances, IntArray, SoftMasks
+from cytotome.soft import SoftMasks
+
+if TYPE_CHECKING:
+    from cytotome.types import Instances
 
 
 def from_grids(grids: AnyArray, boxes: AnyArray) -> SoftMasks:

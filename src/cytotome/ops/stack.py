@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from cytotome.arrays import FloatArray, IntArray
 from cytotome.errors import ConfigError, DataError
 from cytotome.ops.soft_masks import joined
-from cytotome.types import FloatArray, Instances, IntArray, SoftMasks
+from cytotome.soft import SoftMasks
+
+if TYPE_CHECKING:
+    from cytotome.types import Instances
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +55,8 @@ def stack(predictions: Sequence[Instances], weights: Sequence[float] | None = No
     count = sum(len(found) for found in predictions)
     sizes = [len(found.runs) for found in predictions]
     offsets = [found.offsets[1:] + before for found, before in zip(predictions, np.cumsum([0, *sizes]), strict=False)]
-    instances = Instances(
-        shape=predictions[0].shape,
+    instances = replace(
+        predictions[0],
         runs=np.concatenate([found.runs for found in predictions]),
         offsets=np.concatenate([np.zeros(1, np.int64), *offsets]),
         scores=np.concatenate([found.scores for found in predictions]),

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from cytotome.arrays import AnyArray, BoolArray, Float64Array, IntArray
 from cytotome.errors import ConfigError
 from cytotome.ops.kernels import kernel
 from cytotome.ops.runs import intersections
-from cytotome.types import AnyArray, BoolArray, Instances, IntArray
+
+if TYPE_CHECKING:
+    from cytotome.types import Instances
 
 Overlap = Literal["mask", "box"]
 Decay = Literal["linear", "gaussian"]
-Float64Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cytotome.ops.runs import merge_runs
 from cytotome.ops.transpose import transpose
-from cytotome.types import Instances, SoftMasks
+from cytotome.soft import SoftMasks
+
+if TYPE_CHECKING:
+    from cytotome.types import Instances
 
 
 def flip(instances: Instances, *, y: bool = False, x: bool = False) -> Instances:

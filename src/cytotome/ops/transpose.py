@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cytotome.arrays import AnyArray
 from cytotome.ops.kernels import kernel
-from cytotome.types import AnyArray, Instances
+
+if TYPE_CHECKING:
+    from cytotome.types import Instances
 
 
 def transpose(instances: Instances) -> Instances:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
+from cytotome.arrays import AnyArray, IntArray
 from cytotome.ops.kernels import kernel
 from cytotome.ops.soft_masks import _sample as sample
 from cytotome.ops.soft_masks import pixel_windows
 from cytotome.ops.stack import Stack
 from cytotome.ops.suppression import IouGraph
-from cytotome.types import AnyArray, Instances, IntArray, SoftMasks
+from cytotome.soft import SoftMasks
+
+if TYPE_CHECKING:
+    from cytotome.types import Instances
 
 
 def cluster_instances(scores: AnyArray, models: AnyArray, graph: IouGraph, threshold: float) -> IntArray:
@@ -87,14 +94,14 @@ def merge_clusters(
     seen = np.zeros((count, len(stacked.weights)))
     seen[of, stacked.models[member]] = 1
     share = seen @ stacked.weights / stacked.weights.sum()
-    return Instances(
-        shape=found.shape,
+    return replace(
+        found,
         runs=runs,
         offsets=offsets,
         scores=np.clip(mean * share**unconfirmed, 0, 1).astype(np.float32),
         classes=_classes(found.classes[member], of, weighted[member], count, len(found.class_names)),
         ids=np.arange(1, count + 1, dtype=np.int32),
-        class_names=found.class_names,
+        soft=None,
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from cytotome.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from cytotome.ops.kernels import kernel
-from cytotome.types import AnyArray, BoolArray, FloatArray, IntArray
 
 STEPS = 32
 """Heights are told apart to this part of one unit of the relief."""

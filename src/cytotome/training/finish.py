@@ -13,10 +13,9 @@ from cytotome.inference.model import Model
 from cytotome.metrics.challenge import image_score, precision_at
 from cytotome.models.cell_size import UNKNOWN, CellSizes, SizedData, measured_sizes
 from cytotome.models.look import Look, measured_look
-from cytotome.ops.matching import count_matches, find_overlaps
+from cytotome.ops.matching import count_matches
 from cytotome.training.prepare import Place, Prepared, labelled_places
 from cytotome.training.tune import tune
-from cytotome.types import Sample
 
 MOST_SCORED = 20
 """Images that a model is scored on when its training ends."""
@@ -29,7 +28,7 @@ def calibrated(model: Model, places: Sequence[Place]) -> DecodeParameters:
     """The decode parameters tuned on these images; the model's own where there is none."""
     if not places:
         return model.parameters
-    samples: list[Sample] = [dataset[position] for dataset, position in places]
+    samples = [dataset[position] for dataset, position in places]
     pairs = [(model.outputs(sample.image), sample) for sample in samples]
     return tune(model.family, model.file.config, pairs, model.parameters)
 
@@ -55,7 +54,7 @@ def known_look(prepared: Prepared) -> Look | None:
 
 def mean_score(model: Model, places: Sequence[Place]) -> float:
     """The challenge's mAP of a model, mean over labelled images."""
-    samples: list[Sample] = [dataset[position] for dataset, position in places]
+    samples = [dataset[position] for dataset, position in places]
     pairs = [(model.segment(sample.image), sample.instances) for sample in samples]
     return float(np.mean([image_score(found, truth) for found, truth in pairs if truth is not None]))
 
@@ -126,10 +125,10 @@ def report_cells(model: Model, prepared: Prepared) -> CellReport:
     truths = found = hits = 0
     scores = []
     for dataset, position in places:
-        sample: Sample = dataset[position]
+        sample = dataset[position]
         assert sample.instances is not None
         cells = model.segment(sample.image)
-        overlaps = find_overlaps(cells, sample.instances)
+        overlaps = cells.overlaps(sample.instances)
         truths, found = truths + len(sample.instances), found + len(cells)
         hits += int(count_matches(overlaps, (0.5,))[0])
         scores.append(float(precision_at(overlaps).mean()))

@@ -23,7 +23,7 @@ def shown_places(prepared: Prepared) -> dict[str, Place]:
         found["labelled"] = prepared.validation[0]
     for source in prepared.sources:
         for position, info in enumerate(source.dataset.infos):
-            found.setdefault("unlabelled" if info.mask_quality == "none" else "labelled", (source.dataset, position))
+            found.setdefault("labelled" if info.is_labelled else "unlabelled", (source.dataset, position))
     return found
 
 

@@ -14,7 +14,7 @@ from cytotome.errors import TrainingError
 from cytotome.models.card import Card, inherited
 from cytotome.training.ancestry import data_card, data_digests
 from cytotome.training.recipe import Recipe, SourceSettings
-from cytotome.types import Dataset, SampleInfo
+from cytotome.types import Dataset
 
 Data: TypeAlias = "str | os.PathLike[str] | Dataset"
 Place: TypeAlias = tuple[Dataset, int]
@@ -99,8 +99,8 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
             fitted_on = _calibration_part(dataset, training, recipe.calibration_images, recipe.calibration_held_out)
             calibration += [(dataset, i) for i in fitted_on]
             if recipe.calibration_held_out:
-                groups = {_group(dataset.infos[i]) for i in fitted_on}
-                training = [i for i in training if _group(dataset.infos[i]) not in groups]
+                groups = {dataset.infos[i].split_key for i in fitted_on}
+                training = [i for i in training if dataset.infos[i].split_key not in groups]
         sources.append(Source(dataset.subset(training), settings.weight, settings.scale, settings.offset))
         if settings.validated:
             made_for.append(sources[-1])
@@ -118,10 +118,7 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
 def labelled_places(sources: Sequence[Source]) -> list[Place]:
     """The labelled images that are trained on."""
     return [
-        (source.dataset, i)
-        for source in sources
-        for i, info in enumerate(source.dataset.infos)
-        if info.mask_quality != "none"
+        (source.dataset, i) for source in sources for i, info in enumerate(source.dataset.infos) if info.is_labelled
     ]
 
 
@@ -147,7 +144,7 @@ def _calibration_part(dataset: Dataset, training: Sequence[int], count: int, hel
 
     Half of them at most where they are held out of training.
     """
-    full = [i for i in training if dataset.infos[i].mask_quality == "full"]
+    full = [i for i in training if dataset.infos[i].is_scored]
     by_type: dict[str, list[int]] = {}
     for i in sorted(full, key=lambda i: hashlib.sha256(dataset.infos[i].id.encode()).digest()):
         by_type.setdefault(dataset.infos[i].cell_type, []).append(i)
@@ -157,8 +154,4 @@ def _calibration_part(dataset: Dataset, training: Sequence[int], count: int, hel
 
 
 def _any_full(datasets: Sequence[Dataset]) -> bool:
-    return any(info.mask_quality == "full" for dataset in datasets for info in dataset.infos)
-
-
-def _group(info: SampleInfo) -> str:
-    return info.group or info.id
+    return any(info.is_scored for dataset in datasets for info in dataset.infos)

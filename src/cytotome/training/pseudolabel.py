@@ -23,7 +23,6 @@ from cytotome.io.coco import write_coco
 from cytotome.io.files import atomic_path, read_json_object
 from cytotome.io.images import IMAGE_SUFFIXES
 from cytotome.models.card import Card, TrainedOn, inherited
-from cytotome.ops.labels import from_label_map
 from cytotome.training.ancestry import PSEUDOLABEL as COMMAND
 from cytotome.training.ancestry import RECORD
 from cytotome.training.pseudolabels import PseudoLabelSettings, check_models, label_image
@@ -96,7 +95,7 @@ def write_pseudolabels(
     settings = settings or PseudoLabelSettings()
     names = check_models(models, settings)
     dataset = data if isinstance(data, Dataset) else open_dataset(data)
-    unlabelled = [i for i, info in enumerate(dataset.infos) if info.mask_quality == "none"]
+    unlabelled = [i for i, info in enumerate(dataset.infos) if not info.is_labelled]
     if not unlabelled:
         raise DataError(f"{dataset.name}: all {len(dataset)} images are labelled; give images without masks")
     folder = _clear(Path(output), overwrite)
@@ -143,7 +142,7 @@ def _label(models: Sequence[Model], sample: Sample, images: Path, settings: Pseu
     if not len(labels.instances):
         return None
     file = _write_image(images, _file_stem(sample.info.id), sample.image)
-    return _Labelled(file, replace(labels.instances, soft=None), from_label_map(labels.ignore))
+    return _Labelled(file, replace(labels.instances, soft=None), Instances.from_label_map(labels.ignore))
 
 
 def _file_stem(name: str) -> str:

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from cytotome.errors import ConfigError
 from cytotome.inference.model import Model
-from cytotome.ops.matching import find_overlaps
 from cytotome.types import BoolArray, Image, Instances
 
 
@@ -118,7 +117,7 @@ def agreed(found: Sequence[Instances], settings: PseudoLabelSettings) -> PseudoL
 
 def best_overlaps(first: Instances, second: Instances) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
     """For each instance of ``first``, its greatest IoU with one of ``second``, and that one's score; 0 for none."""
-    best, place = find_overlaps(first, second).best_truths()
+    best, place = first.overlaps(second).best_truths()
     return best, np.append(second.scores, np.float32(0))[place]
 
 

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from cytotome.contract import DecodeParameters, Family, FamilyConfig
 from cytotome.data.augment import Augmentation, Probability
 from cytotome.data.normalise import Normalisation, image_channels
-from cytotome.errors import ConfigError
+from cytotome.errors import ConfigError, describe
 from cytotome.families import family_names, get_family
 from cytotome.training.plan import stage_faults
 from cytotome.training.schedule import AtLeastOne, Count, Positive, Pretraining, Schedule, Section, TeacherSettings
@@ -193,7 +193,7 @@ def check_recipe(content: Mapping[str, Any], place: str = "recipe") -> Recipe:
     try:
         checked = Recipe.model_validate(content)
     except ValidationError as error:
-        faults += _faults(error, "")
+        faults += describe(error)
     family = content.get("family")
     if isinstance(family, str):
         if family not in family_names():
@@ -219,7 +219,7 @@ def _family_faults(family: Family, content: Mapping[str, Any]) -> list[str]:
             try:
                 kind.model_validate(values)
             except ValidationError as error:
-                faults += _faults(error, f"{section}.")
+                faults += describe(error, f"{section}.")
             except ConfigError as error:
                 faults.append(f"{section}: {error}")
     return faults + _guidance_faults(family, content)
@@ -248,18 +248,6 @@ def _stage_faults(recipe: Recipe) -> list[str]:
         from cytotome.training.teacher import teacher_faults  # torch takes seconds to import
 
         faults += teacher_faults(recipe.get_family(), recipe.family_config(), recipe.schedule)
-    return faults
-
-
-def _faults(error: ValidationError, prefix: str) -> list[str]:
-    faults = []
-    for fault in error.errors():
-        where = prefix + ".".join(str(part) for part in fault["loc"])
-        got = "" if fault["type"] in ("missing", "extra_forbidden", "value_error") else f", got {fault['input']!r}"
-        message = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            message = "there is no such field"
-        faults.append(f"{where.rstrip('.') or 'recipe'}: {message}{got}")
     return faults
 
 

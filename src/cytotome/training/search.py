@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cytotome.ops.matching import Overlaps, find_overlaps, mean_precision
+from cytotome.ops.matching import Overlaps, mean_precision
 from cytotome.types import AnyArray, Instances
 
 Values: TypeAlias = "dict[str, float]"
@@ -85,7 +85,7 @@ class Table:
 
 def keep_pairs(found: Instances, truth: Instances) -> Candidates:
     """What :func:`limited_score` needs of instances."""
-    pairs = find_overlaps(found, truth)
+    pairs = found.overlaps(truth)
     near = 2 * pairs.intersection > pairs.union
     return Candidates(found.scores, found.areas, pairs.select_pairs(near))
 

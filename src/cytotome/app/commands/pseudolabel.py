@@ -75,7 +75,7 @@ def pseudolabel(
     settings = PseudoLabelSettings(general, by_type, agreement, candidate, margin, tta)
     models = [load_model(name, device=device, precision=precision) for name in inputs[:-1]]
     dataset = open_and_warn(inputs[-1], layout=layout)
-    count = sum(info.mask_quality == "none" for info in dataset.infos)
+    count = sum(not info.is_labelled for info in dataset.infos)
     with progress(count, quiet=quiet) as advance:
         tally = write_pseudolabels(models, dataset, output, settings, overwrite=overwrite, advance=advance)
     cells = ", ".join(f"{number} {name}" for name, number in tally.kept.items())

@@ -13,7 +13,6 @@ from cytotome.datasets.synthetic.optics import granules, phase_contrast, record,
 from cytotome.datasets.synthetic.shapes import Outline, Points, draw_outline
 from cytotome.datasets.synthetic.strokes import paint_beads, paint_neurites
 from cytotome.ops.kernels import kernel
-from cytotome.ops.runs import from_masks
 from cytotome.types import AnyArray, BoolArray, FloatArray, Instances
 
 TRIES = 24
@@ -61,7 +60,7 @@ def render(kind: Kind, shape: tuple[int, int], random: np.random.Generator) -> t
     _add_debris(scene)
     levels = phase_contrast(scene.phase, gain=random.uniform(300, 380), focus=random.uniform(0.3, 0.45))
     image = record(levels, noise=random.uniform(1.1, 2.0), shade=random.uniform(0.2, 1.2), random=random)
-    return image, from_masks(scene.masks, shape=shape, origins=np.array(scene.origins))
+    return image, Instances.from_masks(scene.masks, shape=shape, origins=np.array(scene.origins))
 
 
 def _add_cell(scene: Scene) -> None:

@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from cytotome.arrays import Float64Array
 from cytotome.families.embedding.config import EmbeddingParameters
-from cytotome.families.embedding.decode import cell_probability, decode_embeddings, features
-from cytotome.families.embedding.segment import segment_maps
-from cytotome.ops.cell_types import parameters_of_image
-from cytotome.ops.labels import from_label_map
-from cytotome.ops.matching import find_overlaps, mean_precision
-from cytotome.ops.scores import are_hits, fit_logistic
-from cytotome.types import DenseMaps, Sample
+from cytotome.families.embedding.decode import decode_embeddings, describe, of_image
+from cytotome.ops.matching import mean_precision
+from cytotome.ops.scores import fit_score_weights
+from cytotome.types import DenseMaps, Instances, Sample
 
 Pair: TypeAlias = tuple[DenseMaps, Sample]
 
@@ -61,34 +58,30 @@ def _score(pairs: Sequence[Pair], parameters: EmbeddingParameters, class_names: 
     for maps, sample in pairs:
         assert sample.instances is not None
         found = decode_embeddings(maps, parameters, class_names)
-        scores.append(mean_precision(find_overlaps(found, sample.instances)))
+        scores.append(mean_precision(found.overlaps(sample.instances)))
     return float(np.mean(scores))
 
 
 def _scores_of_limits(
     pairs: Sequence[Pair], parameters: EmbeddingParameters, limits: Sequence[float], class_names: Sequence[str]
-) -> npt.NDArray[np.float64]:
+) -> Float64Array:
     everything = parameters.model_copy(update={"min_score": 0.0})
     table = np.zeros((len(pairs), len(limits)))
     for row, (maps, sample) in zip(table, pairs, strict=True):
         assert sample.instances is not None
         found = decode_embeddings(maps, everything, class_names)
-        overlaps = find_overlaps(found, sample.instances)
+        overlaps = found.overlaps(sample.instances)
         row[:] = [mean_precision(overlaps.select_predictions(found.scores >= limit)) for limit in limits]
-    means: npt.NDArray[np.float64] = table.mean(axis=0)
+    means: Float64Array = table.mean(axis=0)
     return means
 
 
 def fit_scores(
     pairs: Sequence[Pair], parameters: EmbeddingParameters, class_names: Sequence[str]
 ) -> EmbeddingParameters:
-    """Score weights that give the probability of an IoU above 0.5 with a true instance; each image counts alike."""
-    images = []
-    for maps, sample in pairs:
-        cell = cell_probability(maps)
-        labels, count = segment_maps(maps, parameters_of_image(parameters, maps.get("cell_type"), cell, class_names))
-        if count and sample.instances is not None:
-            table = features(labels, count, maps["embedding"], cell)[0]
-            images.append((table, are_hits(from_label_map(labels), sample.instances)))
-    weights = fit_logistic(images)
-    return parameters if weights is None else parameters.model_copy(update={"score_weights": weights})
+    """Score weights by :func:`~cytotome.ops.scores.fit_score_weights`."""
+
+    def describe_image(maps: DenseMaps) -> tuple[Instances, Float64Array]:
+        return describe(maps, of_image(maps, parameters, class_names), class_names)
+
+    return fit_score_weights(pairs, parameters, describe_image)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import expit
 
+from cytotome.arrays import Float64Array
 from cytotome.families.embedding.config import EmbeddingParameters
 from cytotome.families.embedding.segment import segment_maps
 from cytotome.families.embedding.targets import BACKGROUND
 from cytotome.ops.agglomerate import near_pairs
 from cytotome.ops.cell_types import class_of_each, parameters_of_image
-from cytotome.ops.labels import from_label_map, label_means
-from cytotome.ops.runs import empty_instances
+from cytotome.ops.labels import label_means
+from cytotome.ops.scores import score_instances
 from cytotome.types import DenseMaps, FloatArray, Instances, IntArray
 
 FEATURES = ("mean cell probability", "cohesion", "similarity to the nearest", "log area", "constant")
@@ -32,19 +30,24 @@ def decode_embeddings(maps: DenseMaps, parameters: EmbeddingParameters, class_na
         parameters: those of the image's cell type, where ``by_class`` names it, come before the general ones.
         class_names: of the model.
     """
-    cell, types = cell_probability(maps), maps.get("cell_type")
-    parameters = parameters_of_image(parameters, types, cell, class_names)
+    parameters = of_image(maps, parameters, class_names)
+    found, table = describe(maps, parameters, class_names)
+    return score_instances(found, table, parameters).renumbered()
+
+
+def of_image(maps: DenseMaps, parameters: EmbeddingParameters, class_names: Sequence[str]) -> EmbeddingParameters:
+    """The parameters for the cell type that most of the image's cell pixels have."""
+    return parameters_of_image(parameters, maps.get("cell_type"), cell_probability(maps), class_names)
+
+
+def describe(
+    maps: DenseMaps, parameters: EmbeddingParameters, class_names: Sequence[str]
+) -> tuple[Instances, Float64Array]:
+    """N instances before anything is scored or dropped, and their features ``(N, 5)``, as in :data:`FEATURES`."""
     labels, count = segment_maps(maps, parameters)
-    if count == 0:
-        return empty_instances(cell.shape, class_names)
-    table, areas = features(labels, count, maps["embedding"], cell)
-    scores = expit(table @ np.asarray(parameters.score_weights)).astype(np.float32)
-    keep = (scores >= parameters.min_score) & (areas >= parameters.min_area) & (areas <= parameters.max_area)
-    classes = np.zeros(count, np.int32) if types is None else class_of_each(labels, count, types)
-    instances = replace(from_label_map(labels), scores=scores, classes=classes, class_names=tuple(class_names)).select(
-        keep
-    )
-    return instances.renumbered()
+    classes = class_of_each(labels, count, maps.get("cell_type"))
+    found = Instances.from_label_map(labels, classes=classes, class_names=class_names)
+    return found, features(labels, count, maps["embedding"], cell_probability(maps))
 
 
 def cell_probability(maps: DenseMaps) -> FloatArray:
@@ -53,10 +56,8 @@ def cell_probability(maps: DenseMaps) -> FloatArray:
     return cell
 
 
-def features(
-    labels: IntArray, count: int, embedding: FloatArray, cell: FloatArray
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """``(count, 5)`` float64, one row an instance, columns as in :data:`FEATURES`; and the areas, ``(count,)``.
+def features(labels: IntArray, count: int, embedding: FloatArray, cell: FloatArray) -> Float64Array:
+    """``(count, 5)`` float64, one row per instance, columns as in :data:`FEATURES`.
 
     Cohesion is the length of an instance's mean embedding, 1 where all its pixels agree; the similarity to the nearest
     is the greatest cosine with the mean of an instance that lies within :data:`REACH` pixels, -1 where none does.
@@ -69,10 +70,10 @@ def features(
     table[:, 1] = lengths[1:]
     table[:, 2] = _nearest(labels, means / np.maximum(lengths, 1e-12)[:, None])[1:]
     table[:, 3] = np.log(np.maximum(areas[1:], 1))
-    return table, areas[1:]
+    return table
 
 
-def _nearest(labels: IntArray, units: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _nearest(labels: IntArray, units: Float64Array) -> Float64Array:
     nearest = np.full(len(units), -1.0)
     first, second = near_pairs(labels, REACH).T
     similarity = (units[first] * units[second]).sum(axis=1)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import expit
 
+from cytotome.arrays import Float64Array
 from cytotome.families.flow.config import FlowParameters
 from cytotome.ops.cell_types import class_of_each, parameters_of_image
 from cytotome.ops.fill import fill_holes
 from cytotome.ops.flows import flow_statistics
-from cytotome.ops.labels import from_label_map, label_means
-from cytotome.ops.runs import empty_instances
-from cytotome.ops.scores import are_hits, fit_logistic
+from cytotome.ops.labels import label_means
+from cytotome.ops.scores import fit_score_weights, score_instances
 from cytotome.ops.sinks import follow_flows, label_sinks
 from cytotome.types import DenseMaps, FloatArray, Instances, IntArray, Sample
 
@@ -31,25 +28,17 @@ def decode_flows(maps: DenseMaps, parameters: FlowParameters, class_names: Seque
         parameters: those of the image's cell type, where ``by_class`` names it, come before the general ones.
         class_names: of the model.
     """
-    cell = maps["cell"][0]
-    types = maps.get("cell_type")
-    parameters = parameters_of_image(parameters, types, cell, class_names)
-    labels, count = _segment(maps["flow"], cell, parameters)
-    if count == 0:
-        return empty_instances(cell.shape, class_names)
-    table, areas = features(labels, count, maps["flow"], maps["cell"])
-    scores = expit(table @ np.asarray(parameters.score_weights)).astype(np.float32)
-    keep = (
-        (scores >= parameters.min_score)
-        & (areas >= parameters.min_area)
-        & (areas <= parameters.max_area)
-        & (table[:, 1] <= parameters.max_flow_error)
-    )
-    classes = np.zeros(count, np.int32) if types is None else class_of_each(labels, count, types)
-    instances = replace(from_label_map(labels), scores=scores, classes=classes, class_names=tuple(class_names)).select(
-        keep
-    )
-    return instances.renumbered()
+    parameters = parameters_of_image(parameters, maps.get("cell_type"), maps["cell"][0], class_names)
+    found, table = describe(maps, parameters, class_names)
+    return score_instances(found, table, parameters, table[:, 1] <= parameters.max_flow_error).renumbered()
+
+
+def describe(maps: DenseMaps, parameters: FlowParameters, class_names: Sequence[str]) -> tuple[Instances, Float64Array]:
+    """N instances before anything is scored or dropped, and their features ``(N, 5)``, as in :data:`FEATURES`."""
+    labels, count = _segment(maps["flow"], maps["cell"][0], parameters)
+    classes = class_of_each(labels, count, maps.get("cell_type"))
+    found = Instances.from_label_map(labels, classes=classes, class_names=class_names)
+    return found, features(labels, count, maps["flow"], maps["cell"])
 
 
 def _segment(flow: FloatArray, cell: FloatArray, parameters: FlowParameters) -> tuple[IntArray, int]:
@@ -61,10 +50,8 @@ def _segment(flow: FloatArray, cell: FloatArray, parameters: FlowParameters) -> 
     return labels, count
 
 
-def features(
-    labels: IntArray, count: int, flow: FloatArray, cell: FloatArray
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """``(count, 5)`` float64, one row an instance, columns as in :data:`FEATURES`; and the areas, ``(count,)``."""
+def features(labels: IntArray, count: int, flow: FloatArray, cell: FloatArray) -> Float64Array:
+    """``(count, 5)`` float64, one row per instance, columns as in :data:`FEATURES`."""
     means, areas = label_means(labels, cell, count)
     table = np.ones((count, len(FEATURES)))
     table[:, 0] = means[1:, 0]
@@ -72,28 +59,16 @@ def features(
     table[:, 1] = errors[1:]
     table[:, 2] = np.log(np.maximum(areas[1:], 1))
     table[:, 3] = lengths[1:]
-    return table, areas[1:]
+    return table
 
 
 def fit_scores(
     pairs: Sequence[tuple[DenseMaps, Sample]], parameters: FlowParameters, class_names: Sequence[str]
 ) -> FlowParameters:
-    """Score weights that give the probability of an IoU above 0.5 with a true instance.
+    """Score weights by :func:`~cytotome.ops.scores.fit_score_weights`, of pairs of maps and truth."""
 
-    A logistic regression with a small ridge, over all instances that the decoder makes before anything is dropped;
-    each image counts alike.
-
-    Args:
-        pairs: maps and truth of images that the network was not trained on.
-        parameters: where the cell threshold and sink radius are taken from.
-        class_names: of the model.
-    """
-    images = []
-    for maps, sample in pairs:
+    def describe_image(maps: DenseMaps) -> tuple[Instances, Float64Array]:
         used = parameters_of_image(parameters, maps.get("cell_type"), maps["cell"][0], class_names)
-        labels, count = _segment(maps["flow"], maps["cell"][0], used)
-        if count and sample.instances is not None:
-            table, _ = features(labels, count, maps["flow"], maps["cell"])
-            images.append((table, are_hits(from_label_map(labels), sample.instances)))
-    weights = fit_logistic(images)
-    return parameters if weights is None else parameters.model_copy(update={"score_weights": weights})
+        return describe(maps, used, class_names)
+
+    return fit_score_weights(pairs, parameters, describe_image)

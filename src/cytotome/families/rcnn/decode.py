@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import expit, logit
+from scipy.special import logit
 
+from cytotome.arrays import Float64Array
 from cytotome.families.rcnn.config import RcnnParameters
-from cytotome.ops.runs import make_instances
-from cytotome.ops.scores import are_hits, fit_logistic
+from cytotome.ops.scores import fit_score_weights, score_instances
 from cytotome.ops.soft_masks import paste
 from cytotome.ops.suppression import iou_graph, nms
 from cytotome.types import AnyArray, Instances, Sample
@@ -33,10 +32,7 @@ def decode_detections(found: Instances, parameters: RcnnParameters, class_names:
     """
     parameters = of_image(found, parameters, class_names)
     masked, table = features(found, parameters)
-    areas = masked.areas
-    scores = expit(table @ np.asarray(parameters.score_weights)).astype(np.float32)
-    keep = (scores >= parameters.min_score) & (areas >= parameters.min_area) & (areas <= parameters.max_area)
-    masked = replace(masked, scores=scores).select(keep & (areas > 0))
+    masked = score_instances(masked, table, parameters, masked.areas > 0)
     kept = masked.select(nms(masked.scores, iou_graph(masked), parameters.nms_iou))
     ordered = kept.select(np.argsort(-kept.scores, kind="stable"))
     return replace(ordered.renumbered(), class_names=tuple(class_names))
@@ -50,7 +46,7 @@ def of_image(found: Instances, parameters: RcnnParameters, class_names: Sequence
     return parameters.of_type(class_names[int(votes.argmax())])
 
 
-def features(found: Instances, parameters: RcnnParameters) -> tuple[Instances, npt.NDArray[np.float64]]:
+def features(found: Instances, parameters: RcnnParameters) -> tuple[Instances, Float64Array]:
     """The detections with masks cut at the threshold, and ``(N, 3)`` float64 of what their scores are made of.
 
     The columns are the log odds of box score times mean mask probability, the logarithm of the area, and 1.
@@ -66,37 +62,18 @@ def _cut(found: Instances, threshold: float) -> tuple[Instances, AnyArray]:
     if found.soft is None:
         return found, np.ones(len(found), np.float32)
     runs, offsets, means = paste(found.soft, found.shape, threshold)
-    cut = make_instances(
-        found.shape,
-        runs,
-        offsets,
-        scores=found.scores,
-        classes=found.classes,
-        ids=found.ids,
-        class_names=found.class_names,
-    )
-    return replace(cut, soft=found.soft), means
+    return replace(found, runs=runs, offsets=offsets), means
 
 
 def fit_scores(
     pairs: Sequence[tuple[Instances, Sample]], parameters: RcnnParameters, class_names: Sequence[str]
 ) -> RcnnParameters:
-    """Score weights that give the probability that a detection is the best one of a true instance, at IoU above 0.5.
+    """Score weights by :func:`~cytotome.ops.scores.fit_score_weights`, over the detections that suppression leaves."""
 
-    A logistic regression over the detections that suppression leaves; each image counts alike.
-
-    Args:
-        pairs: detections and truth of images that the network was not trained on.
-        parameters: where thresholds are taken from.
-        class_names: of the model.
-    """
-    images = []
-    for found, sample in pairs:
-        if len(found) == 0 or sample.instances is None:
-            continue
+    def describe(found: Instances) -> tuple[Instances, Float64Array]:
         used = of_image(found, parameters, class_names)
         masked, table = features(found, used)
         kept = nms(table[:, 0], iou_graph(masked), used.nms_iou) & (masked.areas >= used.min_area)
-        images.append((table[kept], are_hits(masked.select(kept), sample.instances)))
-    weights = fit_logistic(images)
-    return parameters if weights is None else parameters.model_copy(update={"score_weights": weights})
+        return masked.select(kept), table[kept]
+
+    return fit_score_weights(pairs, parameters, describe)

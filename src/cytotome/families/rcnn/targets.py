@@ -11,7 +11,6 @@ from cytotome.contract import PER_INSTANCE
 from cytotome.families.rcnn.config import RcnnConfig
 from cytotome.ops.flows import flow_maps
 from cytotome.ops.labels import label_positions
-from cytotome.ops.runs import make_instances
 from cytotome.ops.soft_masks import from_grids, mask_grids, paste
 from cytotome.types import AnyArray, Instances, SoftMasks
 
@@ -67,5 +66,5 @@ def detections(
 ) -> Instances:
     """Instances of soft masks, cut at a probability of a half."""
     runs, offsets, _ = paste(soft, shape)
-    found = make_instances(shape, runs, offsets, scores=scores, classes=classes, class_names=class_names)
+    found = Instances.from_runs(shape, runs, offsets, scores=scores, classes=classes, class_names=class_names)
     return replace(found, soft=soft)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import expit
 
+from cytotome.arrays import Float64Array
 from cytotome.families.watershed.config import WatershedParameters
 from cytotome.families.watershed.targets import WALL
-from cytotome.ops.cell_types import parameters_of_image
+from cytotome.ops.cell_types import class_of_each, parameters_of_image
 from cytotome.ops.fill import fill_holes
 from cytotome.ops.foreground import components
 from cytotome.ops.grow import grow_labels
 from cytotome.ops.kernels import kernel
-from cytotome.ops.labels import from_label_map, label_means
 from cytotome.ops.pointers import follow_to_labels
-from cytotome.ops.runs import empty_instances
-from cytotome.ops.scores import are_hits, fit_logistic
+from cytotome.ops.scores import fit_score_weights, score_instances
 from cytotome.ops.watershed import watershed
 from cytotome.types import AnyArray, BoolArray, DenseMaps, FloatArray, Instances, IntArray, Sample
 
@@ -35,18 +31,19 @@ def decode_energy(maps: DenseMaps, parameters: WatershedParameters, class_names:
         parameters: those of the image's cell type, where ``by_class`` names it, come before the general ones.
         class_names: of the model.
     """
-    types = maps.get("cell_type")
     parameters = of_image(parameters, maps, class_names)
+    found, table = describe(maps, parameters, class_names)
+    return score_instances(found, table, parameters).renumbered()
+
+
+def describe(
+    maps: DenseMaps, parameters: WatershedParameters, class_names: Sequence[str]
+) -> tuple[Instances, Float64Array]:
+    """N instances before anything is scored or dropped, and their features ``(N, 6)``, as in :data:`FEATURES`."""
     labels, count = segment(maps, parameters)
-    if count == 0:
-        return empty_instances((labels.shape[0], labels.shape[1]), class_names)
-    table, areas, means = features(labels, count, maps)
-    weights = np.asarray(parameters.score_weights)
-    scores = expit(table @ weights).astype(np.float32)
-    keep = (scores >= parameters.min_score) & (areas >= parameters.min_area) & (areas <= parameters.max_area)
-    classes = np.zeros(count, np.int32) if types is None else means.argmax(axis=1).astype(np.int32)
-    found = replace(from_label_map(labels), scores=scores, classes=classes, class_names=tuple(class_names)).select(keep)
-    return found.renumbered()
+    classes = class_of_each(labels, count, maps.get("cell_type"))
+    found = Instances.from_label_map(labels, classes=classes, class_names=class_names)
+    return found, features(labels, count, maps)
 
 
 def segment(maps: DenseMaps, parameters: WatershedParameters) -> tuple[IntArray, int]:
@@ -89,28 +86,18 @@ def cut(maps: DenseMaps, mask: BoolArray, walls: BoolArray, parameters: Watershe
     return labels, int(keep.sum())
 
 
-def features(
-    labels: IntArray, count: int, maps: DenseMaps
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """What tells good instances from bad ones.
-
-    Returns:
-        ``(count, 6)`` float64, one row an instance, columns as in :data:`FEATURES`; the areas ``(count,)``; the mean
-        probability of each cell type ``(count, K)``, K = 0 where the model has one type.
-    """
-    semantic, direction, energy = maps["semantic"], maps["direction"], maps["energy"]
-    types = maps.get("cell_type")
-    planes = np.zeros((0, *labels.shape), np.float32) if types is None else types
-    sums, lengths = _sums(labels, count, semantic[0], semantic[WALL], energy[0], direction)
-    means, areas = label_means(labels, planes, count)
-    area = np.maximum(areas[1:], 1)
+def features(labels: IntArray, count: int, maps: DenseMaps) -> Float64Array:
+    """``(count, 6)`` float64, what tells good instances from bad ones; columns as in :data:`FEATURES`."""
+    semantic = maps["semantic"]
+    sums, lengths = _sums(labels, count, semantic[0], semantic[WALL], maps["energy"][0], maps["direction"])
+    area = np.maximum(np.bincount(labels.reshape(-1), minlength=count + 1)[1:], 1)
     table = np.ones((count, len(FEATURES)))
     table[:, 0] = 1 - sums[1:, 0] / area
     table[:, 1] = sums[1:, 1] / area
     table[:, 2] = sums[1:, 2] / area / np.sqrt(area)
     table[:, 3] = np.log(area)
     table[:, 4] = lengths[1:] / area
-    return table, areas[1:], means[1:]
+    return table
 
 
 @kernel
@@ -139,18 +126,9 @@ def of_image(parameters: WatershedParameters, maps: DenseMaps, class_names: Sequ
 def calibrate(
     pairs: Sequence[tuple[DenseMaps, Sample]], parameters: WatershedParameters, class_names: Sequence[str]
 ) -> WatershedParameters:
-    """Score weights that give the chance of an IoU above 0.5 with a true instance.
+    """Score weights by :func:`~cytotome.ops.scores.fit_score_weights`, of pairs of maps and truth."""
 
-    Args:
-        pairs: maps and truth of images that the network was not trained on.
-        parameters: how instances are made.
-        class_names: of the model.
-    """
-    images = []
-    for maps, sample in pairs:
-        labels, count = segment(maps, of_image(parameters, maps, class_names))
-        if count and sample.instances is not None:
-            table, _, _ = features(labels, count, maps)
-            images.append((table, are_hits(from_label_map(labels), sample.instances)))
-    weights = fit_logistic(images)
-    return parameters if weights is None else parameters.model_copy(update={"score_weights": weights})
+    def describe_image(maps: DenseMaps) -> tuple[Instances, Float64Array]:
+        return describe(maps, of_image(parameters, maps, class_names), class_names)
+
+    return fit_score_weights(pairs, parameters, describe_image)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cytotome.contract import Batch, DecodeParameters, Family, FamilyConfig, Phase, Stage
-from cytotome.ops.labels import from_label_map, to_label_map
 from cytotome.types import AnyArray, DenseMaps, Instances, OutputSpec, Sample
 
 
@@ -99,7 +98,7 @@ def _stages(config: DuelConfig) -> tuple[Stage, ...]:
 
 
 def _targets(instances: Instances, config: DuelConfig) -> dict[str, AnyArray]:
-    return {"cell": (to_label_map(instances) > 0).astype(np.float32)[None]}
+    return {"cell": (instances.to_label_map() > 0).astype(np.float32)[None]}
 
 
 def _predict(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
@@ -108,7 +107,7 @@ def _predict(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
 
 def _decode(maps: DenseMaps, parameters: DuelParameters, class_names: Sequence[str]) -> Instances:
     labels, _ = ndimage.label(maps["cell"][0] > parameters.threshold)
-    found = from_label_map(labels.astype(np.int32), class_names=class_names)
+    found = Instances.from_label_map(labels.astype(np.int32), class_names=class_names)
     return found.select(found.areas >= parameters.min_area)
 
 
@@ -119,7 +118,7 @@ def _calibrate(
     inside, outside = [], []
     for maps, sample in pairs:
         assert sample.instances is not None
-        mask = to_label_map(sample.instances) > 0
+        mask = sample.instances.to_label_map() > 0
         inside.append(maps["cell"][0][mask])
         outside.append(maps["cell"][0][~mask])
     middle = (np.concatenate(inside).mean() + np.concatenate(outside).mean()) / 2
