@@ -11,12 +11,12 @@ import numpy as np
 from cytotome.contract import DecodeParameters
 from cytotome.inference.model import Model
 from cytotome.metrics.challenge import image_score, precision_at
-from cytotome.models.cell_size import UNKNOWN, CellSizes, SizedData, measured_sizes
+from cytotome.models.cell_size import CellSizes, SizedData, measured_sizes
 from cytotome.models.look import Look, measured_look
 from cytotome.ops.matching import count_matches, find_overlaps
 from cytotome.training.prepare import Place, Prepared, labelled_places
-from cytotome.training.tune import tune
-from cytotome.types import Sample
+from cytotome.tuning.nested import tune
+from cytotome.types import UNKNOWN, Sample
 
 MOST_SCORED = 20
 """Images that a model is scored on when its training ends."""
