@@ -15,19 +15,29 @@ import cytotome as ct
 NAMES = {
     "CytotomeError",
     "Dataset",
+    "Ensemble",
+    "Evaluation",
     "Image",
     "Instances",
     "Model",
     "Sample",
     "SampleInfo",
+    "Tta",
     "__version__",
+    "compare",
+    "draw_overlay",
     "evaluate",
     "from_label_map",
     "from_masks",
     "load_model",
+    "measure",
     "open_dataset",
     "read_image",
+    "read_predictions",
+    "segment",
     "train",
+    "tune",
+    "write_label_map",
 }
 
 
@@ -46,8 +56,8 @@ def test_the_version_is_that_of_the_project() -> None:
 
 
 def test_another_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="module 'cytotome' has no attribute 'segment'"):
-        ct.segment  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'cytotome' has no attribute 'find'"):
+        ct.find  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_importing_the_package_imports_nothing_else_of_weight() -> None:

@@ -7,14 +7,22 @@ next to nothing.
 from __future__ import annotations
 
 from importlib import import_module
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cytotome.api import compare, segment, tune
     from cytotome.datasets import open_dataset
+    from cytotome.datasets.predictions import read_predictions
+    from cytotome.ensemble.ensemble import Ensemble
     from cytotome.errors import CytotomeError
     from cytotome.inference.model import Model, load_model
+    from cytotome.inference.tta import Tta
     from cytotome.io.images import read_image
-    from cytotome.metrics.evaluate import evaluate
+    from cytotome.io.labels import write_label_map
+    from cytotome.measurement.table import measure
+    from cytotome.metrics.evaluate import Evaluation, evaluate
+    from cytotome.report.overlay import draw_overlay
     from cytotome.training.train import train
     from cytotome.types import Dataset, Image, Instances, Sample, SampleInfo
 
@@ -24,35 +32,58 @@ if TYPE_CHECKING:
 __all__ = [
     "CytotomeError",
     "Dataset",
+    "Ensemble",
+    "Evaluation",
     "Image",
     "Instances",
     "Model",
     "Sample",
     "SampleInfo",
+    "Tta",
     "__version__",
+    "compare",
+    "draw_overlay",
     "evaluate",
     "from_label_map",
     "from_masks",
     "load_model",
+    "measure",
     "open_dataset",
     "read_image",
+    "read_predictions",
+    "segment",
     "train",
+    "tune",
+    "write_label_map",
 ]
 
 _HOMES = {
-    "CytotomeError": "cytotome.errors",
-    "Dataset": "cytotome.types",
-    "Image": "cytotome.types",
-    "Instances": "cytotome.types",
-    "Model": "cytotome.inference.model",
-    "Sample": "cytotome.types",
-    "SampleInfo": "cytotome.types",
-    "evaluate": "cytotome.metrics.evaluate",
-    "load_model": "cytotome.inference.model",
-    "open_dataset": "cytotome.datasets",
-    "read_image": "cytotome.io.images",
-    "train": "cytotome.training.train",
+    "CytotomeError": "errors",
+    "Dataset": "types",
+    "Ensemble": "ensemble.ensemble",
+    "Evaluation": "metrics.evaluate",
+    "Image": "types",
+    "Instances": "types",
+    "Model": "inference.model",
+    "Sample": "types",
+    "SampleInfo": "types",
+    "Tta": "inference.tta",
+    "compare": "api",
+    "draw_overlay": "report.overlay",
+    "evaluate": "metrics.evaluate",
+    "from_label_map": "types:Instances.from_label_map",
+    "from_masks": "types:Instances.from_masks",
+    "load_model": "inference.model",
+    "measure": "measurement.table",
+    "open_dataset": "datasets",
+    "read_image": "io.images",
+    "read_predictions": "datasets.predictions",
+    "segment": "api",
+    "train": "training.train",
+    "tune": "api",
+    "write_label_map": "io.labels",
 }
+"""Module of each name, and its place there where that is another one."""
 
 
 def __getattr__(name: str) -> object:
@@ -60,12 +91,9 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         value: object = version("cytotome")
-    elif name in ("from_label_map", "from_masks"):
-        from cytotome.types import Instances
-
-        value = getattr(Instances, name)
     elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
+        module, _, place = _HOMES[name].partition(":")
+        value = attrgetter(place or name)(import_module(f"cytotome.{module}"))
     else:
         raise AttributeError(f"module 'cytotome' has no attribute {name!r}")
     globals()[name] = value

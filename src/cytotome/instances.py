@@ -209,6 +209,12 @@ class Instances:
         classes = f", classes {'/'.join(self.class_names)}" if self.class_names else ""
         return f"Instances({len(self)} cells, {height}x{width}{classes})"
 
+    def _repr_png_(self) -> bytes | None:
+        """The cells in colours, for notebooks; None for an image too large to be shown."""
+        from cytotome.ops.pictures import encode_png, fits_notebook, picture_of_cells
+
+        return encode_png(*picture_of_cells(self)) if fits_notebook(self.shape) else None
+
     def masks(self) -> BoolArray:
         """``(N, H, W)`` bool, the mask of each instance in the whole image; overlaps are kept.
 

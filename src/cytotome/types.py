@@ -20,6 +20,9 @@ from cytotome.soft import SoftMasks as SoftMasks
 DenseMaps: TypeAlias = Mapping[str, FloatArray]
 """Named network outputs of one image, each ``(C, H, W)`` float32."""
 
+UNKNOWN = "unknown"
+"""Stands in tables and cards for cells of no known type."""
+
 MapKind = Literal["scalar", "vector", "embedding", "rays"]
 MaskQuality = Literal["full", "approximate", "none"]
 
@@ -61,6 +64,15 @@ class Image:
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.pixels.shape))
+        scale = "" if self.microns_per_pixel is None else f", {self.microns_per_pixel:g} microns per pixel"
+        return f"Image({size} {self.pixels.dtype}{scale}, {self.source!r})"
+
+    def _repr_png_(self) -> bytes | None:
+        """The image with stretched contrast, for notebooks; None for one too large to be shown."""
+        return _shown(self, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +138,20 @@ class Sample:
     image: Image
     instances: Instances | None = None
     ignore: BoolArray | None = field(default=None)
+
+    def __repr__(self) -> str:
+        kind = f", {self.info.cell_type}" if self.info.cell_type else ""
+        return f"Sample({self.info.id!r}{kind}, {self.image!r}, {self.instances!r})"
+
+    def _repr_png_(self) -> bytes | None:
+        """The image with the outlines of the cells, for notebooks; None for one too large to be shown."""
+        return _shown(self.image, self.instances)
+
+
+def _shown(image: Image, instances: Instances | None) -> bytes | None:
+    from cytotome.ops.pictures import encode_png, fits_notebook, picture_of_image
+
+    return encode_png(*picture_of_image(image.pixels, instances)) if fits_notebook(image.shape) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +228,9 @@ class Dataset(Sequence[Sample]):
 
     def __len__(self) -> int:
         return len(self.infos)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {len(self)} images, classes {'/'.join(self.class_names)})"
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...

@@ -311,7 +311,7 @@ def test_calibration_tells_true_cells_from_false_ones() -> None:
     for maps, sample in pairs:
         found = FAMILY.decode(maps, fitted, NAMES)
         labels, count = segment(maps, fitted)
-        assert features(labels, count, maps)[0].shape == (count, len(fitted.score_weights))
+        assert features(labels, count, maps).shape == (count, len(fitted.score_weights))
         kept = found.select(found.scores > 0.5)
         assert image_score(kept, sample.instances) > 0.85
 

@@ -9,7 +9,8 @@ import pytest
 from scipy.ndimage import binary_erosion
 
 from cytotome.io.images import read_image
-from cytotome.report.overlay import cell_colours, draw_overlay, write_overlay
+from cytotome.ops.pictures import cell_colours
+from cytotome.report.overlay import draw_overlay, write_overlay
 from cytotome.types import Image, Instances
 
 RAMP = Image(np.tile(np.arange(256, dtype=np.uint8), (64, 1)))

@@ -20,10 +20,10 @@ from cytotome.errors import ConfigError, DataError, ImageError, TrainingError
 from cytotome.families import get_family
 from cytotome.inference.model import Model, build_model, load_model
 from cytotome.io.coco import write_coco
-from cytotome.training import pseudolabel
+from cytotome.pseudolabels import dataset as pseudolabel
+from cytotome.pseudolabels.agreement import PseudoLabelSettings, agreed, best_overlaps, check_models, label_image
+from cytotome.pseudolabels.dataset import write_pseudolabels
 from cytotome.training.prepare import prepare
-from cytotome.training.pseudolabel import write_pseudolabels
-from cytotome.training.pseudolabels import PseudoLabelSettings, agreed, best_overlaps, check_models, label_image
 from cytotome.training.recipe import load_recipe
 from cytotome.training.train import train
 from cytotome.types import Image, Instances, Sample, SampleInfo

@@ -21,11 +21,11 @@ from cytotome.data.normalise import normalise
 from cytotome.errors import ConfigError, CytotomeError, ModelError, describe
 from cytotome.families import get_family
 from cytotome.inference.device import choose_device, choose_precision
-from cytotome.inference.fusion import can_fuse_activations, optimise
 from cytotome.inference.inputs import ImageLike, is_one, several, to_image
 from cytotome.inference.instance_tiles import segment_in_tiles
 from cytotome.inference.instance_tta import with_instance_tta
 from cytotome.inference.lanes import process_in_lanes
+from cytotome.inference.optimise import can_fuse_activations, optimise
 from cytotome.inference.passes import Pass, Shown, geometry
 from cytotome.inference.predict import Canvas, instances_to_image_size, to_canvas, to_image_size
 from cytotome.inference.scale import CellScale, at_known_size, resized_image, resized_instances

@@ -20,13 +20,15 @@ from cytotome.types import AnyArray, Instances, IntArray
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy")
 
 
-def write_label_map(path: str | os.PathLike[str], labels: AnyArray, microns_per_pixel: float | None = None) -> None:
+def write_label_map(
+    path: str | os.PathLike[str], labels: Instances | AnyArray, microns_per_pixel: float | None = None
+) -> None:
     """Writes a label map whole or not at all, uint16 where the labels fit and int32 elsewhere.
 
     Args:
         path: ``.tif``/``.tiff`` (deflate in strips, since ImageJ opens no tiles), ``.png`` (up to 65535 labels) or
             ``.npy``.
-        labels: ``(H, W)`` integers, 0 is background.
+        labels: instances, of which the smaller get shared pixels, or ``(H, W)`` integers, 0 is background.
         microns_per_pixel: kept in TIFF as resolution.
 
     Raises:
@@ -35,7 +37,7 @@ def write_label_map(path: str | os.PathLike[str], labels: AnyArray, microns_per_
     suffix = Path(path).suffix.lower()
     if suffix not in LABEL_SUFFIXES:
         raise DataError(f"{path}: label maps are written as {', '.join(LABEL_SUFFIXES)}, not {suffix or 'no suffix'}")
-    labels = _checked(path, np.asarray(labels))
+    labels = labels.to_label_map() if isinstance(labels, Instances) else _checked(path, np.asarray(labels))
     small = labels.astype(np.uint16) if labels.max(initial=0) <= np.iinfo(np.uint16).max else labels
     if suffix == ".png" and small.dtype != np.uint16:
         raise DataError(f"{path}: PNG holds labels up to 65535, the highest is {labels.max()}; write .tif")

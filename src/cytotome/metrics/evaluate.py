@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +18,9 @@ from cytotome.metrics.coco import CocoScores, coco_scores
 from cytotome.metrics.panoptic import panoptic_quality
 from cytotome.ops.matching import THRESHOLDS, Overlaps
 from cytotome.types import Dataset, Instances, SampleInfo, Subset
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OVER_ALL = "over all"
 
@@ -140,6 +145,23 @@ class Evaluation:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     __str__ = to_text
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per cell type and one over all: numbers of images and cells, and the means of all scores."""
+        import pandas as pd
+
+        groups = {**self.types, OVER_ALL: self.overall}
+        rows = [
+            {"images": group.images, "cells": group.truths, "found": group.predictions, **asdict(group.scores)}
+            for group in groups.values()
+        ]
+        return pd.DataFrame(rows, index=pd.Index(list(groups), name="cell type"))
+
+    def _repr_html_(self) -> str:
+        """:meth:`to_frame` and the notes, for notebooks."""
+        notes = "".join(f"<p>note: {escape(note)}</p>" for note in self.notes)
+        table: str = self.to_frame().to_html(float_format="{:.3f}".format)
+        return table + notes
 
 
 def evaluate(

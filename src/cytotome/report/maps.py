@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from cytotome.arrays import ByteArray
 from cytotome.errors import DataError
 from cytotome.io.files import atomic_path
-from cytotome.report.overlay import cell_colours
+from cytotome.ops.pictures import cell_colours
 from cytotome.types import AnyArray, FloatArray, OutputSpec
-
-Bytes = npt.NDArray[np.uint8]
 
 SAMPLED = 20_000
 """Pixels of an image, about, that its principal components are taken over."""
@@ -89,7 +88,7 @@ def fit_colours(embeddings: Sequence[FloatArray], cells: Sequence[FloatArray] | 
     return EmbeddingColours(axes, low, high)
 
 
-def draw_embedding(embedding: FloatArray, colours: EmbeddingColours, cell: FloatArray | None = None) -> Bytes:
+def draw_embedding(embedding: FloatArray, colours: EmbeddingColours, cell: FloatArray | None = None) -> ByteArray:
     """``(H, W, 3)`` uint8 RGB of ``(D, H, W)`` embeddings; dark where ``cell`` ``(H, W)`` says that there is none."""
     along = np.tensordot(colours.axes.astype(np.float32), embedding, axes=(1, 0))
     low, width = colours.low, np.maximum(colours.high - colours.low, 1e-6)
@@ -99,7 +98,7 @@ def draw_embedding(embedding: FloatArray, colours: EmbeddingColours, cell: Float
     return _picture(unit)
 
 
-def draw_map(values: FloatArray, spec: OutputSpec, colours: EmbeddingColours | None = None) -> Bytes:
+def draw_map(values: FloatArray, spec: OutputSpec, colours: EmbeddingColours | None = None) -> ByteArray:
     """``(H, W, 3)`` uint8 RGB of one map ``(C, H, W)``.
 
     One channel is grey from 0 to the spec's ``top``; several are the mixture of their colours; of vectors the direction
@@ -126,6 +125,6 @@ def _wheel(angle: AnyArray) -> AnyArray:
     return colours
 
 
-def _picture(planes: AnyArray) -> Bytes:
-    picture: Bytes = np.ascontiguousarray((255 * np.clip(planes, 0, 1) + 0.5).astype(np.uint8).transpose(1, 2, 0))
+def _picture(planes: AnyArray) -> ByteArray:
+    picture: ByteArray = np.ascontiguousarray((255 * np.clip(planes, 0, 1) + 0.5).astype(np.uint8).transpose(1, 2, 0))
     return picture

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from cytotome.report.maps import Bytes, draw_map
-from cytotome.report.overlay import cell_colours
+from cytotome.arrays import ByteArray
+from cytotome.ops.pictures import cell_colours
+from cytotome.report.maps import draw_map
 from cytotome.types import AnyArray, OutputSpec
 
 FEW = 5
 """Whole numbers up to this many are drawn as classes, more as levels."""
 
 
-def draw_target(name: str, values: AnyArray, specs: Mapping[str, OutputSpec]) -> Bytes:
+def draw_target(name: str, values: AnyArray, specs: Mapping[str, OutputSpec]) -> ByteArray:
     """``(H, W, 3)`` uint8 RGB of one target ``(C, H, W)``.
 
     Args:
@@ -34,18 +35,18 @@ def draw_target(name: str, values: AnyArray, specs: Mapping[str, OutputSpec]) ->
     return draw_map(values.astype(np.float32), spec)
 
 
-def draw_classes(classes: AnyArray) -> Bytes:
+def draw_classes(classes: AnyArray) -> ByteArray:
     """``(H, W, 3)`` uint8 RGB of ``(H, W)`` integers, 0 or more: a colour each, 0 is black."""
     palette = np.concatenate([np.zeros((1, 3), np.uint8), cell_colours(np.arange(max(1, int(classes.max(initial=0)))))])
-    picture: Bytes = palette[classes]
+    picture: ByteArray = palette[classes]
     return picture
 
 
-def draw_levels(levels: AnyArray) -> Bytes:
+def draw_levels(levels: AnyArray) -> ByteArray:
     """``(H, W, 3)`` uint8 RGB of ``(H, W)`` integers: from violet for 1 to yellow for the greatest, 0 is black."""
     top = max(1, int(levels.max(initial=0)))
     greys = np.clip(255 * (levels - 1) / max(1, top - 1), 0, 255).astype(np.uint8)
     coloured = cv2.applyColorMap(greys, cv2.COLORMAP_VIRIDIS)
-    picture: Bytes = np.ascontiguousarray(coloured[:, :, ::-1], np.uint8)
+    picture: ByteArray = np.ascontiguousarray(coloured[:, :, ::-1], np.uint8)
     picture[levels <= 0] = 0
     return picture

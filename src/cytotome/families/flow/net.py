@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cytotome.families.flow.cellpose import CellposeNet
 from cytotome.families.flow.config import FlowConfig
 from cytotome.losses.flow import FLOW_HEADS
-from cytotome.nets.cellpose import CellposeNet
 from cytotome.nets.compact import CompactUNet, initialise
 
 

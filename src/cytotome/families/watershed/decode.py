@@ -11,9 +11,9 @@ from cytotome.families.watershed.config import WatershedParameters
 from cytotome.families.watershed.targets import WALL
 from cytotome.ops.cell_types import class_of_each, parameters_of_image
 from cytotome.ops.fill import fill_holes
-from cytotome.ops.foreground import components
 from cytotome.ops.grow import grow_labels
 from cytotome.ops.kernels import kernel
+from cytotome.ops.labels import components
 from cytotome.ops.pointers import follow_to_labels
 from cytotome.ops.scores import fit_score_weights, score_instances
 from cytotome.ops.watershed import watershed

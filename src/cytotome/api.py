@@ -1,0 +1,152 @@
+"""Commands of the command line as functions: what takes a few lines otherwise, in one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from cytotome.ensemble.load import open_model
+from cytotome.inference.inputs import ImageLike
+from cytotome.tuning.nested import Tuned
+from cytotome.types import Instances
+
+PathLike = str | os.PathLike[str]
+
+
+@overload
+def segment(images: ImageLike, model: PathLike = ..., *, device: str = ..., **options: Any) -> Instances: ...
+
+
+@overload
+def segment(
+    images: Iterable[ImageLike], model: PathLike = ..., *, device: str = ..., **options: Any
+) -> list[Instances]: ...
+
+
+def segment(
+    images: ImageLike | Iterable[ImageLike], model: PathLike = "neurons", *, device: str = "auto", **options: Any
+) -> Instances | list[Instances]:
+    """Finds the cells of one image or of several.
+
+    The model is read at each call; for more than one call use :func:`cytotome.load_model` and its ``segment``.
+
+    >>> import cytotome as ct
+    >>> sample = ct.open_dataset("synthetic:1")[0]
+    >>> ct.segment(sample.image, "nuclei")  # doctest: +ELLIPSIS
+    Instances(... cells, ...)
+
+    Args:
+        images: an :class:`~cytotome.types.Image`, a path, a ``(H, W)`` or ``(H, W, C)`` array, or several of them.
+        model: the name of a bundled model or ensemble, or the path of one.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        **options: as in :meth:`cytotome.Model.segment`, such as ``tta``, ``tile``, ``diameter`` and ``min_score``.
+
+    Returns:
+        The instances of the image, or a list with those of each image.
+
+    Raises:
+        ImageError: where an image cannot be used.
+        ModelError: where there is no such model, or its file is damaged.
+        ConfigError: where an option is unknown or out of range.
+    """
+    return open_model(model, device=device).segment(images, **options)
+
+
+def tune(
+    models: str | Sequence[str],
+    data: PathLike,
+    output: PathLike,
+    *,
+    layout: str | None = None,
+    fold: int | None = None,
+    search: Literal["optuna", "greedy"] = "optuna",
+    trials: int = 30,
+    seed: int = 0,
+    tta: bool = False,
+    device: str = "auto",
+) -> Tuned:
+    """Tunes the decoder of a model, or the fusion of several, on images that they were not trained on.
+
+    >>> import cytotome as ct
+    >>> tuned = ct.tune("run/flow.safetensors:0", "sartorius/", "tuned.safetensors")  # doctest: +SKIP
+    >>> print(tuned.text())  # doctest: +SKIP
+
+    Args:
+        models: one or more, each ``MODEL``, ``MODEL:FOLD`` or ``MODEL:0,MODEL:1`` for one method's models of folds.
+        data: a dataset, as in :func:`cytotome.open_dataset`.
+        output: the model file (``.safetensors``) or, for several models, the ensemble file (``.yaml``) to write.
+        layout: of the dataset; detected where None.
+        fold: only images of this fold are used.
+        search: ``optuna``, or ``greedy`` for one setting after the other.
+        trials: settings that optuna tries.
+        seed: random seed of the search.
+        tta: tune on predictions averaged over flips and quarter turns.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+
+    Returns:
+        The tuned settings, with the score of each image before and after, on images they were not chosen on.
+
+    Raises:
+        ConfigError: where the models do not go together with the images or the output, or Optuna is not installed.
+    """
+    from cytotome.app.tune.run import TuneOptions, run_tune
+
+    chosen = [models] if isinstance(models, str) else list(models)
+    options = TuneOptions(Path(output), layout, fold, search, trials, seed, tta=tta, device=device, quiet=True)
+    return run_tune(chosen, os.fspath(data), options)
+
+
+def compare(
+    data: PathLike,
+    output: PathLike,
+    *,
+    recipes: Sequence[str] = (),
+    models: Sequence[str] = (),
+    folds: Sequence[int] = (0,),
+    budget_minutes: float = 120.0,
+    overrides: Sequence[str] = (),
+    layout: str | None = None,
+    tta: bool = False,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Trains, scores and fuses several methods on the same held-out images; a run that was stopped is resumed.
+
+    >>> import cytotome as ct
+    >>> found = ct.compare("images/", "bakeoff/", models=["neurons", "nuclei"])  # doctest: +SKIP
+    >>> found["recommendation"]  # doctest: +SKIP
+
+    Args:
+        data: a dataset, as in :func:`cytotome.open_dataset`.
+        output: the folder of models, results and the page ``compare.html``.
+        recipes: to train by; where there are no models either, one of each family.
+        models: trained ones, as in :func:`tune`.
+        folds: validation folds to train for.
+        budget_minutes: time for all.
+        overrides: changes of every recipe, such as ``"schedule.steps=1000"``.
+        layout: of the dataset; detected where None.
+        tta: average over flips and quarter turns.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+
+    Returns:
+        What ``results.json`` in the folder holds.
+
+    Raises:
+        ConfigError: where there is nothing to compare, or Lightning is not installed and needed.
+    """
+    from cytotome.app.compare.run import CompareOptions, run_compare
+
+    options = CompareOptions(
+        Path(output),
+        tuple(recipes),
+        tuple(models),
+        tuple(folds),
+        60 * budget_minutes,
+        layout,
+        tta,
+        device,
+        tuple(overrides),
+        quiet=True,
+    )
+    return run_compare(os.fspath(data), options)

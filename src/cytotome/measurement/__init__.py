@@ -1,0 +1,8 @@
+"""Cells in numbers: the shape and the grey levels of each, and counts of each image."""
+
+from __future__ import annotations
+
+from cytotome.measurement.counts import Counts, count_cells
+from cytotome.measurement.morphology import measure_cells
+
+__all__ = ["Counts", "count_cells", "measure_cells"]
