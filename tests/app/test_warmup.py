@@ -35,9 +35,10 @@ print(len(compiled))
 """
 TOLD = """
 import numpy as np
+from cytotome.types import Instances
 from cytotome.app.console import telling_of_compiling
 with telling_of_compiling(quiet=False):
-    from_label_map(np.eye(3, dtype=np.int32))
+    Instances.from_label_map(np.eye(3, dtype=np.int32))
 """
 
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from rich.console import Console
 
-import cytotome.families
 from cytotome.types import Dataset, Image, Instances, Sample, SampleInfo
 
 TINY = Path(__file__).parent / "tiny"
@@ -20,13 +19,13 @@ TINY = Path(__file__).parent / "tiny"
 
 @pytest.fixture(autouse=True)
 def duel(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Puts ``tests/training/tiny`` on the path that families are found on; one thread, since the networks are tiny."""
-    monkeypatch.setattr(cytotome.families, "__path__", [*cytotome.families.__path__, str(TINY)])
+    """Installs the plugin of ``tests/training/tiny``; one thread, since the networks are tiny."""
+    monkeypatch.syspath_prepend(str(TINY))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-    sys.modules.pop("cytotome.families.duel", None)
+    sys.modules.pop("duel", None)
 
 
 class Disks(Dataset):

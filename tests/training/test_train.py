@@ -309,8 +309,7 @@ import importlib.util
 spec = importlib.util.spec_from_file_location("training_conftest", {tests!r} + "/conftest.py")
 conftest = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(conftest)
-import cytotome.families
-cytotome.families.__path__.append(str(conftest.TINY))
+sys.path.insert(0, str(conftest.TINY))
 torch.set_num_threads(1)
 from cytotome.training.train import train
 train({recipe!r}, conftest.Disks(), output={output!r}, device="cpu")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from cytotome.datasets.coco import CocoDataset
@@ -12,11 +13,30 @@ from cytotome.datasets.folders import FoldersDataset, has_images
 from cytotome.datasets.livecell import LivecellDataset, annotation_files
 from cytotome.datasets.sartorius import SartoriusDataset
 from cytotome.datasets.synthetic import SyntheticDataset
-from cytotome.errors import DataError
-from cytotome.types import Dataset
+from cytotome.errors import ConfigError, CytotomeError, DataError
+from cytotome.plugins import LAYOUTS, load_plugin, one_line, plugin_names
+from cytotome.types import Dataset, Note
 
 SYNTHETIC_COUNT = 12
 COCO_SUFFIXES = (".json", ".json.gz")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout that another package adds.
+
+    Attributes:
+        open: ``open(path)`` gives the dataset of a folder or file; it reads tables only.
+        fits: ``fits(path)`` says at little cost whether the path has this layout; None where it must be named.
+    """
+
+    open: Callable[[Path], Dataset]
+    fits: Callable[[Path], bool] | None = None
+
+
+def layouts() -> tuple[str, ...]:
+    """Names of all layouts, those of plugins last."""
+    return (*_OPENERS, *(name for name in plugin_names(LAYOUTS) if name not in _OPENERS))
 
 
 def open_dataset(path: str | os.PathLike[str], *, layout: str | None = None) -> Dataset:
@@ -24,26 +44,36 @@ def open_dataset(path: str | os.PathLike[str], *, layout: str | None = None) -> 
 
     Args:
         path: a folder, a COCO file, or ``synthetic``, ``synthetic:COUNT`` or ``synthetic:COUNT:SEED``.
-        layout: one of :data:`LAYOUTS`; told from the files where None.
+        layout: one of :func:`layouts`; detected from the files where None.
 
     Raises:
         DataError: where the path is missing, the layout is unknown or cannot be told, or the files are damaged.
     """
-    if layout is not None and layout not in _OPENERS:
-        raise DataError(f"layout {layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
+    if layout is not None and layout not in layouts():
+        raise DataError(f"layout {layout!r} is unknown; choose one of {', '.join(layouts())}")
     text = os.fspath(path)
     if layout == "synthetic" or (layout is None and text.split(":")[0] == "synthetic" and not Path(text).exists()):
         return _open_synthetic(text)
     if not Path(text).exists():
         raise DataError(f"{text}: no such file or folder; check the path")
-    return _OPENERS[layout or _guess(Path(text))](text)
+    faults: list[str] = []
+    layout = layout or _guess(Path(text), faults)
+    dataset = _OPENERS[layout](text) if layout in _OPENERS else _open_plugin(layout, Path(text))
+    if faults:
+        dataset.notes = (*dataset.notes, Note("layouts of other packages could not be tried", tuple(faults)))
+    return dataset
 
 
-def _guess(path: Path) -> str:
-    """The layout of a path that is there; a table that names its layout wins over images that lie about."""
+def _guess(path: Path, faults: list[str]) -> str:
+    """The layout of a path that is there; a table that names its layout wins over images that lie about.
+
+    Layouts of plugins come before ``folders``, which takes any folder with images.
+    """
     if path.is_file():
         if path.name.endswith(COCO_SUFFIXES):
             return "coco"
+        if added := _plugin_that_fits(path, faults):
+            return added
         raise DataError(f"{path}: a dataset is a folder or a COCO file (.json, .json.gz); give one of those")
     if (path / "train.csv").is_file():
         return "sartorius"
@@ -51,13 +81,45 @@ def _guess(path: Path) -> str:
         return "livecell"
     if _coco_files(path):
         return "coco"
+    if added := _plugin_that_fits(path, faults):
+        return added
     if has_images(path):
         return "folders"
-    others = note_of_others([file for part in (path, path / "images") for file in walk(part, recursive=False)], path)
+    others = [
+        *faults,
+        *note_of_others([file for part in (path, path / "images") for file in walk(part, recursive=False)], path),
+    ]
     raise DataError(
         f"{path}: the layout cannot be told; expected train.csv (sartorius), livecell_coco_*.json (livecell), "
         f"one *.json of COCO (coco), or images/ with labels/ (folders){''.join(f'; {note}' for note in others)}"
     )
+
+
+def _open_plugin(name: str, path: Path) -> Dataset:
+    layout = load_plugin(LAYOUTS, name, Layout)
+    try:
+        dataset = layout.open(path)
+    except CytotomeError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: the layout {name!r} cannot open it ({one_line(error)}); check the files") from error
+    if not isinstance(dataset, Dataset):
+        raise DataError(f"{path}: the layout {name!r} must give a Dataset, got {type(dataset).__name__}")
+    return dataset
+
+
+def _plugin_that_fits(path: Path, faults: list[str]) -> str | None:
+    """The first layout of another package that says it fits; what is wrong with broken ones is added to ``faults``."""
+    for name in plugin_names(LAYOUTS):
+        try:
+            layout = load_plugin(LAYOUTS, name, Layout)
+            if layout.fits is not None and layout.fits(path):
+                return name
+        except ConfigError as error:
+            faults.append(str(error))
+        except Exception as error:
+            faults.append(f"the layout {name!r} failed on {path} ({one_line(error)})")
+    return None
 
 
 def _coco_files(root: Path) -> list[Path]:
@@ -91,4 +153,3 @@ _OPENERS: dict[str, Callable[[str], Dataset]] = {
     "coco": _open_coco,
     "synthetic": _open_synthetic,
 }
-LAYOUTS = tuple(_OPENERS)

@@ -1,4 +1,4 @@
-"""The methods, one folder each, found by name without importing torch."""
+"""The methods, one folder each, found by name without importing torch; other packages may add theirs."""
 
 from __future__ import annotations
 
@@ -7,21 +7,28 @@ import pkgutil
 
 from cytotome.contract import Family
 from cytotome.errors import ConfigError
+from cytotome.plugins import FAMILIES, load_plugin, plugin_names
 
 
 def family_names() -> tuple[str, ...]:
-    """Names of all families, in alphabetical order."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg))
+    """Names of all families, in alphabetical order, those of plugins too."""
+    return tuple(sorted({*_own_names(), *plugin_names(FAMILIES)}))
 
 
 def get_family(name: str) -> Family:
-    """The family of that name.
+    """The family of that name; one of cytotome's own comes before a plugin's.
 
     Raises:
-        ConfigError: where there is none; the message lists those there are.
+        ConfigError: where there is none; the message lists those there are. Where a plugin cannot be loaded.
     """
-    if name not in family_names():
+    if name in _own_names():
+        family = importlib.import_module(f"{__name__}.{name}").FAMILY
+        assert isinstance(family, Family)
+        return family
+    if name not in plugin_names(FAMILIES):
         raise ConfigError(f"there is no family {name!r}; choose one of {', '.join(family_names())}")
-    family = importlib.import_module(f"{__name__}.{name}").FAMILY
-    assert isinstance(family, Family)
-    return family
+    return load_plugin(FAMILIES, name, Family)
+
+
+def _own_names() -> set[str]:
+    return {module.name for module in pkgutil.iter_modules(__path__) if module.ispkg}

@@ -51,6 +51,10 @@ def segment(
     coco: Annotated[
         bool, typer.Option("--coco", help="Write cells.json too: each mask whole, also where cells overlap.")
     ] = False,
+    exports: Annotated[
+        list[str] | None,
+        typer.Option("--export", metavar="NAME", help="Write a format of an installed plugin too; may be repeated."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
@@ -96,6 +100,7 @@ def segment(
         overlays=overlays,
         maps=maps,
         coco=coco,
+        exports=tuple(exports or ()),
         device=device,
         precision=precision,
         quiet=quiet,

@@ -35,6 +35,7 @@ from cytotome.app.discover import (
 from cytotome.app.segment.marks import FileState, Mark, content_hash, file_state, mark_path, read_marks, read_rows
 from cytotome.datasets.known_cells import CELLS_FILE
 from cytotome.io.coco import coco_part, write_coco_parts
+from cytotome.io.exports import Export, write_export
 from cytotome.io.files import TEMPORARY_MARK, atomic_path, file_hash, is_temporary, read_json_object
 from cytotome.io.labels import write_label_map
 from cytotome.measurement.counts import count_cells
@@ -78,6 +79,7 @@ class Results:
         overlays: whether overlays are written.
         maps: names of the maps of which pictures are written.
         coco: whether a COCO file of all masks is written.
+        exports: formats of other packages that each image is written in, by their names.
     """
 
     def __init__(
@@ -88,9 +90,10 @@ class Results:
         overlays: bool,
         maps: Sequence[str] = (),
         coco: bool = False,
+        exports: Mapping[str, Export] | None = None,
     ) -> None:
         self.folder, self.settings, self.overlays, self.maps = folder, settings, overlays, tuple(maps)
-        self.coco = coco
+        self.coco, self.exports = coco, dict(exports or {})
 
     def labels(self, source: Source) -> Path:
         """File of the label map."""
@@ -104,6 +107,10 @@ class Results:
         """File of the picture of a map."""
         return self.folder / f"{source.stem}{MAP_PART}{name}.png"
 
+    def exported(self, source: Source, export: Export) -> Path:
+        """File of an export."""
+        return self.folder / (source.stem + export.ending)
+
     def masks(self, source: Source) -> Path:
         """File of the image's part of the COCO file."""
         return self._masks(source.name)
@@ -114,7 +121,8 @@ class Results:
     def visible(self, source: Source) -> list[Path]:
         """The files of an image that a user sees and may change."""
         files = [self.labels(source), *([self.overlay(source)] if self.overlays else [])]
-        return files + [self.map_picture(source, name) for name in self.maps]
+        files += [self.map_picture(source, name) for name in self.maps]
+        return files + [self.exported(source, export) for export in self.exports.values()]
 
     def is_complete(self, source: Source) -> bool:
         """Whether all files of the image are there.
@@ -175,6 +183,8 @@ class Results:
             makers[self.overlay(source)] = lambda path: write_overlay(path, image, cells)
         for name, picture in (pictures or {}).items():
             makers[self.map_picture(source, name)] = partial(write_png, pixels=picture)
+        for name, export in self.exports.items():
+            makers[self.exported(source, export)] = partial(write_export, name, export, image=image, cells=cells)
         with self._stage() as stage:
             staged: dict[Path, Path] = {}
             hashes = {}

@@ -39,6 +39,7 @@ from cytotome.inference.model import Model
 from cytotome.inference.scale import size_note
 from cytotome.inference.stream import map_in_order
 from cytotome.inference.tiling import TILE
+from cytotome.io.exports import load_export
 from cytotome.io.images import page_count
 from cytotome.types import Image, Instances
 
@@ -76,12 +77,13 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
     """
     found = search(inputs, output)
     sources, failures = _images(found, options)
+    exports = {name: load_export(name) for name in options.exports}
     model = open_model(options.model, device=options.device, precision=options.precision)
     before = read_run(output)
     coco = options.coco or bool(before and before.get("coco"))  # a folder that has a COCO file keeps it up to date
     maps = [spec.name for spec in map_specs(model)] if options.maps else []
     settings = effective_settings(model, options)
-    results = Results(output, settings, overlays=options.overlays, maps=maps, coco=coco)
+    results = Results(output, settings, overlays=options.overlays, maps=maps, coco=coco, exports=exports)
     if not options.overwrite and (path := results.in_the_way(sources)):
         raise ConfigError(f"{path}: is there, and of no run; give --overwrite to replace it, or another folder")
     try:

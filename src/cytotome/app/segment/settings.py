@@ -34,6 +34,7 @@ class SegmentOptions:
         overlays: write overlays.
         maps: write pictures of the network's maps.
         coco: write a COCO file of all masks.
+        exports: names of formats of other packages to write too.
         device, precision: of the network.
         quiet: say nothing but errors.
     """
@@ -50,6 +51,7 @@ class SegmentOptions:
     overlays: bool = True
     maps: bool = False
     coco: bool = False
+    exports: tuple[str, ...] = ()
     device: str = "auto"
     precision: str = "auto"
     quiet: bool = False
