@@ -6,6 +6,7 @@ import csv
 import math
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from cytotome.data.normalise import Normalisation
 from cytotome.data.sampling import Crops, CropSettings, Source, crop_loader
 from cytotome.datasets import open_dataset
 from cytotome.datasets.synthetic import SyntheticDataset
-from cytotome.families import family_names, get_family
+from cytotome.families import FORMER_NAMES, family_names, get_family
 from cytotome.inference.model import build_model, load_model
 from cytotome.inference.tiling import with_tiles
 from cytotome.inference.tta import with_symmetries
@@ -45,9 +46,10 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(params=family_names(), scope="module")
+@pytest.fixture(params=(*family_names(), *FORMER_NAMES), scope="module")
 def family(request: pytest.FixtureRequest) -> Family:
-    return get_family(request.param)
+    """Each family, and what reads the files of a former one."""
+    return replace(get_family(request.param), name=request.param)
 
 
 @pytest.fixture(scope="module")
