@@ -24,7 +24,7 @@ AnyArray: TypeAlias = npt.NDArray[Any]
 DenseMaps: TypeAlias = Mapping[str, FloatArray]
 """Named network outputs of one image, each ``(C, H, W)`` float32."""
 
-MapKind = Literal["scalar", "vector", "embedding", "rays"]
+MapKind = Literal["scalar", "vector", "embedding"]
 MaskQuality = Literal["full", "approximate", "none"]
 
 IMAGE_DTYPES = (np.uint8, np.uint16, np.float32)
@@ -203,7 +203,7 @@ class OutputSpec:
         name: key of the map in :data:`DenseMaps`.
         channels: its number of channels; for ``vector`` 2, in the order y, x.
         kind: ``scalar`` maps move with the image and may be averaged; ``vector`` components are swapped and negated
-            too; ``embedding`` maps move but are never averaged; ``rays`` are permuted.
+            too; ``embedding`` maps move but are never averaged.
         top: greatest value that a map of one channel can have, for pictures.
     """
 

@@ -19,6 +19,7 @@ from cytotome.families import get_family
 from cytotome.inference.model import load_model
 from cytotome.io.images import read_image
 from cytotome.models.file import ModelFile, save_model
+from cytotome.outputs import Detections
 from cytotome.report.maps import draw_embedding, read_colours
 
 Contents = Callable[[Path], dict[str, bytes]]
@@ -73,7 +74,7 @@ def test_pictures_of_maps_are_no_images(plate: Path, options: SegmentOptions) ->
 def test_a_model_without_maps_is_refused(
     plate: Path, tmp_path: Path, options: SegmentOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    family = replace(get_family("embedding"), outputs=lambda config: ())
+    family = replace(get_family("embedding"), outputs=lambda config: Detections())
     monkeypatch.setattr("cytotome.inference.model.get_family", lambda name: family)
     with pytest.raises(ConfigError, match="--maps: embedding gives instances and no maps; leave --maps out"):
         run_segment([str(plate)], tmp_path / "out", options)

@@ -20,10 +20,10 @@ from cytotome.ensemble.instances import InstanceFusion
 from cytotome.ensemble.load import open_model
 from cytotome.errors import ConfigError, ImageError, ModelError
 from cytotome.inference.model import Model
-from cytotome.inference.tta import Tta
 from cytotome.io.images import read_image
 from cytotome.models.registry import bundled_ensembles, bundled_models
 from cytotome.ops.labels import resolve_overlaps
+from cytotome.outputs.tta import Tta
 from cytotome.types import AnyArray, Image, Sample, SampleInfo
 
 from .conftest import same

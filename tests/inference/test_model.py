@@ -21,6 +21,7 @@ from cytotome.inference.model import Model, build_model, load_model
 from cytotome.inference.passes import Pass
 from cytotome.models.file import save_model
 from cytotome.ops.labels import from_label_map, to_label_map
+from cytotome.outputs import Detections
 from cytotome.types import AnyArray, FloatArray, Image, Instances
 
 MakeModel = Callable[..., Model]
@@ -249,7 +250,7 @@ def test_a_network_that_predicts_instances_itself(make_model: MakeModel, gradien
     def decode(found: Instances, parameters: Any, class_names: Sequence[str]) -> Instances:
         return found.select(found.areas >= parameters.min_area)
 
-    family = replace(gradient_family, outputs=lambda config: (), predict=predict, decode=decode)
+    family = replace(gradient_family, outputs=lambda config: Detections(), predict=predict, decode=decode)
     model = build_model(make_model(input_scale=1.5).file, family=family, device="cpu", precision="float32")
     assert_finds(model.segment(image), labels)
     assert len(model.segment(image, min_area=500)) == 0

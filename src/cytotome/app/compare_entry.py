@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cytotome.app.held_out import Method, Predictions, write_outputs
+from cytotome.app.held_out import Method, Predictions
 from cytotome.errors import CytotomeError, DataError
 from cytotome.models.header import read_header
 from cytotome.models.registry import find_model
@@ -110,7 +110,7 @@ def score_entry(entry: Entry) -> dict[str, Any]:
         outputs = model.outputs(sample.image, tta=entry.tta)
         found = model.decode(outputs)
         seconds.append(time.perf_counter() - start)
-        write_outputs(predictions.path_of(sample, fold), outputs)
+        predictions.keep(sample, fold, outputs)
         score = image_score(found, sample.instances)
         images[sample.info.id] = {"score": score, "type": sample.info.cell_type, "cells": len(found)}
         _draw(entry, sample, found)

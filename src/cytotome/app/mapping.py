@@ -8,25 +8,26 @@ from typing import Any
 from cytotome.app.discover import Source
 from cytotome.app.results import Results
 from cytotome.app.settings import SegmentOptions
+from cytotome.ensemble.load import Segmenter
 from cytotome.errors import ConfigError, CytotomeError
 from cytotome.inference.model import Model
-from cytotome.inference.tiling import TILE
+from cytotome.outputs.tiling import TILE
 from cytotome.report.maps import EmbeddingColours, draw_embedding, draw_map, fit_colours, read_colours
 from cytotome.types import AnyArray, DenseMaps, Image, OutputSpec
 
 COLOURS_FILE = "embedding_colours.json"
 
 
-def map_specs(model: Any) -> tuple[OutputSpec, ...]:
+def map_specs(model: Segmenter) -> tuple[OutputSpec, ...]:
     """The maps that a model predicts.
 
     Raises:
         ConfigError: where it predicts none.
     """
-    specs = model.family.outputs(model.file.config) if isinstance(model, Model) else ()
+    specs = model.maps
     if not specs:
         raise ConfigError(f"--maps: {model.method} gives instances and no maps; leave --maps out")
-    return tuple(specs)
+    return specs
 
 
 class MapPictures:

@@ -37,8 +37,8 @@ from cytotome.errors import ConfigError, CytotomeError, DataError
 from cytotome.inference.model import Model
 from cytotome.inference.scale import size_note
 from cytotome.inference.stream import map_in_order
-from cytotome.inference.tiling import TILE
 from cytotome.io.images import page_count
+from cytotome.outputs.tiling import TILE
 from cytotome.types import Image, Instances
 
 READERS, WRITERS = 2, 4

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from cytotome.ensemble.cell_type import TypeClassifier, majority_type
 from cytotome.ensemble.file import EnsembleFile
 from cytotome.ensemble.instances import InstanceFusion, fuse_instances
-from cytotome.ensemble.maps import check_can_average, fuse_maps
+from cytotome.ensemble.maps import check_can_average
 from cytotome.ensemble.steps import apply_steps
 from cytotome.errors import ConfigError, CytotomeError
 from cytotome.inference.inputs import ImageLike, is_one, several, to_image
@@ -19,12 +19,12 @@ from cytotome.inference.lanes import process_in_lanes
 from cytotome.inference.model import Model
 from cytotome.inference.scale import CellScale, at_known_size, resized_image, resized_instances
 from cytotome.inference.teller import Teller
-from cytotome.inference.tiling import TILE, TileWatch
-from cytotome.inference.tta import Tta
 from cytotome.models.card import Card
 from cytotome.models.cell_size import CellSizes
 from cytotome.models.look import Look
-from cytotome.types import Image, Instances
+from cytotome.outputs.tiling import TILE, TileWatch
+from cytotome.outputs.tta import Tta
+from cytotome.types import Image, Instances, OutputSpec
 
 Result = TypeVar("Result")
 
@@ -52,7 +52,7 @@ class Ensemble:
             model.override(**member.parameters)
         for group in file.groups():
             if len(group) > 1:
-                check_can_average([models[i].family.outputs(models[i].file.config) for i in group])
+                check_can_average([models[i].kind for i in group])
                 if len({(models[i].family.name, models[i].file.config.class_names) for i in group}) > 1:
                     raise ConfigError("ensemble: members of one group must be of one family and know the same classes")
 
@@ -77,6 +77,11 @@ class Ensemble:
     def card(self) -> Card:
         """Origin and merits."""
         return self.file.card
+
+    @property
+    def maps(self) -> tuple[OutputSpec, ...]:
+        """None: members differ in theirs."""
+        return ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -201,7 +206,7 @@ class Ensemble:
             model.outputs(image, tta=member.views or tta, tile=tile)
             for member, model in zip(members, models, strict=True)
         ]
-        fused = fuse_maps(outputs, [member.weight for member in members]) if len(group) > 1 else outputs[0]
+        fused = models[0].kind.mean(outputs, [member.weight for member in members])
         return models[0].decode(fused, **members[0].parameters)
 
     def _segment(self, image: Image, file: EnsembleFile, tta: bool | Tta, tile: int, size: CellScale) -> Instances:

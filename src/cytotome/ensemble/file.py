@@ -15,16 +15,16 @@ from cytotome.ensemble.cell_type import TypeClassifier
 from cytotome.ensemble.instances import InstanceFusion
 from cytotome.ensemble.steps import parse_steps
 from cytotome.errors import ConfigError, ModelError
-from cytotome.inference.tta import Tta
 from cytotome.io.files import atomic_path
 from cytotome.models.card import Card
 from cytotome.models.registry import ENSEMBLE_SUFFIXES
+from cytotome.outputs.tta import Tta
 
 FORMAT = 1
 
 
 class TtaSettings(BaseModel):
-    """Views of an image, as :class:`cytotome.inference.tta.Tta`."""
+    """Views of an image, as :class:`cytotome.outputs.tta.Tta`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
@@ -16,35 +16,30 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from cytotome.contract import DecodeParameters, Family
+from cytotome.contract import DecodeParameters, Outputs
 from cytotome.data.normalise import normalise
 from cytotome.errors import ConfigError, CytotomeError, ModelError
-from cytotome.families import get_family
+from cytotome.families import AnyFamily, get_family
 from cytotome.inference.device import choose_device, choose_precision
 from cytotome.inference.fusion import can_fuse_activations, optimise
 from cytotome.inference.inputs import ImageLike, is_one, several, to_image
 from cytotome.inference.instance_tiles import segment_in_tiles
-from cytotome.inference.instance_tta import with_instance_tta
 from cytotome.inference.lanes import process_in_lanes
-from cytotome.inference.passes import Pass, Shown, geometry
-from cytotome.inference.predict import Canvas, instances_to_image_size, to_canvas, to_image_size
+from cytotome.inference.passes import Pass, Seen, Shown, geometry
 from cytotome.inference.scale import CellScale, at_known_size, resized_image, resized_instances
-from cytotome.inference.stitching import InstancePredictor, with_stitched_tiles
 from cytotome.inference.teller import Teller
-from cytotome.inference.tiling import TILE, TileWatch, with_tiles
-from cytotome.inference.tta import Predictor, Tta, tta_settings, with_tta
 from cytotome.models.card import Card
 from cytotome.models.cell_size import CellSizes
 from cytotome.models.file import ModelFile, read_model
 from cytotome.models.look import Look
 from cytotome.models.registry import find_model
 from cytotome.ops.runs import empty_instances
-from cytotome.types import DenseMaps, FloatArray, Image, Instances
+from cytotome.outputs.canvas import to_canvas
+from cytotome.outputs.tiling import TILE, TileWatch
+from cytotome.outputs.tta import Tta, tta_settings
+from cytotome.types import DenseMaps, FloatArray, Image, Instances, OutputSpec
 
 Result = TypeVar("Result")
-
-STRIDE = 32
-"""Sides of the network's input are multiples of it where the network names no ``stride`` of its own."""
 
 
 class Model:
@@ -54,22 +49,24 @@ class Model:
         file: the model as it was read: family, config, parameters, normalisation, card.
         family: the method.
         device, precision: where and in which type the network computes.
+        kind: of what the network predicts.
     """
 
-    def __init__(self, file: ModelFile, family: Family, net: nn.Module, device: torch.device, precision: torch.dtype):
+    def __init__(
+        self, file: ModelFile, family: AnyFamily, net: nn.Module, device: torch.device, precision: torch.dtype
+    ):
         """Takes built parts; :func:`load_model` and :func:`build_model` build them."""
         self.file = file
         self.family = family
         self.device = device
         self.precision = precision
-        self._stride = int(getattr(net, "stride", STRIDE))
-        self._largest_tile = int(getattr(net, "tile", 0))  # of a network that is made for windows of one size
+        self._stride = family.stride(net)
+        self._largest_tile = family.tile(net) if family.tile else None
         fuse = can_fuse_activations(device)
         net = optimise(net.eval().requires_grad_(False), fuse_activations=fuse)
         self._net = net.to(device, precision).to(memory_format=torch.channels_last)
-        self._specs = family.outputs(file.config)
+        self.kind: Outputs[Any, Any] = family.outputs(file.config)
         self._tell = Teller(file.card.look)
-        self._embeds = any(spec.kind == "embedding" for spec in self._specs)
         self._watch: TileWatch | None = None
         # One batch at a time on an accelerator, so that its memory is bounded; threads of a CPU go side by side.
         self._turn = nullcontext() if device.type == "cpu" else threading.Lock()
@@ -93,6 +90,11 @@ class Model:
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes of its instances."""
         return self.file.config.class_names
+
+    @property
+    def maps(self) -> tuple[OutputSpec, ...]:
+        """The dense maps that it predicts, none where it predicts instances."""
+        return self.kind.specs
 
     def watch_tiles(self, watch: TileWatch | None) -> None:
         """Has ``watch`` called after each tile of images that are predicted in tiles; what it raises ends the image."""
@@ -217,21 +219,25 @@ class Model:
         Raises:
             ConfigError: where the family predicts instances without maps.
         """
-        if not self._specs:
+        if not self.maps:
             raise ConfigError(f"the family {self.family.name} predicts instances without maps; use segment")
         picture = to_image(image)
         factor = CellScale(scale, diameter).known(picture, self.cell_sizes) or 1.0
-        canvas = replace(self._canvas(resized_image(picture, factor), tile), size=picture.shape)
-        return self._maps([canvas], tta, tile)[0]
+        seen = replace(self._seen(resized_image(picture, factor), tile), size=picture.shape)
+        maps: DenseMaps = self._outputs([seen], tta, tile)[0]
+        return maps
 
     def outputs(self, image: ImageLike, *, tta: bool | Tta = False, tile: int = TILE) -> Any:
         """What the family's decoder takes of an image: dense maps, or the instances that it predicts, none dropped."""
-        canvases = [self._canvas(to_image(image), tile)]
-        return (self._maps if self._specs else self._predicted_instances)(canvases, tta, tile)[0]
+        return self._outputs([self._seen(to_image(image), tile)], tta, tile)[0]
 
     def decode(self, maps: Any, **parameters: Any) -> Instances:
         """Instances of :meth:`outputs`, without the network; ``parameters`` override the calibrated ones."""
-        return self.family.decode(maps, self.override(**parameters), self.file.config.class_names)
+        return self._decode(maps, self.override(**parameters))
+
+    def _decode(self, outputs: Any, parameters: DecodeParameters) -> Instances:
+        found: Instances = self.family.decode(outputs, parameters, self.class_names)
+        return found
 
     def override(self, **parameters: Any) -> DecodeParameters:
         """The calibrated parameters with some replaced; these also come before overrides by cell type.
@@ -262,7 +268,7 @@ class Model:
                 else:
                     shown.append(item)
             if shown:
-                found = self._segment([one.canvas for one in shown], how)
+                found = self._segment([one.seen for one in shown], how)
                 results += [self._finished(one, cells, how, then) for one, cells in zip(shown, found, strict=True)]
         return results
 
@@ -270,7 +276,7 @@ class Model:
         try:
             image = to_image(source)
             scale = how.size.known(image, self.cell_sizes)
-            return Shown(image, scale, self._canvas(resized_image(image, scale or 1.0), how.tile))
+            return Shown(image, scale, self._seen(resized_image(image, scale or 1.0), how.tile))
         except CytotomeError as error:
             return error
 
@@ -280,7 +286,7 @@ class Model:
         """``then`` of the cells in the image's own pixels, found once more at a better size where they need it."""
 
         def again(image: Image) -> Instances:
-            return self._segment([self._canvas(image, how.tile)], how)[0]
+            return self._segment([self._seen(image, how.tile)], how)[0]
 
         image, sizes = shown.image, self.cell_sizes
         try:
@@ -292,83 +298,58 @@ class Model:
         except CytotomeError as error:
             return error
 
-    def _segment(self, canvases: Sequence[Canvas], how: Pass) -> list[Instances]:
+    def _segment(self, seen: Sequence[Seen], how: Pass) -> list[Instances]:
         """Instances of images of one geometry."""
-        if self._embeds and max(canvases[0].pixels.shape[1:]) > how.tile:
-            return [self._segment_in_tiles(canvas, how) for canvas in canvases]
-        predict = self._maps if self._specs else self._predicted_instances
-        outputs: Sequence[Any] = predict(canvases, how.tta, how.tile)
-        names = self.file.config.class_names
+        if not self.kind.joins_tiles and max(seen[0].canvas.pixels.shape[1:]) > how.tile:
+            return [self._segment_in_tiles(one, how) for one in seen]
+        outputs = self._outputs(seen, how.tta, how.tile)
         return [
-            self.family.decode(one, how.parameters, names)
-            if canvas.pixels.any()
-            else empty_instances(canvas.size, names)
-            for canvas, one in zip(canvases, outputs, strict=True)
+            self._decode(found, how.parameters)
+            if one.canvas.pixels.any()
+            else empty_instances(one.size, self.class_names)
+            for one, found in zip(seen, outputs, strict=True)
         ]
 
-    def _segment_in_tiles(self, canvas: Canvas, how: Pass) -> Instances:
+    def _segment_in_tiles(self, seen: Seen, how: Pass) -> Instances:
         """Tiles of the image are decoded one by one: embeddings of one are not those of another."""
-        assert canvas.planes is not None
-        scale = max(content / side for content, side in zip(canvas.content, canvas.size, strict=True))
+        scale = max(content / side for content, side in zip(seen.canvas.content, seen.size, strict=True))
         tile = -(-how.tile // self._stride) * self._stride
 
         def segment(planes: FloatArray) -> Instances:
             return self._segment([self._placed(planes, scale)], replace(how, tile=tile))[0]
 
-        return segment_in_tiles(canvas.planes, segment, int(tile / scale), self._watch)
+        return segment_in_tiles(seen.planes, segment, int(tile / scale), self._watch)
 
-    def _canvas(self, image: Image, tile: int) -> Canvas:
+    def _seen(self, image: Image, tile: int) -> Seen:
         """What the network sees of an image; where the config names a ``cell_size``, after a first pass."""
-        planes = normalise(image, self.file.normalisation, self.file.config.channels)
-        scale = self.family.scale(self._net, planes, self.file.config)
-        canvas = self._placed(planes, scale)
-        if self.file.config.cell_size is None:
-            return canvas
-        cells = self._segment([canvas], Pass(self.parameters, tta=False, tile=tile))[0]
-        factor = round(
-            self.file.config.size_factor(cells.areas, scale), 1
-        )  # so that images of like cells share batches
-        return canvas if factor == 1 else self._placed(planes, scale * factor)
+        config = self.file.config
+        planes = normalise(image, self.file.normalisation, config.channels)
+        seen = self._placed(planes, config.input_scale)
+        if config.cell_size is None:
+            return seen
+        cells = self._segment([seen], Pass(self.parameters, tta=False, tile=tile))[0]
+        factor = round(config.size_factor(cells.areas, config.input_scale), 1)  # images of like cells share batches
+        return seen if factor == 1 else self._placed(planes, config.input_scale * factor)
 
-    def _placed(self, planes: FloatArray, scale: float) -> Canvas:
+    def _placed(self, planes: FloatArray, scale: float) -> Seen:
         canvas = to_canvas(planes, scale, self._stride, self.file.config.offset)
-        return replace(canvas, planes=planes) if self._embeds else canvas
+        return Seen(planes, canvas, (planes.shape[1], planes.shape[2]))
 
-    def _maps(self, canvases: Sequence[Canvas], tta: bool | Tta, tile: int) -> list[dict[str, Any]]:
-        """Dense maps of each of some canvases of one size."""
-        predict: Predictor = self._run
+    def _outputs(self, seen: Sequence[Seen], tta: bool | Tta, tile: int) -> list[Any]:
+        """What the decoder takes of each of some images of one geometry."""
+        predict: Callable[[Tensor], Any] = self._run
         if views := tta_settings(tta):
-            predict = with_tta(predict, self._specs, views, stride=self._stride)
+            predict = self.kind.augmented(predict, views, stride=self._stride)
         tile = min(tile, self._largest_tile or tile)
-        predict = with_tiles(predict, self._specs, tile=tile, stride=self._stride, watch=self._watch)
+        predict = self.kind.tiled(predict, tile=tile, stride=self._stride, watch=self._watch)
+        canvases = [one.canvas.pixels for one in seen]
+        stacked = canvases[0][None] if len(seen) == 1 else np.stack(canvases)
         with self._turn, torch.inference_mode():
-            maps = to_image_size(predict(self._input(canvases)), canvases[0])
-            maps = {name: values.cpu() for name, values in maps.items()}
-        return [{name: values[index].numpy() for name, values in maps.items()} for index in range(len(canvases))]
+            found = predict(torch.from_numpy(stacked).to(self.device, self.precision))
+            return self.kind.at_size(found, seen[0].canvas, seen[0].size)
 
-    def _predicted_instances(self, canvases: Sequence[Canvas], tta: bool | Tta, tile: int) -> list[Instances]:
-        """Instances of each of some canvases of one size, before the decoder drops any."""
-        predict: InstancePredictor = self._run_instances
-        if views := tta_settings(tta):
-            predict = with_instance_tta(predict, views, stride=self._stride)
-        predict = with_stitched_tiles(predict, tile=tile, stride=self._stride, watch=self._watch)
-        with self._turn, torch.inference_mode():
-            found = predict(self._input(canvases))
-        return [instances_to_image_size(cells, canvas) for cells, canvas in zip(found, canvases, strict=True)]
-
-    def _run_instances(self, images: Tensor) -> list[Instances]:
-        found: list[Instances] = self.family.predict(self._net, images.contiguous(memory_format=torch.channels_last))
-        return found
-
-    def _run(self, images: Tensor) -> Mapping[str, Tensor]:
-        maps: Mapping[str, Tensor] = self.family.predict(
-            self._net, images.contiguous(memory_format=torch.channels_last)
-        )
-        return maps
-
-    def _input(self, canvases: Sequence[Canvas]) -> Tensor:
-        stacked = canvases[0].pixels[None] if len(canvases) == 1 else np.stack([canvas.pixels for canvas in canvases])
-        return torch.from_numpy(stacked).to(self.device, self.precision)
+    def _run(self, images: Tensor) -> Any:
+        return self.family.predict(self._net, images.contiguous(memory_format=torch.channels_last))
 
 
 def load_model(name_or_path: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Model:
@@ -387,7 +368,7 @@ def load_model(name_or_path: str | os.PathLike[str], *, device: str = "auto", pr
 
 
 def build_model(
-    file: ModelFile, *, family: Family | None = None, device: str = "auto", precision: str = "auto"
+    file: ModelFile, *, family: AnyFamily | None = None, device: str = "auto", precision: str = "auto"
 ) -> Model:
     """A model from the content of its file; options as in :func:`load_model`.
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from cytotome.contract import DecodeParameters
 from cytotome.errors import CytotomeError
-from cytotome.inference.predict import Canvas
 from cytotome.inference.scale import CellScale
-from cytotome.inference.tta import Tta
-from cytotome.types import Image
+from cytotome.outputs.canvas import Canvas
+from cytotome.outputs.tta import Tta
+from cytotome.types import FloatArray, Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +22,33 @@ class Pass:
     size: CellScale = field(default_factory=CellScale)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What a network sees of an image.
+
+    Attributes:
+        planes: ``(C, H, W)`` float32, the normalised image.
+        canvas: the same at the size that the network sees.
+        size: rows and columns of its outputs, once they are brought back.
+    """
+
+    planes: FloatArray
+    canvas: Canvas
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Shown:
     """An image, the factor that it was resized by (None where a first pass is to tell) and what the network sees."""
 
     image: Image
     scale: float | None
-    canvas: Canvas
+    seen: Seen
 
 
 def geometry(prepared: Shown | CytotomeError) -> object:
     """What images must share to go through the network together; None for an error."""
     if isinstance(prepared, CytotomeError):
         return None
-    canvas = prepared.canvas
-    return canvas.pixels.shape, canvas.content, canvas.size
+    seen = prepared.seen
+    return seen.canvas.pixels.shape, seen.canvas.content, seen.size

@@ -31,11 +31,9 @@ def draw_prediction(model: Model, sample: Sample) -> Bytes:
     """``(H, n W, 3)`` uint8: the outlines of the cells found; then, for dense families, each channel of the maps."""
     image = _middle(sample.image)
     parts: list[Bytes] = [draw_overlay(image, model.segment(image))]
-    if model.family.outputs(model.file.config):
-        maps = model.predict_maps(image)
-        kinds = {spec.name: spec.kind for spec in model.family.outputs(model.file.config)}
-        for name, values in maps.items():
-            parts += [_grey(channel, kinds[name] == "scalar") for channel in values]
+    outputs = model.outputs(image)
+    for spec in model.maps:
+        parts += [_grey(channel, spec.kind == "scalar") for channel in outputs[spec.name]]
     return np.concatenate(parts, axis=1)
 
 

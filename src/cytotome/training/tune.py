@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from cytotome.contract import DecodeParameters, Family, FamilyConfig
+from cytotome.contract import DecodeParameters, FamilyConfig
+from cytotome.families import AnyFamily
 from cytotome.training.tuning import TunableModel, tune_on
 from cytotome.types import DenseMaps, Sample
 
 Pair: TypeAlias = "tuple[DenseMaps, Sample]"
 
 
-def tune(family: Family, config: FamilyConfig, pairs: Sequence[Pair], parameters: DecodeParameters) -> DecodeParameters:
+def tune(
+    family: AnyFamily, config: FamilyConfig, pairs: Sequence[Pair], parameters: DecodeParameters
+) -> DecodeParameters:
     """Decode parameters for the challenge's mAP: the family's own fit of the scores, then greedy steps.
 
     Args:

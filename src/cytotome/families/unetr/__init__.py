@@ -25,7 +25,7 @@ def _loss(net: nn.Module, batch: Batch, config: UnetrConfig) -> dict[str, Tensor
     return foreground_losses(outputs, batch, dice_weight=config.dice_weight, border_weight=config.border_weight)
 
 
-def _stages(config: UnetrConfig) -> tuple[Stage, ...]:
+def _stages(config: UnetrConfig) -> tuple[Stage[Unetr], ...]:
     return (Stage("unetr", (Phase("all", lambda net: net.parameters(), partial(_loss, config=config)),)),)
 
 
@@ -36,6 +36,8 @@ FAMILY = Family(
     parameters=ForegroundParameters,
     outputs=unetr_outputs,
     build=_build,
+    stride=lambda net: net.stride,
+    tile=lambda net: net.tile,
     targets=unetr_targets,
     oracle=unetr_oracle,
     stages=_stages,

@@ -19,7 +19,7 @@ def _build(config: UnetrGanConfig) -> UnetrGan:
     return UnetrGan(config, unetr_heads(config))
 
 
-def _stages(config: UnetrGanConfig) -> tuple[Stage, ...]:
+def _stages(config: UnetrGanConfig) -> tuple[Stage[UnetrGan], ...]:
     def clip(net: UnetrGan) -> None:
         clip_weights(net.discriminator, config.clip_limit)
 
@@ -50,6 +50,8 @@ FAMILY = Family(
     parameters=ForegroundParameters,
     outputs=unetr_outputs,
     build=_build,
+    stride=lambda net: net.stride,
+    tile=lambda net: net.tile,
     targets=unetr_targets,
     oracle=unetr_oracle,
     stages=_stages,
