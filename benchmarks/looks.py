@@ -1,14 +1,16 @@
-"""How often a picture of the wrong kind is told from the right ones, by the card of a bundled model.
+"""How often an image of the wrong kind is recognised by the card of a bundled model.
 
-    python benchmarks/looks.py DATA     (DATA holds sartorius/, livecell/, dsb2018/ and usiigaci/)
+    python benchmarks/looks.py DATA [--every N]     (DATA holds sartorius/, livecell/, dsb2018/ and usiigaci/)
 
 Each image is taken whole, at half its size and as a crop of 256 x 256 pixels from its middle, as it is and inverted.
-Prints, for each model and kind of picture, the share of pictures that are warned of.
+Prints, for each model and kind of image, the share of images with a note on the background, and for whole images the
+share with any note, for which the model segments the image.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +21,7 @@ from rich.progress import track
 
 from cytotome.data.normalise import to_channels
 from cytotome.datasets import open_dataset
-from cytotome.models.header import read_header
-from cytotome.models.registry import find_model
+from cytotome.inference.model import load_model
 from cytotome.types import AnyArray
 
 SETS = ("dsb2018/stage1_train", "dsb2018/stage1_test", "sartorius", "livecell", "usiigaci/train", "usiigaci/val")
@@ -37,22 +38,30 @@ def views(grey: AnyArray) -> Iterator[tuple[str, AnyArray]]:
 
 def main() -> None:
     """Prints the shares."""
-    looks = {name: read_header(find_model(name)).card.look for name in ("nuclei", "neurons")}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--every", type=int, default=1, help="Take one image of so many.")
+    options = parser.parse_args()
+    logging.getLogger("cytotome").setLevel(logging.ERROR)  # the notes are counted here
+    models = {name: load_model(name) for name in ("nuclei", "neurons")}
     for name in SETS:
-        dataset = open_dataset(Path(sys.argv[1]) / name)
-        warned: dict[tuple[str, str, str], list[bool]] = {}
-        for info in track(range(len(dataset)), name, transient=True):
-            image = dataset[info].image
+        dataset = open_dataset(options.data / name)
+        noted: dict[tuple[str, str, str], list[bool]] = {}
+        for place in track(range(0, len(dataset), options.every), name, transient=True):
+            image = dataset[place].image
             grey = to_channels(image.pixels, 1)[:, :, 0]
-            inverted = np.iinfo(grey.dtype).max - grey
-            for kind, plane in (("", grey), ("inverted", inverted)):
+            for kind, plane in (("", grey), ("inverted", np.iinfo(grey.dtype).max - grey)):
                 for view, pixels in views(plane):
                     picture = replace(image, pixels=np.ascontiguousarray(pixels))
-                    for model, look in looks.items():
-                        assert look is not None
-                        warned.setdefault((model, kind, view), []).append(bool(look.note(picture)))
-        for (model, kind, view), found in warned.items():
-            print(f"{model:8} {name:22} {kind:9} {view:10} {len(found):4} pictures, {np.mean(found):.1%} warned of")
+                    for model, net in models.items():
+                        assert net.look is not None
+                        noted.setdefault((model, kind, view), []).append(bool(net.look.note(picture)))
+                        if view == "whole":
+                            cells = net.segment(picture, scale=1)
+                            note = net.look.note(picture, cells)
+                            noted.setdefault((model, kind, "with cells"), []).append(bool(note))
+        for (model, kind, view), found in noted.items():
+            print(f"{model:8} {name:22} {kind:9} {view:10} {len(found):4} images, {np.mean(found):.1%} with a note")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -341,6 +341,13 @@ class TestFailures:
 
 
 class TestStopping:
+    @pytest.fixture(autouse=True)
+    def interruptible(self) -> Iterator[None]:
+        """A shell starts background processes with the signal ignored."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+        signal.signal(signal.SIGINT, before)
+
     def test_tables_hold_what_is_finished(
         self, plate: Path, tmp_path: Path, options: SegmentOptions, monkeypatch: pytest.MonkeyPatch
     ) -> None:

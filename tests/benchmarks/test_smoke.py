@@ -112,8 +112,8 @@ def test_accuracy(run: Run, data: Path, tmp_path: Path) -> None:
 def test_looks(load: Load, run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load("looks"), "SETS", ("sartorius", "usiigaci"))
     lines = [line for line in run("looks", data).splitlines() if line]
-    assert len(lines) == 2 * 2 * 2 * 3  # sets, models, as it is or inverted, views
-    assert all(re.search(r"\d pictures, [\d.]+% warned of$", line) for line in lines)
+    assert len(lines) == 2 * 2 * 2 * 4  # sets, models, as it is or inverted, views and with cells
+    assert all(re.search(r"\d images, [\d.]+% with a note$", line) for line in lines)
 
 
 def test_depthwise(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,3 +191,23 @@ def test_an_ensemble_takes_what_a_model_takes(neurons: Model, picture: AnyArray)
     assert all(same(cells, expected) for cells in one.segment(image for image in (sample, picture)))
     with pytest.raises(ImageError, match=r"expected several, got the path 'a\.tif'"):
         next(one.segment_many("a.tif"))
+
+
+def test_types_are_unknown_where_half_of_the_models_doubt_them(neurons: Model, picture: AnyArray) -> None:
+    known = neurons.card.cell_types
+    assert known is not None
+
+    def limited(limit: float) -> Model:
+        model = copy(neurons)
+        types = known.model_copy(update={"limit": limit})
+        model.file = replace(neurons.file, card=neurons.card.model_copy(update={"cell_types": types}))
+        return model
+
+    members = (Member(model="a"), Member(model="b"))
+
+    def classes(*limits: float) -> set[int]:
+        made = Ensemble(EnsembleFile(members=members[: len(limits)]), [limited(limit) for limit in limits])
+        return set(made.segment(picture).classes.tolist())
+
+    assert classes(1e9, 1e9) == classes(1e9) != {-1}
+    assert classes(1e9, 1e-9) == classes(1e-9, 1e-9) == classes(1e-9) == {-1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.models.card import Card
 from cytotome.models.cell_size import CellSize, CellSizes, SizedData, diameter, measured_sizes
+from cytotome.models.file import read_model, save_model
 from cytotome.models.header import FACTS, read_header
 from cytotome.models.registry import list_models
 
@@ -57,13 +59,16 @@ def test_every_bundled_model_states_the_size_of_each_of_its_types() -> None:
         assert all(size.least <= size.diameter <= size.greatest for size in sizes.types.values())
 
 
-def test_facts_belong_to_the_bundled_file_alone(tmp_path: Path) -> None:
-    """A copy under the same name elsewhere may be any model."""
+def test_facts_belong_to_the_weights_wherever_the_file_lies(tmp_path: Path) -> None:
     entry = list_models()[0]
-    copy = tmp_path / entry.path.name
+    copy = tmp_path / "another name.safetensors"
     copy.write_bytes(entry.path.read_bytes())
+    assert read_header(copy).card.cell_sizes == read_header(entry.path).card.cell_sizes is not None
+    assert set(json.loads(FACTS.read_text())) == {entry.header.digest for entry in list_models()}
+
+    model = read_model(copy)
+    save_model(copy, replace(model, card=model.card.model_copy(update={"cell_sizes": None, "notes": "trained on"})))
     assert read_header(copy).card.cell_sizes is None
-    assert set(json.loads(FACTS.read_text())) == {entry.name for entry in list_models()}
 
 
 def test_the_card_tells_pixels_and_microns() -> None:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cytotome.models.familiar import KnownTypes, TypeStatistics, known_types
+from cytotome.models.familiar import KnownTypes, known_types
+from cytotome.models.statistics import FeatureStatistics
 from cytotome.ops.labels import from_label_map
 from cytotome.ops.runs import empty_instances
 from cytotome.types import Instances
@@ -60,7 +61,7 @@ def test_a_type_without_statistics_and_an_empty_image_are_left_alone(known: Know
 def test_the_distance_is_that_of_mahalanobis() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(4000, 3)) @ np.diag([1.0, 2.0, 0.5])
-    statistics = TypeStatistics.of(rows)
+    statistics = FeatureStatistics.of(rows)
     assert statistics.distance(np.array([2.0, 0, 0])) == pytest.approx(2 / np.sqrt(3), rel=0.05)
     assert statistics.distance(np.array([0, 0, 2.0])) == pytest.approx(4 / np.sqrt(3), rel=0.05)
     assert (

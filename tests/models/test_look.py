@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from cytotome.datasets import open_dataset
 from cytotome.inference.teller import Teller
 from cytotome.models.header import read_header
-from cytotome.models.look import Look, background_level, measured_look
+from cytotome.models.look import Look, background_level, grey_levels, measured_look
 from cytotome.models.registry import find_model
 from cytotome.ops.runs import empty_instances
 from cytotome.types import Image
@@ -29,6 +29,11 @@ def picture(back: float, cells: float, side: int = 256) -> Image:
     return Image((grey + noise).clip(0, 255).astype(np.uint8))
 
 
+def level_of(image: Image) -> float | None:
+    grey = grey_levels(image)
+    return None if grey is None else background_level(grey)
+
+
 def bundled_look(name: str) -> Look:
     look = read_header(find_model(name)).card.look
     assert look is not None
@@ -36,24 +41,24 @@ def bundled_look(name: str) -> Look:
 
 
 def test_bright_and_dark_cells_are_told_by_the_background() -> None:
-    bright, dark = background_level(picture(20, 200)), background_level(picture(200, 20))
+    bright, dark = level_of(picture(20, 200)), level_of(picture(200, 20))
     assert bright == pytest.approx(0.05, abs=0.05)
     assert dark == pytest.approx(0.95, abs=0.05)
 
 
 def test_nothing_is_said_of_noise_and_of_small_images() -> None:
     noise = np.random.default_rng(0).normal(100, 9, (256, 256)).astype(np.uint8)
-    assert background_level(Image(noise)) is None
-    assert background_level(Image(picture(20, 200).pixels[:100, :100])) is None
+    assert level_of(Image(noise)) is None
+    assert level_of(Image(picture(20, 200).pixels[:100, :100])) is None
 
 
 def test_a_sparse_field_has_the_level_of_its_crop() -> None:
     small, large = picture(20, 200), picture(20, 200, side=1024)
-    assert background_level(large) == pytest.approx(background_level(small), abs=0.02)
+    assert level_of(large) == pytest.approx(level_of(small), abs=0.02)
 
 
 def test_a_note_names_what_is_seen_and_what_is_known() -> None:
-    look = measured_look([picture(20, 200), picture(30, 120)])
+    look = measured_look([level_of(picture(20, 200)), level_of(picture(30, 120))])
     assert look is not None
     assert look.note(picture(10, 90)) == ""
     assert "dark objects on a bright background" in look.note(picture(200, 20))

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cytotome.ops.runs import from_masks
-from cytotome.training.finish import CellReport, report_cells
+from cytotome.datasets.synthetic import SyntheticDataset
+from cytotome.inference.known_images import inverted
+from cytotome.ops.runs import empty_instances, from_masks
+from cytotome.training.finish import CellReport, known_look, known_types, report_cells
+from cytotome.types import Image, Instances
 
 
 def report(**changes: Any) -> CellReport:
@@ -52,3 +55,35 @@ def test_a_model_is_scored_on_held_out_images_where_there_are_any(disks: Any, he
     assert (made.held_out, made.images, made.truths, made.found, made.hits) == (held_out, 1, 6, 5, 4)
     assert made.mean_ap == pytest.approx(4 / 7)
     assert made.least_score == 0.25
+
+
+def test_types_and_polarity_are_measured_where_there_are_enough_images() -> None:
+    """A model that finds the truth: the statistics are those of the true cells."""
+    data = SyntheticDataset(20, seed=1, cell_types=("cort", "astro"), shape=(128, 160))
+    truths = {sample.image.pixels.tobytes(): sample.instances for sample in map(data.__getitem__, range(len(data)))}
+
+    def segment(image: Image, scale: float) -> Instances:
+        assert scale == 1
+        return truths.get(image.pixels.tobytes(), empty_instances(image.shape, data.class_names))
+
+    model: Any = SimpleNamespace(segment=segment, class_names=data.class_names)
+    prepared: Any = SimpleNamespace(sources=(SimpleNamespace(dataset=data),))
+    types = known_types(model, prepared)
+    assert types is not None
+    assert set(types.types) == {"cort", "astro"}
+    assert not any(types.doubts(cells) for cells in truths.values())
+    look = known_look(model, prepared)
+    assert look is not None
+    assert look.polarity is not None
+    assert look.polarity.confused == 0  # nothing is found in inverted images
+    image = data[0].image
+    assert "inverted" in look.note(inverted(image), empty_instances(image.shape, data.class_names))
+    assert look.note(image, empty_instances(image.shape, data.class_names)) == ""
+
+    few: Any = SimpleNamespace(sources=(SimpleNamespace(dataset=data.subset(range(8))),))
+    assert known_types(model, few) is None
+    fewer_look = known_look(model, few)
+    assert fewer_look is not None
+    assert fewer_look.polarity is None
+    one_type: Any = SimpleNamespace(segment=segment, class_names=("cell",))
+    assert known_types(one_type, prepared) is None

@@ -289,7 +289,7 @@ class _Segmenting:
             task, state = self.states[image.source]
             if note := size_note(image, cells, self.model.cell_sizes, self.options.cell_scale()):
                 self.tally.notices.add(task.source.name, note)
-            if self.look is not None and (note := self.look.note(image)):
+            if self.look is not None and (note := self.look.note(image, cells)):
                 self.tally.notices.add(task.source.name, note)
             pictures = self.maps.draw(image) if self.maps else None
             return writers.submit(self.results.write, task, state, image, cells, pictures)

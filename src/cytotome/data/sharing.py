@@ -33,13 +33,17 @@ def share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     Raises:
         TrainingError: where there is not enough of it.
     """
+    lacking = TrainingError(
+        f"no shared memory is left for a batch of {batch_bytes(batch) / 1e6:.0f} MB ({FOLDER} is full); enlarge it "
+        "(docker run --shm-size=2g), or set sampling.workers=0"
+    )
+    free = free_bytes()
+    if free is not None and free < batch_bytes(batch):  # torch 2.8 does not check, and is killed by a bus error
+        raise lacking
     try:
         return {name: tensor.share_memory_() for name, tensor in batch.items()}  # type: ignore[no-untyped-call]
     except RuntimeError as error:
-        raise TrainingError(
-            f"no shared memory is left for a batch of {batch_bytes(batch) / 1e6:.0f} MB ({FOLDER} is full); enlarge "
-            "it (docker run --shm-size=2g), or set sampling.workers=0"
-        ) from error
+        raise lacking from error
 
 
 def batch_bytes(batch: Mapping[str, torch.Tensor]) -> int:

@@ -21,6 +21,7 @@ from cytotome.inference.scale import CellScale, at_known_size, resized_image, re
 from cytotome.inference.teller import Teller
 from cytotome.models.card import Card
 from cytotome.models.cell_size import CellSizes
+from cytotome.models.familiar import of_unknown_type
 from cytotome.models.look import Look
 from cytotome.outputs.tiling import TILE, TileWatch
 from cytotome.outputs.tta import Tta
@@ -100,8 +101,12 @@ class Ensemble:
 
     @property
     def look(self) -> Look | None:
-        """The kind of images that the ensemble's card states, else that of its first model."""
-        return self.card.look or self.models[0].look
+        """The kind of images that the ensemble's card states, else that of its first model.
+
+        The polarity of a model is judged by scores of its own, which fusion changes: an ensemble has none.
+        """
+        look = self.card.look or self.models[0].look
+        return look if look is None or len(self.models) == 1 else look.model_copy(update={"polarity": None})
 
     @property
     def device(self) -> torch.device:
@@ -211,14 +216,25 @@ class Ensemble:
 
     def _segment(self, image: Image, file: EnsembleFile, tta: bool | Tta, tile: int, size: CellScale) -> Instances:
         def find(picture: Image) -> Instances:
-            return fuse_members(self.member_instances(picture, tta=tta, tile=tile), file)
+            found = self.member_instances(picture, tta=tta, tile=tile)
+            return self._checked(fuse_members(found, file), found)
 
-        return self._checked(self._at_scale(image, size, find))
+        return self._at_scale(image, size, find)
 
-    def _checked(self, cells: Instances) -> Instances:
-        """Types that are far from what the card states are unknown; a single model's card speaks for its ensemble."""
-        known = self.card.cell_types or (self.models[0].card.cell_types if len(self.models) == 1 else None)
-        return cells if known is None else known.checked(cells)
+    def _checked(self, cells: Instances, found: Sequence[Instances]) -> Instances:
+        """The fused cells, of unknown type where the ensemble's card says so or, without one, half of the models.
+
+        Each model judges what it found itself, above its own threshold, since its card was measured on that.
+        """
+        if self.card.cell_types is not None:
+            return self.card.cell_types.checked(cells)
+        doubts = []
+        for group, own in zip(self.file.groups(), found, strict=True):
+            model = self.models[group[0]]
+            if model.card.cell_types is not None:
+                sure = own.select(own.scores >= model.parameters.min_score)
+                doubts.append(model.card.cell_types.doubts(sure))
+        return of_unknown_type(cells) if doubts and 2 * sum(doubts) >= len(doubts) else cells
 
     def _at_scale(self, image: Image, size: CellScale, find: Callable[[Image], Instances]) -> Instances:
         scale = size.known(image, self.cell_sizes)

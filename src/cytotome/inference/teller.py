@@ -19,7 +19,7 @@ class Teller:
 
     def __call__(self, image: Image, cells: Instances) -> Instances:
         """The cells, unchanged; a line goes to the logger ``cytotome``, which Python shows on standard error."""
-        note = self.look.note(image) if self.look is not None else ""
+        note = self.look.note(image, cells) if self.look is not None else ""
         if note and note not in self.told:
             self.told.add(note)
             LOGGER.warning("%s: %s", image.source, note)

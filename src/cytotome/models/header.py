@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ FORMAT = 1
 KEY = "cytotome"
 BUNDLED = Path(__file__).parent / "bundled"
 FACTS = BUNDLED / "facts.json"
-"""Fields of bundled models' cards that were measured after their training, by name (``scripts/bundled-facts``)."""
+"""Fields of bundled models' cards that were measured after their training, by digest (``scripts/bundled-facts``)."""
 
 MAX_HEADER = 100_000_000
 """The limit of safetensors itself; a longer header is no header."""
@@ -91,15 +92,19 @@ def parse_header(path: str | os.PathLike[str], content: dict[str, Any]) -> Heade
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
         raise ModelError(f"{path}: the model's description lacks or garbles {fields}; copy it again") from None
-    if Path(path).parent == BUNDLED:
-        return header.model_copy(update={"card": with_facts(header.card, Path(path).stem)})
-    return header
+    return header.model_copy(update={"card": _with_facts(header.card, header.digest)})
 
 
-def with_facts(card: Card, name: str) -> Card:
+@cache
+def _facts() -> dict[str, dict[str, Any]]:
+    facts: dict[str, dict[str, Any]] = json.loads(FACTS.read_text(encoding="utf-8"))
+    return facts
+
+
+def _with_facts(card: Card, digest: str) -> Card:
     """The card of a bundled model with what was measured after its training; what it holds itself comes first."""
-    facts = json.loads(FACTS.read_text(encoding="utf-8")).get(name, {})
-    return Card.model_validate({**facts, **card.model_dump(exclude_defaults=True)})
+    facts = _facts().get(digest)
+    return Card.model_validate({**facts, **card.model_dump(exclude_defaults=True)}) if facts else card
 
 
 def _read_metadata(path: str | os.PathLike[str]) -> str:

@@ -1,7 +1,8 @@
-"""How bright the background of a model's training images is, as data in its card, to tell pictures of another kind.
+"""What the training images of a model look like, as data in its card, to recognise images of another kind.
 
-Fluorescence has a background near the darkest value, phase contrast one of middle grey, stained tissue or an inverted
-picture one near the brightest. Imports no torch.
+Fluorescence has a background near the darkest value, phase contrast one of middle grey, stained tissue or inverted
+fluorescence one near the brightest. Inverted phase contrast is recognised by its details, see
+:mod:`cytotome.models.polarity`. Imports no torch.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cytotome.data.contrast import WINDOW, find_windows
 from cytotome.data.normalise import to_channels
 from cytotome.errors import ImageError
-from cytotome.types import Image
+from cytotome.models.polarity import Polarity
+from cytotome.types import AnyArray, Image, Instances
 
 DARK, BRIGHT = 0.2, 0.6
 """Backgrounds below and above these are dark and bright; those between are grey."""
@@ -22,21 +24,35 @@ DARK, BRIGHT = 0.2, 0.6
 MARGIN = 0.1
 """By how much the background of an image may leave the range of the training images."""
 
+INVERTED = (
+    "grey levels look inverted compared with the training images; invert them or choose another model "
+    "(see cytotome models)"
+)
+
 CENTRAL = (0.5, 99.5)
 """Percentiles of the training images between which their backgrounds lie; the rest are odd ones."""
 
 
-def background_level(image: Image) -> float | None:
-    """Where the median grey level lies between the 1st (0) and the 99.8th percentile (1) of what holds signal.
-
-    None where nothing can be said: of an empty image, a very small one, or one without a rule for its channels.
-    """
+def grey_levels(image: Image) -> AnyArray | None:
+    """The ``(H, W)`` grey levels that an image is judged by; None where it is small or its channels have no rule."""
     if image.shape[0] * image.shape[1] < WINDOW * WINDOW:
         return None
     try:
-        grey = to_channels(image.pixels, 1)[:, :, 0]
+        plane: AnyArray = to_channels(image.pixels, 1)[:, :, 0]
     except ImageError:
         return None
+    return plane
+
+
+def background_level(grey: AnyArray) -> float | None:
+    """Where the median grey level lies between the 1st (0) and the 99.8th percentile (1) of what holds signal.
+
+    Args:
+        grey: ``(H, W)``.
+
+    Returns:
+        None for an image without signal.
+    """
     windows = find_windows(grey)
     if windows.empty:
         return None
@@ -45,16 +61,18 @@ def background_level(image: Image) -> float | None:
 
 
 class Look(BaseModel):
-    """The backgrounds that a model knows, as :func:`background_level` gives them.
+    """The images that a model knows.
 
     Attributes:
-        least, greatest: of the training images, but for a few odd ones.
+        least, greatest: :func:`background_level` of the training images, but for a few odd ones.
+        polarity: which way round their grey levels are, None where it was not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     least: float = Field(ge=0, le=1)
     greatest: float = Field(ge=0, le=1)
+    polarity: Polarity | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Look:
@@ -66,11 +84,20 @@ class Look(BaseModel):
         """Whether an image of this background is of the kind of the training images."""
         return self.least - MARGIN <= level <= self.greatest + MARGIN
 
-    def note(self, image: Image) -> str:
-        """One line for the user where the image is of another kind than the model knows; else empty."""
-        level = background_level(image)
-        if level is None or self.knows(level):
+    def note(self, image: Image, cells: Instances | None = None) -> str:
+        """One line for the user where the image is of another kind than the model knows; else empty.
+
+        Args:
+            image: as it was read.
+            cells: what the model finds in it; without them, inverted phase contrast is not noticed.
+        """
+        grey = grey_levels(image)
+        level = None if grey is None else background_level(grey)
+        if grey is None or level is None:
             return ""
+        if self.knows(level):
+            inverted = cells is not None and self.polarity is not None and self.polarity.is_inverted(grey, cells)
+            return INVERTED if inverted else ""
         seen, known = describe(level), describe((self.least + self.greatest) / 2)
         advice = "choose another model (see cytotome models)"
         if self.knows(1 - level):
@@ -87,10 +114,10 @@ def describe(level: float) -> str:
     return "objects on a grey background (phase contrast)"
 
 
-def measured_look(images: Iterable[Image]) -> Look | None:
-    """The backgrounds of training images; None where nothing can be said of any."""
-    levels = [level for level in map(background_level, images) if level is not None]
-    if not levels:
+def measured_look(levels: Iterable[float | None], polarity: Polarity | None = None) -> Look | None:
+    """From the :func:`background_level` of each training image; None where nothing can be said of any."""
+    known = [level for level in levels if level is not None]
+    if not known:
         return None
-    least, greatest = np.percentile(levels, CENTRAL)
-    return Look(least=round(float(least), 3), greatest=round(float(greatest), 3))
+    least, greatest = np.percentile(known, CENTRAL)
+    return Look(least=round(float(least), 3), greatest=round(float(greatest), 3), polarity=polarity)

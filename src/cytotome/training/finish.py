@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
+from typing import Any
 
 import numpy as np
 
 from cytotome.contract import DecodeParameters
+from cytotome.inference.known_images import measure_look, measure_types
 from cytotome.inference.model import Model
 from cytotome.metrics.challenge import image_score, precision_at
 from cytotome.models.cell_size import UNKNOWN, CellSizes, SizedData, measured_sizes
-from cytotome.models.look import Look, measured_look
+from cytotome.models.familiar import MIN_IMAGES, KnownTypes
+from cytotome.models.look import Look
 from cytotome.ops.matching import count_matches, find_overlaps
 from cytotome.training.prepare import Place, Prepared, labelled_places
 from cytotome.training.tune import tune
-from cytotome.types import Sample
+from cytotome.types import Image, Sample
 
 MOST_SCORED = 20
 """Images that a model is scored on when its training ends."""
 
 LOOKED_AT = 200
-"""Images of each source, about, whose background is measured."""
+"""Images of each source, about, that are measured for what they look like."""
+
+MOST_OF_A_TYPE = 16
+"""Images of each cell type, at most, that are measured for what the model finds in them."""
 
 
 def calibrated(model: Model, places: Sequence[Place]) -> DecodeParameters:
@@ -44,12 +50,45 @@ def known_sizes(prepared: Prepared, class_names: Sequence[str]) -> CellSizes | N
     return measured_sizes(data)
 
 
-def known_look(prepared: Prepared) -> Look | None:
-    """The backgrounds of the images that a model was trained on."""
-    return measured_look(
-        source.dataset[place].image
+class _Images(Sequence[Image]):
+    """The images of some samples, read on demand."""
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self.places = places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, position: Any) -> Any:
+        dataset, place = self.places[position]
+        return dataset[place].image
+
+
+def known_look(model: Model, prepared: Prepared) -> Look | None:
+    """What the images look like that a model was trained on."""
+    places = [
+        (source.dataset, place)
         for source in prepared.sources
         for place in range(0, len(source.dataset), max(1, len(source.dataset) // LOOKED_AT))
+    ]
+    return measure_look(model, _Images(places))
+
+
+def known_types(model: Model, prepared: Prepared) -> KnownTypes | None:
+    """What a model finds in the images of each cell type that it was trained on; None for a single type."""
+    if len(model.class_names) < 2:
+        return None
+    by_type: dict[str, list[Place]] = {}
+    for dataset, place in labelled_places(prepared.sources):
+        by_type.setdefault(dataset.infos[place].cell_type, []).append((dataset, place))
+    chosen = {name: places for name, places in by_type.items() if len(places) >= MIN_IMAGES and name}
+    return measure_types(
+        model,
+        (
+            (name, dataset[place].image)
+            for name, places in chosen.items()
+            for dataset, place in places[:: -(-len(places) // MOST_OF_A_TYPE)]
+        ),
     )
 
 

@@ -41,6 +41,7 @@ from cytotome.training.finish import (
     calibrated,
     known_look,
     known_sizes,
+    known_types,
     mean_score,
     report_cells,
     types_in_turn,
@@ -206,12 +207,13 @@ class Run:
         """Fits the decode parameters, scores the model, writes its file, and says what it finds."""
         file = self._model_file(weights)
         sizes = known_sizes(self.prepared, self.config.class_names)
-        facts = {"cell_sizes": sizes, "look": known_look(self.prepared)}
-        file = replace(file, card=file.card.model_copy(update=facts))
+        file = replace(file, card=file.card.model_copy(update={"cell_sizes": sizes}))
         model = build_model(file, device=str(self.device))
         file = replace(file, parameters=calibrated(model, self.prepared.calibration))
-        report = report_cells(build_model(file, device=str(self.device)), self.prepared)
-        file = replace(file, card=file.card.model_copy(update={"scores": report.scores}))
+        model = build_model(file, device=str(self.device))
+        report = report_cells(model, self.prepared)
+        facts = {"look": known_look(model, self.prepared), "cell_types": known_types(model, self.prepared)}
+        file = replace(file, card=file.card.model_copy(update={"scores": report.scores, **facts}))
         save_model(self.model_path, file)
         self._say(report.text())
         if self.f1_before is not None:
