@@ -19,6 +19,7 @@ from cytotome.app.held_out import Predictions, held_out_images, may_have_seen, p
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import read_ensemble
 from cytotome.errors import ConfigError, DataError
+from cytotome.inference.model import Model
 from cytotome.models.registry import BUNDLED
 from cytotome.types import Dataset
 
@@ -212,9 +213,8 @@ def test_a_network_runs_once_an_image(tmp_path: Path, monkeypatch: pytest.Monkey
     dataset = open_dataset("synthetic:2")
     predictions = Predictions(parse_method("neurons"), tmp_path, device="cpu")
     calls = []
-    model = predictions.model_of(0)
     monkeypatch.setattr(
-        model, "outputs", lambda image, tta: calls.append(tta) or {"a": np.zeros((1, 2, 2), np.float32)}
+        Model, "outputs", lambda self, image, tta: calls.append(tta) or {"a": np.zeros((1, 2, 2), np.float32)}
     )
     samples = [dataset[0], dataset[1]]
     for _ in range(2):

@@ -16,7 +16,7 @@ from cytotome.app.settings import SegmentOptions
 from cytotome.data.normalise import Normalisation
 from cytotome.errors import ConfigError
 from cytotome.families import get_family
-from cytotome.inference.model import load_model
+from cytotome.inference.model import load_single_model
 from cytotome.io.images import read_image
 from cytotome.models.file import ModelFile, save_model
 from cytotome.outputs import Detections
@@ -41,7 +41,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> SegmentOptions:
 def test_every_map_has_its_picture(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
     out = tmp_path / "out"
     assert run_segment([str(plate)], out, options) == 0
-    model = load_model(options.model, device="cpu", precision="float32")
+    model = load_single_model(options.model, device="cpu", precision="float32")
     colours = read_colours(out / COLOURS_FILE, 8)
     for name in ("A01/one", "A01/two", "B02/well", "top"):
         maps = model.predict_maps(plate / f"{name}.png")

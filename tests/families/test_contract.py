@@ -23,7 +23,7 @@ from cytotome.data.sampling import Crops, CropSettings, Source, crop_loader
 from cytotome.datasets import open_dataset
 from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.families import AnyFamily, family_names, get_family
-from cytotome.inference.model import build_model, load_model
+from cytotome.inference.model import build_model, load_single_model
 from cytotome.metrics.challenge import image_score, mean_score
 from cytotome.models.card import Card
 from cytotome.models.file import ModelFile, read_model, save_model
@@ -328,7 +328,7 @@ def overfitted_score(family: AnyFamily, crop: OneCrop, output: Path, steps: int 
         rows = list(csv.DictReader(handle))
     column = next(name for name in rows[-1] if name.endswith("/total") and rows[-1][name])
     losses = [float(row[column]) for row in rows if row[column]]
-    found = load_model(path, device="cpu", precision="float32").segment(crop.image)
+    found = load_single_model(path, device="cpu", precision="float32").segment(crop.image)
     return image_score(found, crop.truth), losses
 
 

@@ -243,7 +243,7 @@ def test_the_compact_backbone_predicts_alike_when_it_is_fused(options: dict[str,
         expected = predict_instances(net, image)[0]
     file = ModelFile("rcnn", config, RcnnParameters(), Normalisation(), weights, Card(name="compact"))
     with torch.inference_mode():
-        found = build_model(file, device="cpu", precision="float32")._run(image)[0]
+        found = build_model(file, device="cpu", precision="float32").runner.run(image)[0]
     assert len(found) == len(expected) == 20
     np.testing.assert_allclose(np.sort(found.scores), np.sort(expected.scores), atol=1e-4)
 

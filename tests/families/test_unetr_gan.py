@@ -20,7 +20,7 @@ from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.families.unetr_gan import FAMILY
 from cytotome.families.unetr_gan.config import UnetrGanConfig
 from cytotome.families.unetr_gan.loss import discriminator_loss, generator_loss
-from cytotome.inference.model import load_model
+from cytotome.inference.model import load_single_model
 from cytotome.models.file import read_model
 from cytotome.ops.labels import from_label_map
 from cytotome.training.recipe import load_recipe
@@ -152,7 +152,7 @@ def test_the_sound_recipe_runs_and_draws_what_it_finds(tmp_path: Path) -> None:
     pictures = sorted(file.name for file in (tmp_path / "pictures").glob("*.png"))
     assert pictures == [f"{step:07d}-{kind}.png" for step in (5, 10) for kind in ("labelled", "unlabelled")]
     drawn = imagecodecs.imread(tmp_path / "pictures" / pictures[0])
-    maps = len(load_model(path, device="cpu").file.config.class_names) + 1
+    maps = len(load_single_model(path, device="cpu").file.config.class_names) + 1
     assert drawn.shape == (128, 128 * (1 + maps), 3)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert sorted(events.Tags()["images"]) == ["pictures/labelled", "pictures/unlabelled"]

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from cytotome.datasets import splits
-from cytotome.ensemble.load import open_model
 from cytotome.errors import ConfigError, DataError, ModelError
-from cytotome.inference.model import Model
+from cytotome.inference.model import Model, load_single_model
 from cytotome.io.files import atomic_path
 from cytotome.models.registry import read_card
 from cytotome.types import AnyArray, Dataset, Sample
@@ -151,14 +150,11 @@ class Predictions:
         """The model that did not see images of this fold.
 
         Raises:
-            ConfigError: for an ensemble, which has no decoder of its own.
+            ModelError: for an ensemble, which has no decoder of its own.
         """
         path = next(model.path for model in self.method.models if model.fold in (None, fold))
         if path not in self._models:
-            model = open_model(path, device=self.device)
-            if not isinstance(model, Model):
-                raise ConfigError(f"{path}: is an ensemble; give its models")
-            self._models[path] = model
+            self._models[path] = load_single_model(path, device=self.device)
         return self._models[path]
 
     def outputs(self, samples: Sequence[Sample], folds: Sequence[int]) -> list[Any]:
@@ -181,7 +177,7 @@ class Predictions:
         """File of the outputs of an image; its name changes with the model, the pixels and the views."""
         model = self.model_of(fold)
         pixels = hashlib.sha256(np.ascontiguousarray(sample.image.pixels).tobytes()).hexdigest()
-        key = hashlib.sha256(f"{model.hash} {pixels} {self.tta} {model.precision}".encode()).hexdigest()[:32]
+        key = hashlib.sha256(f"{model.digest} {pixels} {self.tta} {model.precision}".encode()).hexdigest()[:32]
         return self.cache / f"{key}.npz"
 
 

@@ -8,9 +8,8 @@ from typing import Any
 from cytotome.app.discover import Source
 from cytotome.app.results import Results
 from cytotome.app.settings import SegmentOptions
-from cytotome.ensemble.load import Segmenter
 from cytotome.errors import ConfigError, CytotomeError
-from cytotome.inference.model import Model
+from cytotome.inference.segmenter import Segmenter
 from cytotome.outputs.tiling import TILE
 from cytotome.report.maps import EmbeddingColours, draw_embedding, draw_map, fit_colours, read_colours
 from cytotome.types import AnyArray, DenseMaps, Image, OutputSpec
@@ -40,7 +39,7 @@ class MapPictures:
         options: those that the cells are found with.
     """
 
-    def __init__(self, model: Model, results: Results, sources: Sequence[Source], options: SegmentOptions) -> None:
+    def __init__(self, model: Segmenter, results: Results, sources: Sequence[Source], options: SegmentOptions) -> None:
         self.model, self.results, self.options = model, results, options
         self.specs = map_specs(model)
         self.colours: EmbeddingColours | None = None
@@ -62,8 +61,16 @@ class MapPictures:
 
     def _maps(self, image: Image) -> DenseMaps:
         options = self.options
-        tile, size = options.tile or TILE, {"scale": options.scale, "diameter": options.diameter}
-        return self.model.predict_maps(image, tta=options.tta, tile=tile, **size)
+        found = self.model.predict(
+            image,
+            tta=options.tta,
+            tile=options.tile or TILE,
+            scale=options.scale,
+            diameter=options.diameter,
+            keep_outputs=True,
+        )
+        maps: DenseMaps = found.outputs
+        return maps
 
     def _colours(self, spec: OutputSpec, sources: Sequence[Source]) -> EmbeddingColours | None:
         path = self.results.folder / COLOURS_FILE

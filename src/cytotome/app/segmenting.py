@@ -32,10 +32,10 @@ from cytotome.app.old_marks import complete_marks
 from cytotome.app.results import Results, Task, read_run
 from cytotome.app.resuming import Work, fault_of_files, may_replace, plan_work
 from cytotome.app.settings import SegmentOptions, differences, effective_settings, parse_overrides, versions
-from cytotome.ensemble.load import Segmenter, open_model
+from cytotome.ensemble.load import load_model
 from cytotome.errors import ConfigError, CytotomeError, DataError
-from cytotome.inference.model import Model
 from cytotome.inference.scale import size_note
+from cytotome.inference.segmenter import Segmenter
 from cytotome.inference.stream import map_in_order
 from cytotome.io.images import page_count
 from cytotome.outputs.tiling import TILE
@@ -75,7 +75,7 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
     """
     found = search(inputs, output)
     sources, failures = _images(found, options)
-    model = open_model(options.model, device=options.device, precision=options.precision)
+    model = load_model(options.model, device=options.device, precision=options.precision)
     before = read_run(output)
     coco = options.coco or bool(before and before.get("coco"))  # a folder that has a COCO file keeps it up to date
     maps = [spec.name for spec in map_specs(model)] if options.maps else []
@@ -153,7 +153,7 @@ def _run(
 
 def _map_pictures(model: Segmenter, results: Results, work: Work, options: SegmentOptions) -> MapPictures | None:
     sources = [task.source for task in (*work.segment, *work.measure)]
-    return MapPictures(model, results, sources, options) if isinstance(model, Model) and results.maps else None
+    return MapPictures(model, results, sources, options) if results.maps else None
 
 
 def _other_settings(results: Results, notices: Notices) -> list[dict[str, Any]]:
@@ -222,12 +222,8 @@ class _Segmenting:
         """
         self.left = {task.source.place: task for task in tasks}
         with progress(len(tasks), quiet=self.options.quiet) as bar, ThreadPoolExecutor(WRITERS) as writers:
-            self.model.watch_tiles(self._watch(bar))
-            try:
-                while self.left:
-                    self._stream(list(self.left.values()), bar, writers)
-            finally:
-                self.model.watch_tiles(None)
+            while self.left:
+                self._stream(list(self.left.values()), bar, writers)
 
     def _stream(self, tasks: Sequence[Task], bar: Bar, writers: ThreadPoolExecutor) -> None:
         outcomes = self.model.process_many(
@@ -237,6 +233,7 @@ class _Segmenting:
             tile=self.options.tile or TILE,
             scale=self.options.scale,
             diameter=self.options.diameter,
+            watch=self._watch(bar),
             **parse_overrides(self.options.settings),
         )
         try:

@@ -119,7 +119,7 @@ class EnsembleFile(BaseModel):
         return list(groups.values())
 
     @property
-    def hash(self) -> str:
+    def digest(self) -> str:
         """SHA-256 of all that decides the results, the models' hashes among it."""
         content = self.model_dump(mode="json", exclude={"card"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

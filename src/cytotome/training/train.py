@@ -28,7 +28,7 @@ from cytotome.data.strong import StrongChange
 from cytotome.errors import ConfigError, CytotomeError, TrainingError
 from cytotome.families import AnyFamily
 from cytotome.inference.device import choose_device, choose_precision
-from cytotome.inference.model import build_model, load_model
+from cytotome.inference.model import build_model, load_single_model
 from cytotome.io.files import atomic_path
 from cytotome.models.card import Card, inherited
 from cytotome.models.file import ModelFile, save_model
@@ -170,7 +170,7 @@ class Run:
         if not (held_out and self.recipe.weights):
             return
         try:
-            report = report_cells(load_model(self.recipe.weights, device=str(self.device)), self.prepared)
+            report = report_cells(load_single_model(self.recipe.weights, device=str(self.device)), self.prepared)
         except CytotomeError:  # it need not suit the images; that its weights fit is checked when they are taken
             return
         self.f1_before = report.f1
