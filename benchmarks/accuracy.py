@@ -30,14 +30,14 @@ import numpy as np
 from page import put_table
 from rich.progress import track
 
-from cytotome.app.evaluating import read_predictions
 from cytotome.datasets import open_dataset, splits
+from cytotome.datasets.predictions import read_predictions
 from cytotome.ensemble.load import load_model
 from cytotome.families import get_family
 from cytotome.inference.model import Model, load_single_model
 from cytotome.metrics.challenge import image_score
 from cytotome.ops.matching import count_matches, find_overlaps, mean_precision
-from cytotome.training.tune import Pair, tune
+from cytotome.tuning.nested import Pair, tune
 from cytotome.types import Dataset, Sample
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -30,7 +30,7 @@ from cytotome.io.files import atomic_path
 from cytotome.metrics.challenge import image_score
 from cytotome.ops.labels import from_layers, to_layers
 from cytotome.training.train import train
-from cytotome.training.tune import tune
+from cytotome.tuning.nested import tune
 from cytotome.types import Dataset, Image, Instances, Sample, SampleInfo
 
 TYPES = ("cort", "shsy5y")

@@ -26,14 +26,14 @@ from typing import Any
 
 import numpy as np
 
-from cytotome.app.pseudolabelling import parse_confidence
+from cytotome.app.pseudolabel import parse_confidence
 from cytotome.datasets import open_dataset, splits
 from cytotome.errors import DataError
 from cytotome.inference.model import load_single_model
 from cytotome.io.files import atomic_path
 from cytotome.metrics.challenge import image_score
-from cytotome.training.pseudolabel import write_pseudolabels
-from cytotome.training.pseudolabels import PseudoLabelSettings
+from cytotome.pseudolabels.agreement import PseudoLabelSettings
+from cytotome.pseudolabels.dataset import write_pseudolabels
 from cytotome.training.recipe import load_recipe
 from cytotome.training.train import train
 from cytotome.types import Dataset, Instances, Sample

@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from cytotome.app.held_out import Predictions, held_out_images, parse_method, training_images
-from cytotome.app.tuning import LOW_SCORE
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import EnsembleFile, Member
 from cytotome.io.files import atomic_path
 from cytotome.metrics.bootstrap import bootstrap_mean
 from cytotome.metrics.challenge import image_score
-from cytotome.training.tuning import Tunable, TunableEnsemble, TunableModel, Tuned, tune_apart, tune_nested
+from cytotome.tuning.ensembles import LOW_SCORE
+from cytotome.tuning.held_out import Predictions, held_out_images, parse_method, training_images
+from cytotome.tuning.nested import Tunable, TunableEnsemble, TunableModel, Tuned, tune_apart, tune_nested
 
 RESULT = Path(__file__).parent / "results" / "steps.json"
 

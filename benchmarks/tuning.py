@@ -14,11 +14,11 @@ import json
 import time
 from pathlib import Path
 
-from cytotome.app.held_out import Predictions, parse_method
 from cytotome.datasets import open_dataset
 from cytotome.io.files import atomic_path
-from cytotome.training.search import OptunaSearch, Table, greedy
-from cytotome.training.tuning import TunableModel
+from cytotome.tuning.held_out import Predictions, parse_method
+from cytotome.tuning.nested import TunableModel
+from cytotome.tuning.search import OptunaSearch, Table, greedy
 
 RESULT = Path(__file__).parent / "results" / "tuning.json"
 LIMIT = 120

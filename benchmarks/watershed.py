@@ -36,8 +36,7 @@ import cytotome as ct
 from cytotome.data.augment import Augmentation
 from cytotome.families import get_family
 from cytotome.metrics.challenge import image_score
-from cytotome.ops.foreground import components
-from cytotome.ops.labels import from_layers, to_layers
+from cytotome.ops.labels import components, from_layers, to_layers
 from cytotome.types import Dataset, Instances, Sample, SampleInfo
 
 REPEATS = 15

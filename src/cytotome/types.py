@@ -24,6 +24,9 @@ AnyArray: TypeAlias = npt.NDArray[Any]
 DenseMaps: TypeAlias = Mapping[str, FloatArray]
 """Named network outputs of one image, each ``(C, H, W)`` float32."""
 
+UNKNOWN = "unknown"
+"""Stands in tables and cards for cells of no known type."""
+
 MapKind = Literal["scalar", "vector", "embedding"]
 MaskQuality = Literal["full", "approximate", "none"]
 

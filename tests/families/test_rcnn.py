@@ -27,13 +27,13 @@ from cytotome.families.rcnn.net import Rcnn, build_network
 from cytotome.families.rcnn.predict import predict_instances
 from cytotome.families.rcnn.pretrained import load_pretrained
 from cytotome.families.rcnn.proposals import centre_is_valid
+from cytotome.families.rcnn.pyramid import Pyramid, frozen_parameters
 from cytotome.families.rcnn.targets import BOXES, CLASSES, MASKS, detections, rcnn_targets
 from cytotome.inference.model import build_model
 from cytotome.losses.flow import flow_losses
 from cytotome.models.card import Card
 from cytotome.models.file import ModelFile
 from cytotome.nets.pretrained import all_taken
-from cytotome.nets.pyramid import Pyramid, frozen_parameters
 from cytotome.ops.runs import empty_instances, from_masks
 from cytotome.ops.scores import are_hits
 from cytotome.ops.soft_masks import from_crops, from_grids, mask_grids

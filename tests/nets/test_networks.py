@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cytotome.errors import ConfigError
-from cytotome.nets.cellpose import CellposeNet
+from cytotome.families.flow.cellpose import CellposeNet
 from cytotome.nets.compact import CompactUNet, initialise
 from cytotome.nets.encoder_decoder import EncoderDecoder
 from cytotome.nets.heads import split_heads

@@ -15,9 +15,9 @@ from torch import nn
 
 from cytotome.errors import ConfigError
 from cytotome.families import get_family
+from cytotome.families.rcnn.pyramid import Pyramid
 from cytotome.nets.encoder_decoder import EncoderDecoder
 from cytotome.nets.pretrained import Taken, all_taken, hub_file, learned, load_encoder, timm_weights
-from cytotome.nets.pyramid import Pyramid
 
 
 def body(name: str, **options: Any) -> Any:

@@ -14,8 +14,8 @@ from cytotome.errors import TrainingError
 from cytotome.inference.model import load_single_model
 from cytotome.models.card import Card, TrainedOn
 from cytotome.models.file import read_model, save_model
+from cytotome.pseudolabels.dataset import write_pseudolabels
 from cytotome.training.ancestry import Identity, data_card
-from cytotome.training.pseudolabel import write_pseudolabels
 from cytotome.training.train import train
 
 

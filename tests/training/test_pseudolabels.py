@@ -21,10 +21,10 @@ from cytotome.inference.model import Model, build_model, load_single_model
 from cytotome.io.coco import write_coco
 from cytotome.ops.labels import to_label_map
 from cytotome.ops.runs import from_masks
-from cytotome.training import pseudolabel
+from cytotome.pseudolabels import dataset as pseudolabel
+from cytotome.pseudolabels.agreement import PseudoLabelSettings, agreed, best_overlaps, check_models, label_image
+from cytotome.pseudolabels.dataset import write_pseudolabels
 from cytotome.training.prepare import prepare
-from cytotome.training.pseudolabel import write_pseudolabels
-from cytotome.training.pseudolabels import PseudoLabelSettings, agreed, best_overlaps, check_models, label_image
 from cytotome.training.recipe import load_recipe
 from cytotome.training.train import train
 from cytotome.types import Image, Instances, Sample, SampleInfo

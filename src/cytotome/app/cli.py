@@ -8,21 +8,18 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from cytotome.app.commands import (
-    compare,
-    data,
-    evaluate,
-    measure,
-    models,
-    pseudolabel,
-    segment,
-    submit,
-    targets,
-    train,
-    tune,
-    warmup,
-)
+from cytotome.app import data, models
+from cytotome.app.compare.command import compare
 from cytotome.app.console import FAILED, STOPPED, warn
+from cytotome.app.evaluate import evaluate
+from cytotome.app.measure.command import measure
+from cytotome.app.pseudolabel import pseudolabel
+from cytotome.app.segment.command import segment
+from cytotome.app.submit.command import submit
+from cytotome.app.targets.command import targets
+from cytotome.app.train import train
+from cytotome.app.tune.command import tune
+from cytotome.app.warmup.command import warmup
 from cytotome.errors import CytotomeError
 
 HELP = """Finds every cell in a microscope image.
@@ -61,16 +58,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("segment")(segment.segment)
-app.command("train")(train.train)
-app.command("pseudolabel")(pseudolabel.pseudolabel)
-app.command("targets")(targets.targets)
-app.command("measure")(measure.measure)
-app.command("evaluate")(evaluate.evaluate)
-app.command("tune")(tune.tune)
-app.command("submit")(submit.submit)
-app.command("compare")(compare.compare)
-app.command("warmup")(warmup.warmup)
+app.command("segment")(segment)
+app.command("train")(train)
+app.command("pseudolabel")(pseudolabel)
+app.command("targets")(targets)
+app.command("measure")(measure)
+app.command("evaluate")(evaluate)
+app.command("tune")(tune)
+app.command("submit")(submit)
+app.command("compare")(compare)
+app.command("warmup")(warmup)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 

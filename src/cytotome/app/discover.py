@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from cytotome.app.console import printable
+from cytotome.datasets.known_cells import CELLS_FILE
 from cytotome.errors import ConfigError, ImageError
 from cytotome.io.images import IMAGE_SUFFIXES, page_count, read_image
 from cytotome.types import Image
@@ -16,7 +17,7 @@ from cytotome.types import Image
 LABELS_ENDING, OVERLAY_ENDING, MAP_PART = "_labels.tif", "_overlay.png", "_map_"
 MARKS = ".done"
 """Folder, in that of a run's results, that says which images are done."""
-RUN_FILE, CELLS_FILE, IMAGES_FILE, COCO_FILE = "run.json", "cells.csv", "images.csv", "cells.json"
+RUN_FILE, IMAGES_FILE, COCO_FILE = "run.json", "images.csv", "cells.json"
 TABLES = (CELLS_FILE, IMAGES_FILE, COCO_FILE)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import cv2
@@ -33,6 +33,7 @@ from cytotome.data.normalise import Normalisation, normalise
 from cytotome.data.sharing import PREFETCH, bytes_in_flight, free_bytes, share
 from cytotome.data.strong import StrongChange
 from cytotome.errors import TrainingError
+from cytotome.ops.cell_types import with_classes
 from cytotome.types import AnyArray, Dataset, Instances
 
 WEAK = "weak"
@@ -213,20 +214,6 @@ class PictureCache:
         while self.held > self.capacity and len(self._pictures) > 1:
             self.held -= self._pictures.popitem(last=False)[1].nbytes
         return picture
-
-
-def with_classes(instances: Instances, class_names: tuple[str, ...]) -> Instances:
-    """The same instances with classes as positions in ``class_names``; -1 where a name is not among them.
-
-    Where there is one class name, every instance is of it.
-    """
-    if len(class_names) == 1:
-        classes = np.zeros(len(instances), np.int32)
-    else:
-        places = {name: index for index, name in enumerate(class_names)}
-        table = np.array([places.get(name, -1) for name in instances.class_names] + [-1], np.int32)
-        classes = table[instances.classes]
-    return replace(instances, classes=classes, class_names=class_names)
 
 
 def _draw_table(sources: Sequence[Source], stream: Stream, balance: float) -> tuple[list[tuple[int, int]], AnyArray]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cytotome.contract import FamilyConfig, Outputs
 from cytotome.families import AnyFamily
-from cytotome.inference.fusion import can_fuse_activations, optimise
+from cytotome.inference.optimise import can_fuse_activations, optimise
 from cytotome.inference.passes import Pass
 from cytotome.outputs.canvas import Canvas, to_canvas
 from cytotome.outputs.tta import tta_settings

@@ -10,10 +10,7 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cytotome.types import AnyArray, Dataset
-
-UNKNOWN = "unknown"
-"""Stands for cells of no known type."""
+from cytotome.types import UNKNOWN, AnyArray, Dataset
 
 PER_SIDE = 2 / math.sqrt(math.pi)
 """Diameter of a circle whose area has a root of 1."""

@@ -1,8 +1,9 @@
-"""From a map of cell types to the type of each instance, and to that of a whole image."""
+"""Types of instances and of whole images: from maps, from scores, and under other names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -17,6 +18,20 @@ Parameters = TypeVar("Parameters", bound=DecodeParameters)
 
 FEATURES = ("log count", "log median area", "spread of log area", "median elongation", "covered part", "mean score")
 """What :func:`population` tells of the cells of an image."""
+
+
+def with_classes(instances: Instances, class_names: tuple[str, ...]) -> Instances:
+    """The same instances with classes as positions in ``class_names``; -1 where a name is not among them.
+
+    Where there is one class name, every instance is of it.
+    """
+    if len(class_names) == 1:
+        classes = np.zeros(len(instances), np.int32)
+    else:
+        places = {name: index for index, name in enumerate(class_names)}
+        table = np.array([places.get(name, -1) for name in instances.class_names] + [-1], np.int32)
+        classes = table[instances.classes]
+    return replace(instances, classes=classes, class_names=class_names)
 
 
 def majority_class(instances: Instances) -> int:

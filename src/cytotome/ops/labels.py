@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+import cv2
 import numpy as np
 
 from cytotome.errors import DataError
 from cytotome.ops.kernels import kernel
 from cytotome.ops.runs import make_instances, merge_runs
-from cytotome.types import AnyArray, Instances, IntArray
+from cytotome.types import AnyArray, BoolArray, Instances, IntArray
 
 OverlapPolicy = Literal["area", "score", "drop"]
 OVERLAP_POLICIES: tuple[OverlapPolicy, ...] = ("area", "score", "drop")
@@ -245,3 +246,13 @@ def label_means(labels: AnyArray, planes: AnyArray, count: int) -> tuple[AnyArra
         if areas[label] > 0:
             means[label] /= areas[label]
     return means, areas
+
+
+def components(mask: BoolArray) -> tuple[IntArray, int]:
+    """Connected components (8 neighbours) as an int32 label map, and their number.
+
+    Masks of thin branches often hang together by corners alone.
+    """
+    number, found = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
+    labels: IntArray = np.asarray(found, np.int32)
+    return labels, number - 1

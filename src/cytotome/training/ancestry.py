@@ -7,18 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
 from cytotome.data.sampling import Source
-from cytotome.datasets.coco import CocoDataset
 from cytotome.datasets.combine import CombinedDataset
-from cytotome.io.files import read_json_object
 from cytotome.models.card import Card, TrainedOn, inherited
+from cytotome.pseudolabels.dataset import label_card
 from cytotome.types import Dataset, Subset
-
-RECORD = "run.json"
-PSEUDOLABEL = "pseudolabel"
-"""Stands as ``command`` in the record beside pseudo-labels."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +75,7 @@ def data_card(dataset: Dataset, fold: int | None) -> Card:
             # Folds that are dealt out over the whole are not those of the part.
             folds = held_out if any(info.fold is not None for info in part.infos) else ()
             cards.append(Card(trained_on={part.name: TrainedOn(held_out=folds)}))
-        cards.append(_label_card(part))
+        cards.append(label_card(part))
     return inherited(cards)
 
 
@@ -94,14 +87,3 @@ def _parts(dataset: Dataset) -> Iterator[Dataset]:
             yield from _parts(part)
     else:
         yield dataset
-
-
-def _label_card(dataset: Dataset) -> Card:
-    """What the labels of a dataset inherit from the models that made them; empty where people made them."""
-    record = read_json_object(dataset.folder / RECORD) if isinstance(dataset, CocoDataset) else None
-    if not record or record.get("command") != PSEUDOLABEL:
-        return Card()
-    try:
-        return Card.model_validate(record["inherited"])
-    except (KeyError, ValidationError):  # older records name the images alone
-        return Card(trained_on={str(record.get("data")): TrainedOn()})

@@ -13,13 +13,13 @@ from cytotome.contract import DecodeParameters
 from cytotome.inference.known_images import measure_look, measure_types
 from cytotome.inference.model import Model
 from cytotome.metrics.challenge import image_score, precision_at
-from cytotome.models.cell_size import UNKNOWN, CellSizes, SizedData, measured_sizes
+from cytotome.models.cell_size import CellSizes, SizedData, measured_sizes
 from cytotome.models.familiar import MIN_IMAGES, KnownTypes
 from cytotome.models.look import Look
 from cytotome.ops.matching import count_matches, find_overlaps
 from cytotome.training.prepare import Place, Prepared, labelled_places
-from cytotome.training.tune import tune
-from cytotome.types import Image, Sample
+from cytotome.tuning.nested import tune
+from cytotome.types import UNKNOWN, Image, Sample
 
 MOST_SCORED = 20
 """Images that a model is scored on when its training ends."""

@@ -10,11 +10,11 @@ from torch.nn import functional
 
 from cytotome.contract import Batch
 from cytotome.families.embedding.config import EmbeddingConfig
+from cytotome.families.embedding.contrast import pixel_contrast
+from cytotome.families.embedding.discriminative import discriminative_loss
+from cytotome.families.embedding.samplers import sample_box, sample_contours, sample_uniform, sample_window
 from cytotome.families.embedding.targets import BORDER
 from cytotome.losses.cell_type import cell_type_loss
-from cytotome.losses.contrast import pixel_contrast
-from cytotome.losses.discriminative import discriminative_loss
-from cytotome.losses.samplers import sample_box, sample_contours, sample_uniform, sample_window
 
 
 def embedding_loss(net: nn.Module, batch: Batch, config: EmbeddingConfig) -> dict[str, Tensor]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from cytotome.families.flow.cellpose import CellposeNet
 from cytotome.families.flow.config import FlowConfig
 from cytotome.losses.flow import FLOW_HEADS
-from cytotome.nets.cellpose import CellposeNet
 from cytotome.nets.compact import CompactUNet, initialise
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from cytotome.families.rcnn.decode import decode_detections, fit_scores
 from cytotome.families.rcnn.loss import rcnn_loss
 from cytotome.families.rcnn.net import Rcnn, build_network
 from cytotome.families.rcnn.predict import predict_instances
+from cytotome.families.rcnn.pyramid import frozen_parameters
 from cytotome.families.rcnn.targets import oracle_detections, rcnn_targets
-from cytotome.nets.pyramid import frozen_parameters
 from cytotome.outputs import Detections
 
 

@@ -14,11 +14,11 @@ from torchvision.ops.poolers import LevelMapper
 
 from cytotome.families.rcnn.config import COMPACT, RcnnConfig
 from cytotome.families.rcnn.proposals import build_proposals
+from cytotome.families.rcnn.pyramid import LEVELS, CompactPyramid, Pyramid, norm_layer
 from cytotome.losses.flow import FLOW_HEADS
 from cytotome.nets.compact import CompactUNet, initialise
 from cytotome.nets.encoder_decoder import EncoderDecoder
 from cytotome.nets.pretrained import remember
-from cytotome.nets.pyramid import LEVELS, CompactPyramid, Pyramid, norm_layer
 
 BOX_CELLS = 7
 STAGE_CODES = ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0))

@@ -7,13 +7,13 @@ from functools import partial
 from torch import Tensor, nn
 
 from cytotome.contract import Batch, Family, Phase, Stage
+from cytotome.families.unetr.calibrate import fit_foreground_scores
+from cytotome.families.unetr.config import UnetrConfig
+from cytotome.families.unetr.decode import decode_foreground
+from cytotome.families.unetr.net import Unetr
+from cytotome.families.unetr.parameters import ForegroundParameters
+from cytotome.families.unetr.targets import predict_maps, unetr_heads, unetr_oracle, unetr_outputs, unetr_targets
 from cytotome.losses.foreground import foreground_losses
-from cytotome.nets.unetr import Unetr
-from cytotome.nets.unetr_config import UnetrConfig
-from cytotome.nets.unetr_maps import predict_maps, unetr_heads, unetr_oracle, unetr_outputs, unetr_targets
-from cytotome.ops.foreground import decode_foreground
-from cytotome.ops.foreground_parameters import ForegroundParameters
-from cytotome.ops.foreground_scores import fit_foreground_scores
 
 
 def _build(config: UnetrConfig) -> Unetr:

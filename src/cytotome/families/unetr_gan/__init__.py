@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from cytotome.contract import Family, Phase, Stage
+from cytotome.families.unetr.calibrate import fit_foreground_scores
+from cytotome.families.unetr.decode import decode_foreground
+from cytotome.families.unetr.parameters import ForegroundParameters
+from cytotome.families.unetr.targets import predict_maps, unetr_heads, unetr_oracle, unetr_outputs, unetr_targets
 from cytotome.families.unetr_gan.config import UnetrGanConfig
 from cytotome.families.unetr_gan.loss import discriminator_loss, generator_loss
 from cytotome.families.unetr_gan.net import UnetrGan
 from cytotome.nets.discriminator import clip_weights
-from cytotome.nets.unetr_maps import predict_maps, unetr_heads, unetr_oracle, unetr_outputs, unetr_targets
-from cytotome.ops.foreground import decode_foreground
-from cytotome.ops.foreground_parameters import ForegroundParameters
-from cytotome.ops.foreground_scores import fit_foreground_scores
 
 
 def _build(config: UnetrGanConfig) -> UnetrGan:

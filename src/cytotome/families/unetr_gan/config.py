@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from cytotome.nets.unetr_config import UnetrConfig
+from cytotome.families.unetr.config import UnetrConfig
 
 
 class UnetrGanConfig(UnetrConfig):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cytotome.families.unetr.net import Unetr
 from cytotome.families.unetr_gan.config import UnetrGanConfig
 from cytotome.nets.discriminator import Discriminator
-from cytotome.nets.unetr import Unetr
 
 
 class UnetrGan(nn.Module):

@@ -13,10 +13,9 @@ from cytotome.families.watershed.config import WatershedParameters
 from cytotome.families.watershed.targets import WALL
 from cytotome.ops.cell_types import parameters_of_image
 from cytotome.ops.fill import fill_holes
-from cytotome.ops.foreground import components
 from cytotome.ops.grow import grow_labels
 from cytotome.ops.kernels import kernel
-from cytotome.ops.labels import from_label_map, label_means
+from cytotome.ops.labels import components, from_label_map, label_means
 from cytotome.ops.pointers import follow_to_labels
 from cytotome.ops.runs import empty_instances
 from cytotome.ops.scores import are_hits, fit_logistic

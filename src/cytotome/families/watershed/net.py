@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cytotome.families.watershed.config import WatershedConfig
+from cytotome.families.watershed.side_branches import SideBranchNet
 from cytotome.families.watershed.targets import BACKGROUND
 from cytotome.nets.compact import CompactUNet, initialise
-from cytotome.nets.side_branches import SideBranchNet
 
 SHORTEST = 1e-4
 """Vectors shorter than this are not brought to unit length, so that their gradient stays finite."""

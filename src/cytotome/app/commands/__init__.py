@@ -1,1 +1,0 @@
-"""The commands, one module each. They import nothing heavy before they run."""

@@ -1,0 +1,1 @@
+"""``cytotome compare``: the command, its run, the scores of each method, the page."""

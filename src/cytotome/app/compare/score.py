@@ -1,0 +1,176 @@
+"""One method of a bake-off: scores, ceiling, speed, memory, size, pictures; measured in a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cytotome.errors import CytotomeError, DataError
+from cytotome.models.header import read_header
+from cytotome.models.registry import find_model
+from cytotome.tuning.held_out import Method, Predictions
+from cytotome.types import Dataset, Instances, Sample
+
+CEILING_IMAGES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is scored and where; all of it can be sent to a process.
+
+    Attributes:
+        method: with its models.
+        kind: ``given`` or ``trained``.
+        data, layout: of the dataset.
+        fold_of: fold by position of the images.
+        output: folder of the comparison.
+        tta: average over symmetries.
+        device: of the networks.
+    """
+
+    method: Method
+    kind: str
+    data: str
+    layout: str | None
+    fold_of: dict[int, int]
+    output: Path
+    tta: bool
+    device: str
+
+    def key(self) -> str:
+        """Changes with anything that the results depend on; models count by their content, under whatever name."""
+        content = asdict(self)
+        content["output"] = ""
+        content["models"] = [read_header(find_model(model.path)).digest for model in self.method.models]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def score_in_child(entry: Entry) -> dict[str, Any]:
+    """The results of an entry, from a fresh process, whose peak memory is that of the method alone.
+
+    Raises:
+        DataError: where the process fails; the message says why.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(entry, sender))
+    process.start()
+    sender.close()
+    try:
+        fault, result = receiver.recv()
+    except (EOFError, OSError):
+        fault, result = "", None
+    process.join()
+    if result is None:
+        fault = f"the process ended without an answer (exit code {process.exitcode})"
+    if fault:
+        raise DataError(fault)
+    assert isinstance(result, dict)
+    return result
+
+
+def _child(entry: Entry, sender: Any) -> None:
+    try:
+        sender.send(("", score_entry(entry)))
+    except Exception as error:
+        sender.send((one_line(error), {}))
+    finally:
+        sender.close()
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong; the kind of error comes first, unless it was raised on purpose."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, CytotomeError) else f"{type(error).__name__}: {text}"
+
+
+def score_entry(entry: Entry) -> dict[str, Any]:
+    """Predicts, decodes and scores every image; keeps the networks' outputs and the best and worst pictures."""
+    from cytotome.datasets import open_dataset
+    from cytotome.metrics.challenge import image_score
+
+    dataset = open_dataset(entry.data, layout=entry.layout)
+    predictions = Predictions(entry.method, entry.output / "cache", tta=entry.tta, device=entry.device)
+    images: dict[str, dict[str, Any]] = {}
+    seconds = []
+    for place, fold in entry.fold_of.items():
+        sample: Sample = dataset[place]
+        assert sample.instances is not None
+        model = predictions.model_of(fold)
+        start = time.perf_counter()
+        outputs = model.outputs(sample.image, tta=entry.tta)
+        found = model.decode(outputs)
+        seconds.append(time.perf_counter() - start)
+        predictions.keep(sample, fold, outputs)
+        score = image_score(found, sample.instances)
+        images[sample.info.id] = {"score": score, "type": sample.info.cell_type, "cells": len(found)}
+        _draw(entry, sample, found)
+    model = predictions.model_of(next(iter(entry.fold_of.values())))
+    scores = [image["score"] for image in images.values()]
+    return {
+        "key": entry.key(),
+        "name": entry.method.name,
+        "kind": entry.kind,
+        "family": model.method,
+        "score": float(np.mean(scores)),
+        "types": _by_type(images),
+        "ceiling": ceiling(model, dataset, list(entry.fold_of)),
+        "seconds_per_image": float(np.median(seconds)),
+        "peak_megabytes": peak_megabytes(),
+        "model_megabytes": _size(entry.method),
+        "licence": model.card.licence or "that of the data it was trained on",
+        "images": images,
+    }
+
+
+def ceiling(model: Any, dataset: Dataset, places: Sequence[int]) -> float:
+    """Mean score of the family's decoder on perfect outputs, over up to :data:`CEILING_IMAGES` images."""
+    from cytotome.metrics.challenge import image_score
+
+    family, config = model.family, model.file.config
+    parameters = family.parameters()
+    scores = []
+    for place in list(places)[:: max(1, len(places) // CEILING_IMAGES)][:CEILING_IMAGES]:
+        truth = dataset.instances(place)
+        assert truth is not None
+        outputs = family.oracle(family.targets(truth, config), config)
+        scores.append(image_score(family.decode(outputs, parameters, config.class_names), truth))
+    return float(np.mean(scores))
+
+
+def peak_megabytes() -> float:
+    """Peak resident memory of this process."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _by_type(images: dict[str, dict[str, Any]]) -> dict[str, float]:
+    kinds = sorted({image["type"] for image in images.values()})
+    return {kind: float(np.mean([i["score"] for i in images.values() if i["type"] == kind])) for kind in kinds}
+
+
+def _size(method: Method) -> float:
+    from cytotome.models.registry import find_model
+
+    return find_model(method.models[0].path).stat().st_size / 2**20
+
+
+def _draw(entry: Entry, sample: Sample, found: Instances) -> None:
+    from cytotome.report.overlay import write_overlay
+
+    folder = entry.output / "pictures" / entry.method.name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_overlay(folder / f"{sample.info.id}.png", sample.image, found)

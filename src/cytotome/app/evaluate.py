@@ -1,0 +1,82 @@
+"""``cytotome evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from cytotome.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from cytotome.metrics.challenge import Rule
+
+RULES = ("matching", "kernel")
+
+
+def evaluate(
+    predictions: Annotated[
+        Path, typer.Argument(help="Folder of label maps, a submission (.csv) or COCO (.json, .json.gz).")
+    ],
+    truth: Annotated[str, typer.Argument(help="Dataset with the known masks. See cytotome data info.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all scores, of each image too.")
+    ] = None,
+    rule: Annotated[
+        str, typer.Option("--rule", help="matching, or kernel for the counts of the challenge's public kernel.")
+    ] = "matching",
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="Layout of the dataset, where it cannot be told from its files.")
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option("--fold", min=0, help="Score the images of this validation fold only.")
+    ] = None,
+) -> None:
+    """Score predictions against known masks.
+
+    Challenge mAP, AP, precision, recall, F1, panoptic quality, AJI,
+    boundary F and COCO AP: of each cell type and over all.
+
+    Label maps are found by the names of the images, with or without
+    _labels, in subfolders too; the cells.csv of cytotome segment beside
+    them gives scores. An image without a prediction counts as one where
+    nothing was found.
+
+    For example:
+
+      cytotome evaluate results/ sartorius/ --fold 0
+
+      cytotome evaluate submission.csv sartorius/ --json scores.json
+    """
+    typer.echo(run_evaluate(predictions, truth, json_file=json_file, rule=rule, layout=layout, fold=fold))
+
+
+def run_evaluate(
+    predictions: Path, truth: str, *, json_file: Path | None, rule: str, layout: str | None, fold: int | None
+) -> str:
+    """The scores as text; they are written to ``json_file`` too.
+
+    Raises:
+        ConfigError: where the rule or the fold is not there.
+        DataError: where predictions or truth cannot be read or have nothing in common.
+    """
+    from cytotome.app.opening import open_and_warn, read_and_warn
+    from cytotome.datasets import of_fold
+    from cytotome.io.files import atomic_path
+    from cytotome.metrics import evaluate as scoring
+
+    if rule not in RULES:
+        raise ConfigError(f"rule: must be one of {', '.join(RULES)}, got {rule!r}")
+    dataset = open_and_warn(truth, layout=layout)
+    found = read_and_warn(predictions, dataset)
+    if fold is not None:
+        dataset = dataset.subset(of_fold(dataset, fold))
+    evaluation = scoring.evaluate(found, dataset, rule=cast("Rule", rule))
+    if json_file is not None:
+        try:
+            with atomic_path(json_file) as temporary:
+                temporary.write_text(evaluation.to_json() + "\n", encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"{json_file}: cannot be written ({error.strerror}); choose another place") from error
+    return evaluation.to_text()

@@ -1,0 +1,118 @@
+"""``cytotome pseudolabel``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cytotome.app.console import FAILED, progress, say, warn_of_failures
+from cytotome.errors import ConfigError
+
+CONFIDENCE = 0.6
+
+
+def pseudolabel(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL... UNLABELLED",
+            help="Models (names or files), then a folder of images or a dataset; its labelled images are passed over.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the dataset; made where it is missing.")],
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="Layout of the dataset, where it cannot be told from its files.")
+    ] = None,
+    confidence: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--confidence",
+            metavar="[TYPE=]VALUE",
+            help="Least score of a label, 0.6 by default; may be repeated, once for each cell type.",
+        ),
+    ] = None,
+    agreement: Annotated[
+        float, typer.Option("--agreement", help="Least IoU between the models, where there are several.")
+    ] = 0.6,
+    candidate: Annotated[
+        float, typer.Option("--candidate", help="Cells of a lower score are taken for background.")
+    ] = 0.15,
+    margin: Annotated[int, typer.Option("--margin", help="Pixels around an uncertain cell that are ignored.")] = 2,
+    tta: Annotated[bool, typer.Option("--tta/--no-tta", help="Average over flips and quarter turns.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what a former run wrote there.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Label unlabelled images by trained models, to train on.
+
+    Cells that the models are sure of become labels; where they are not
+    sure, the image is marked to be ignored, and training passes over it.
+    Of several models, each must find the cell. The folder is a dataset
+    like any other: train on it beside the real labels, with a weight of
+    its own. Then label again with the new model, into another folder.
+
+    An image that cannot be used gives one line, the others still go
+    through, and the exit code is 2.
+
+    For example:
+
+      cytotome pseudolabel run-0/flow.safetensors run-1/flow.safetensors unlabelled/ -o pseudo/
+
+      cytotome pseudolabel neurons images/ -o pseudo/ --confidence 0.6 --confidence astro=0.4
+
+      cytotome train flow -d mine/ -d pseudo/ -o run/ --set "sampling.sources={pseudo: {weight: 0.5}}"
+    """
+    from cytotome.app.opening import open_and_warn
+    from cytotome.inference.model import load_single_model
+    from cytotome.pseudolabels.agreement import PseudoLabelSettings
+    from cytotome.pseudolabels.dataset import write_pseudolabels
+
+    if len(inputs) < 2:
+        raise ConfigError(f"pseudolabel: expected one model or more and then images, got {inputs[0]!r} alone")
+    general, by_type = parse_confidence(confidence or [])
+    settings = PseudoLabelSettings(general, by_type, agreement, candidate, margin, tta)
+    models = [load_single_model(name, device=device, precision=precision) for name in inputs[:-1]]
+    dataset = open_and_warn(inputs[-1], layout=layout)
+    count = sum(info.mask_quality == "none" for info in dataset.infos)
+    with progress(count, quiet=quiet) as advance:
+        tally = write_pseudolabels(models, dataset, output, settings, overwrite=overwrite, advance=advance)
+    cells = ", ".join(f"{number} {name}" for name, number in tally.kept.items())
+    say(
+        f"{tally.images} of {count} images labelled; cells: {cells}; {tally.ignored:.1%} of the pixels are ignored; "
+        f"{output}",
+        quiet=quiet,
+    )
+    if tally.empty:
+        say(f"nothing is sure in {len(tally.empty)} images, first {tally.empty[0]}; they are left out", quiet=quiet)
+    warn_of_failures(tally.failures, count, "labelled")
+    if tally.failures:
+        raise typer.Exit(FAILED)
+
+
+def parse_confidence(texts: Sequence[str]) -> tuple[float, dict[str, float]]:
+    """``VALUE`` and ``TYPE=VALUE`` texts as the general value and those by cell type.
+
+    Raises:
+        ConfigError: where one has another form, all such at once.
+    """
+    general, by_type, faults = CONFIDENCE, dict[str, float](), []
+    for text in texts:
+        name, equals, value = text.rpartition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            faults.append(repr(text))
+            continue
+        if equals and name.strip():
+            by_type[name.strip()] = number
+        elif equals:
+            faults.append(repr(text))
+        else:
+            general = number
+    if faults:
+        raise ConfigError(f"--confidence {', '.join(faults)}: expected VALUE or TYPE=VALUE, such as astro=0.4")
+    return general, by_type

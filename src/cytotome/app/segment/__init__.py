@@ -1,0 +1,1 @@
+"""``cytotome segment``: the command, its run, and the folder of results."""

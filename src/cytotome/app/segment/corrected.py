@@ -1,0 +1,44 @@
+"""Cells of a label map that was corrected by hand."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+
+from cytotome.app.segment.marks import read_rows
+from cytotome.app.segment.results import Results, Task
+from cytotome.datasets.files import check_shape
+from cytotome.io.labels import read_label_map
+from cytotome.measure.table import CELL_COLUMNS
+from cytotome.ops.labels import from_label_map
+from cytotome.types import Image, Instances
+
+
+def corrected_cells(results: Results, task: Task, image: Image, class_names: Sequence[str]) -> Instances:
+    """The cells of the image's label map as it is now; those that the model found keep its score and class.
+
+    Raises:
+        DataError: where the file is no label map of the image.
+    """
+    labels = read_label_map(results.labels(task.source))
+    check_shape(results.labels(task.source), image.shape, (labels.shape[0], labels.shape[1]))
+    cells, known = from_label_map(labels), _known(results.folder, task.source.name)
+    order = {name: index for index, name in enumerate(class_names)}
+    found = [known.get(number, (1.0, "")) for number in cells.ids.tolist()]
+    return replace(
+        cells,
+        scores=np.array([score for score, _ in found], np.float32),
+        classes=np.array([order.get(name, -1) for _, name in found], np.int32),
+        class_names=tuple(class_names),
+    )
+
+
+def _known(folder: Path, name: str) -> dict[int, tuple[float, str]]:
+    """Score and class of each cell that the image's mark knows."""
+    rows = csv.DictReader(StringIO(read_rows(folder, name), newline=""), fieldnames=CELL_COLUMNS)
+    return {int(row["cell"]): (float(row["score"]), row["class"]) for row in rows}

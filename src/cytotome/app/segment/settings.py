@@ -1,0 +1,161 @@
+"""What decides the results of a run: options, parameters, versions, and how two such sets of settings differ."""
+
+from __future__ import annotations
+
+import difflib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Literal
+
+from cytotome.app.options import check_microns, parse_overrides
+from cytotome.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cytotome.inference.scale import CellScale
+    from cytotome.inference.segmenter import Segmenter
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOptions:
+    """Options of ``cytotome segment``, as typed.
+
+    Attributes:
+        model: name or path.
+        overwrite: segment what is done again, and replace files that are there.
+        page: of multi-page files, ``all`` for each as an image of its own, None for the first.
+        microns: per pixel, instead of what the files say.
+        diameter: typical diameter of the cells in pixels, None where it is to be found out.
+        scale: factor by which images are resized for the model, instead of ``diameter``.
+        settings: ``name=value`` overrides of decode parameters.
+        tta: average over the symmetries of the square.
+        tile: side of a tile in pixels of the network's input, None for the default.
+        overlays: write overlays.
+        maps: write pictures of the network's maps.
+        coco: write a COCO file of all masks.
+        device, precision: of the network.
+        quiet: say nothing but errors.
+    """
+
+    model: str = "neurons"
+    overwrite: bool = False
+    page: int | Literal["all"] | None = None
+    microns: float | None = None
+    diameter: float | None = None
+    scale: float | None = None
+    settings: tuple[str, ...] = ()
+    tta: bool = False
+    tile: int | None = None
+    overlays: bool = True
+    maps: bool = False
+    coco: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        check_microns(self.microns)
+        self.cell_scale()
+
+    def cell_scale(self) -> CellScale:
+        """The size at which images are shown to the model.
+
+        Raises:
+            ConfigError: where it is given twice or out of range.
+        """
+        from cytotome.inference.scale import CellScale
+
+        return CellScale(self.scale, self.diameter)
+
+    @property
+    def first_page(self) -> int:
+        """The page to read of a file that is one image."""
+        return self.page if isinstance(self.page, int) else 0
+
+
+def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, Any]:
+    """All that the results depend on, beside the images, as plain values.
+
+    Raises:
+        ConfigError: where a decode parameter is unknown or out of range.
+    """
+    overrides = parse_overrides(options.settings)
+    _check_known(overrides, list(type(model.parameters).model_fields))
+    parameters = model.override(**overrides)
+    return {
+        "model": options.model,
+        "model_hash": model.digest,
+        "family": model.method,
+        "parameters": parameters.model_dump(mode="json"),
+        "page": options.page or 0,
+        "microns": options.microns,
+        "diameter": options.diameter,
+        "scale": options.scale,
+        "tta": options.tta,
+        "tile": options.tile,
+        "device": model.device.type,
+        "precision": str(model.precision).removeprefix("torch."),
+    }
+
+
+def _check_known(overrides: Mapping[str, Any], known: Sequence[str]) -> None:
+    faults = []
+    for name, value in overrides.items():
+        if name in known:
+            continue
+        close = difflib.get_close_matches(name, known, n=1)
+        if name in {field.name for field in fields(SegmentOptions)}:
+            faults.append(f"{name} is no parameter of the decoder but an option of its own: --{name} {value}")
+        else:
+            hint = f", did you mean {close[0]}?" if close else ""
+            faults.append(f"{name} is no parameter of this model's decoder{hint}")
+    if faults:
+        raise ConfigError(f"--set: {'; '.join(faults)}; --set takes {', '.join(known)}")
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What of the settings is another, in words; of another model that alone, since its parameters are others too.
+
+    Args:
+        before, now: of :func:`effective_settings`.
+    """
+    changed = [name for name in now if name not in ("model", "parameters") and before.get(name) != now[name]]
+    if "model_hash" in changed:
+        was, model = before.get("model", "unknown"), now["model"]
+        other = f"model was {was}, now {model}" if was != model else f"model {model} was another version"
+        return [other, *(_change(name, before, now) for name in changed if name not in ("model_hash", "family"))]
+    old, new = _flat(before.get("parameters", {})), _flat(now.get("parameters", {}))
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return [_change(name, old, new) for name in names] + [_change(name, before, now) for name in changed]
+
+
+def _change(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    return f"{name} was {_shown(before.get(name))}, now {_shown(now.get(name))}"
+
+
+def _shown(value: Any) -> str:
+    words: dict[object, str] = {None: "not given", True: "on", False: "off"}
+    if isinstance(value, list):
+        return " ".join(map(_shown, value))
+    return words[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def _flat(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Parameters by the path of their names, such as ``by_class.cort.min_score``."""
+    flat: dict[str, Any] = {}
+    for name, value in parameters.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes the results."""
+    names = ("cytotome", "torch", "numpy", "numba", "opencv-python-headless", "tifffile", "imagecodecs")
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,197 @@
+"""Predictions of any kind of file, by the images of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from cytotome.datasets.coco import CocoDataset
+from cytotome.datasets.files import NAMED, nearest, walk
+from cytotome.datasets.folders import ENDINGS
+from cytotome.datasets.known_cells import CELLS_FILE, KnownCells, read_known_cells
+from cytotome.errors import DataError
+from cytotome.io.coco import CocoImage, read_coco
+from cytotome.io.labels import LABEL_SUFFIXES, read_labels
+from cytotome.io.submission import read_submission
+from cytotome.ops.labels import from_label_map
+from cytotome.types import Dataset, Instances, Note, Subset
+
+NO_SCORES = Note(
+    "a table without the columns image, cell and score is not used; all scores are 1 and classes unknown", (CELLS_FILE,)
+)
+REMEDY = f"name label maps NAME_labels with {', '.join(LABEL_SUFFIXES)}"
+
+
+def read_predictions(path: Path, dataset: Dataset) -> Predictions:
+    """Instances by the id of the image in ``dataset``; ``notes`` says what of the files is not used.
+
+    Args:
+        path: folder of label maps, submission CSV, or COCO JSON (ground truth or results).
+        dataset: gives ids and sizes of images.
+
+    Raises:
+        DataError: where the path is of none of these kinds or damaged, or holds two predictions of one image.
+    """
+    if path.is_dir():
+        return LabelFolder(path, dataset)
+    if path.suffix.lower() == ".csv":
+        positions = {info.id: index for index, info in enumerate(dataset.infos)}
+        return Predictions(read_submission(path, lambda name: _shape(dataset, positions[name])))
+    if path.name.endswith((".json", ".json.gz")):
+        return _read_coco(path, dataset)
+    found = "is of another kind" if path.exists() else "is not there"
+    raise DataError(f"{path}: {found}; expected a folder of label maps, a submission .csv, or COCO .json or .json.gz")
+
+
+class Predictions(Mapping[str, Instances]):
+    """Predicted instances by the id of their image.
+
+    Attributes:
+        notes: what of the files is not used.
+    """
+
+    def __init__(self, found: Mapping[str, Instances], notes: Sequence[Note] = ()) -> None:
+        self._found = found
+        self.notes = tuple(notes)
+
+    def __getitem__(self, name: str) -> Instances:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+class LabelFolder(Predictions):
+    """Label maps of a folder by the id of their image, read when they are asked for.
+
+    Attributes:
+        paths: of the label maps, by the id.
+        notes: what lies in the folder and is not used.
+
+    Raises:
+        DataError: where the folder holds no label map, or two of one image.
+    """
+
+    def __init__(self, folder: Path, dataset: Dataset) -> None:
+        self.folder = folder
+        self.paths: dict[str, Path] = {}
+        ids = {info.id for info in dataset.infos}
+        files = walk(folder)
+        for path in _label_files(files):
+            name = self._id(path, ids)
+            other = self.paths.setdefault(name, path)
+            if other != path:
+                raise DataError(f"{path}: a second label map of {name!r} beside {other}; remove one of the two")
+        if not self.paths:
+            raise DataError(f"{folder}: holds no label map; expected files ending in {', '.join(LABEL_SUFFIXES)}")
+        known = _known_cells(folder)
+        self.cells = known or KnownCells()
+        self.notes = (*self._notes(files, ids), *([NO_SCORES] if known is None else ()))
+
+    def _id(self, path: Path, ids: set[str]) -> str:
+        return _image_id([_stem(path.relative_to(self.folder))], ids)
+
+    def _notes(self, files: Sequence[Path], ids: set[str]) -> Iterator[Note]:
+        strange = [path for name, path in self.paths.items() if name not in ids]
+        if strange:
+            names = tuple(
+                str(path.relative_to(self.folder)) + (nearest(self._id(path, ids), ids) if number < NAMED else "")
+                for number, path in enumerate(strange)
+            )
+            yield Note("label maps fit no image and are not used", names, "rename them after their images")
+        used = set(self.paths.values())
+        left = [path for path in files if path not in used and not path.stem.endswith("_overlay")]
+        missed = [path for path in left if (name := self._id(path, ids)) in ids and name not in self.paths]
+        names = tuple(str(path.relative_to(self.folder)) for path in missed)
+        if missed:
+            yield Note("files have the name of an image and are not read as its label map", names, REMEDY)
+
+    def __getitem__(self, name: str) -> Instances:
+        return self.read(name)[0]
+
+    def read(self, name: str) -> tuple[Instances, float | None]:
+        """The instances of an image, and microns per pixel where the label map holds them."""
+        path = self.paths[name]
+        stem = str(_stem(path.relative_to(self.folder)))
+        # What segment wrote needs no check: of a cell that others cut into many parts it is known that it is one.
+        labels, microns = read_labels(path, check=stem not in self.cells)
+        return self.cells.apply(stem, from_label_map(labels)), microns
+
+    def __contains__(self, name: object) -> bool:  # a Mapping's own would read the file
+        return name in self.paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def _label_files(files: Sequence[Path]) -> list[Path]:
+    """Those that end as label maps do; where none does, all that are no overlays."""
+    files = [path for path in files if path.suffix.lower() in LABEL_SUFFIXES]
+    marked = [path for path in files if path.stem.endswith(ENDINGS)]
+    return marked or [path for path in files if not path.stem.endswith("_overlay")]
+
+
+def _stem(path: Path) -> PurePosixPath:
+    """Path of a label map without suffix and ending."""
+    stem = PurePosixPath(path.as_posix()).with_suffix("")
+    ending = next((ending for ending in ENDINGS if stem.name.endswith(ending)), "")
+    return stem.with_name(stem.name.removesuffix(ending) or stem.name)
+
+
+def _image_id(paths: Sequence[PurePosixPath], ids: Container[str]) -> str:
+    """The id that one of the paths, or else its last parts, stand for; the last path's name where there is none."""
+    candidates = ["/".join(path.parts[first:]) for path in paths for first in range(len(path.parts))]
+    return next((name for name in candidates if name in ids), candidates[-1])
+
+
+def _known_cells(folder: Path) -> KnownCells | None:
+    """Scores and classes of the cells where ``cells.csv`` of segment lies beside the label maps; None for another."""
+    path = folder / CELLS_FILE
+    return read_known_cells(path) if path.is_file() else KnownCells()
+
+
+def _read_coco(path: Path, dataset: Dataset) -> Predictions:
+    """Instances of a COCO file, whose images are identified by file name, or by id where it has no names.
+
+    Results of images of a COCO dataset are identified by that dataset's own ids.
+
+    Raises:
+        DataError: where two images of the file are predictions of one image.
+    """
+    whole = dataset
+    while isinstance(whole, Subset):
+        whole = whole.parent
+    truth = whole.file if isinstance(whole, CocoDataset) else None
+    file = read_coco(path, like=truth)
+    if truth is not None and file.images is truth.images:
+        named = zip((image.id for image in file.images), (info.id for info in whole.infos), strict=True)
+        known = {name: file.instances(number) for number, name in named if number in file.annotations}
+        return Predictions(known, file.notes)
+    ids = {info.id for info in dataset.infos}
+    found: dict[str, CocoImage] = {}
+    for image in file.images:
+        name = _image_id(_names(image), ids)
+        if name in found:
+            raise DataError(
+                f"{path}: the images {found[name].file_name} and {image.file_name} are both predictions of {name!r}; "
+                "name them by their folders, as the truth does"
+            )
+        found[name] = image
+    return Predictions({name: file.instances(image.id) for name, image in found.items()}, file.notes)
+
+
+def _names(image: CocoImage) -> list[PurePosixPath]:
+    """What an image may be called: its file with and without suffix, without the ending of a label map too."""
+    path = PurePosixPath((image.file_name or str(image.id)).replace("\\", "/"))
+    return [path, path.with_suffix(""), _stem(Path(path))]
+
+
+def _shape(dataset: Dataset, index: int) -> tuple[int, int]:
+    instances = dataset.instances(index)
+    return dataset[index].image.shape if instances is None else instances.shape

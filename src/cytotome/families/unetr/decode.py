@@ -1,0 +1,173 @@
+"""Cells as foreground that a border parts: targets, the oracle's maps, the decoder.
+
+The border is the line between cells that touch, as the winners of the Data Science Bowl 2018 drew it: a cell that
+stands alone has none, so that thin branches stay whole. Without a border map, each connected component is a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from cytotome.families.unetr.parameters import ForegroundParameters
+from cytotome.ops.labels import components, from_label_map, label_means, label_positions
+from cytotome.ops.runs import empty_instances
+from cytotome.types import AnyArray, BoolArray, DenseMaps, FloatArray, Instances, IntArray
+
+FEATURES = ("mean foreground", "mean border", "log area", "constant")
+
+
+def foreground_targets(instances: Instances, class_count: int, border_width: int) -> dict[str, AnyArray]:
+    """Targets of one crop; where instances overlap, the smaller one gets the pixels.
+
+    Args:
+        instances: their classes are positions below ``class_count``, or -1 where unknown.
+        class_count: number of foreground maps.
+        border_width: see :func:`contact_border`.
+
+    Returns:
+        ``foreground`` ``(K, H, W)`` float32, 1 on instances of each class; ``border`` ``(1, H, W)`` float32;
+        ``typed`` ``(1, H, W)`` float32, 0 on instances of unknown class, where no foreground map is known.
+    """
+    labels = label_positions(instances)
+    table = np.concatenate([[class_count], instances.classes]).astype(np.int64)  # background is of no class
+    classes = table[labels]
+    return {
+        "foreground": (classes == np.arange(class_count)[:, None, None]).astype(np.float32),
+        "border": contact_border(labels, border_width).astype(np.float32)[None],
+        "typed": (classes >= 0).astype(np.float32)[None],
+    }
+
+
+def contact_border(labels: IntArray, width: int) -> BoolArray:
+    """``(H, W)`` bool: pixels, of cells and of the gap between them, that see two cells within ``width`` pixels.
+
+    Args:
+        labels: ``(H, W)`` int32 below 2^24, 0 is background.
+        width: half the side of the square that a pixel sees.
+    """
+    kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+    values = labels.astype(np.float32)
+    highest = cv2.dilate(values, kernel)
+    lowest = cv2.erode(np.where(labels > 0, values, np.float32(np.inf)).astype(np.float32), kernel)
+    border: BoolArray = (highest > 0) & (lowest != highest)
+    return border
+
+
+def oracle_foreground(targets: Mapping[str, AnyArray], *, border: bool) -> DenseMaps:
+    """The maps of a network that makes no error; ``border`` says whether it predicts one."""
+    return {name: targets[name] for name in (("foreground", "border") if border else ("foreground",))}
+
+
+def decode_foreground(maps: DenseMaps, parameters: ForegroundParameters, class_names: Sequence[str]) -> Instances:
+    """Instances of the maps of one image, with scores and classes.
+
+    Args:
+        maps: ``foreground`` ``(K, H, W)`` and, where the network predicts it, ``border`` ``(1, H, W)``.
+        parameters: those of the image's cell type, where ``by_class`` names it, come before the general ones.
+        class_names: of the model, one for each foreground map.
+    """
+    foreground, border = maps["foreground"], maps.get("border")
+    parameters = of_image(foreground, parameters, class_names)
+    labels, count = segment(foreground, border, parameters)
+    if count == 0:
+        return empty_instances((labels.shape[0], labels.shape[1]), class_names)
+    table, areas, classes = features(labels, count, foreground, border)
+    scores = expit(table @ np.asarray(parameters.score_weights)).astype(np.float32)
+    keep = (scores >= parameters.min_score) & (areas >= parameters.min_area)
+    found = replace(from_label_map(labels), scores=scores, classes=classes, class_names=tuple(class_names)).select(keep)
+    return found.renumbered()
+
+
+def of_image(
+    foreground: FloatArray, parameters: ForegroundParameters, class_names: Sequence[str]
+) -> ForegroundParameters:
+    """The parameters for the cell type that most of the image's foreground has."""
+    if len(foreground) < 2 or not parameters.by_class:
+        return parameters
+    total = np.maximum(foreground - np.float32(0.5), 0).sum(axis=(1, 2))
+    return parameters.of_type(class_names[int(total.argmax())])
+
+
+def segment(
+    foreground: FloatArray, border: FloatArray | None, parameters: ForegroundParameters
+) -> tuple[IntArray, int]:
+    """``(H, W)`` int32 label map without gaps, and its greatest label, before anything is dropped.
+
+    Without a border the foreground of each class, where it is the likeliest, falls into connected components. With it
+    the foreground of all classes does, less the border; each pixel of the border then goes to the nearest cell.
+    """
+    likeliest = foreground.max(axis=0)
+    mask = likeliest > np.float32(parameters.threshold)
+    if border is not None:
+        return _part(mask, border[0] > np.float32(parameters.border_threshold), parameters.min_seed)
+    if len(foreground) == 1:
+        return components(mask)
+    labels, count = np.zeros(mask.shape, np.int32), 0
+    chosen = foreground.argmax(axis=0)
+    for kind in range(len(foreground)):
+        part, found = components(mask & (chosen == kind))
+        labels[part > 0] = part[part > 0] + count
+        count += found
+    return labels, count
+
+
+def _part(mask: BoolArray, border: BoolArray, min_seed: int) -> tuple[IntArray, int]:
+    """Components of ``mask`` without ``border``, grown over it; a component without any inside is one cell."""
+    whole, _ = components(mask)
+    seeds, count = components(mask & ~border)
+    sizes = np.bincount(seeds.ravel(), minlength=count + 1)
+    first_pixel = np.zeros(count + 1, np.int64)
+    first_pixel[seeds.ravel()] = np.arange(seeds.size)
+    owner = whole.ravel()[first_pixel]  # component of each seed
+    owner[0] = 0
+    largest = np.zeros(whole.max() + 1, np.int64)
+    np.maximum.at(largest, owner[1:], sizes[1:])
+    keep = (sizes >= min_seed) | (sizes == largest[owner])
+    keep[0] = False
+    seeds = np.where(keep[seeds], seeds, 0).astype(np.int32)
+    bare = np.ones(len(largest), bool)
+    bare[owner[keep]] = False
+    bare[0] = False
+    seeds = np.where(bare[whole], count + whole, seeds).astype(np.int32)
+    return _renumbered(_grown(seeds, mask, whole))
+
+
+def _grown(seeds: IntArray, mask: BoolArray, whole: IntArray) -> IntArray:
+    """Each pixel of ``mask`` gets the nearest seed's label, if that lies in the same component."""
+    if not (seeds > 0).any():
+        return seeds
+    _, nearest = cv2.distanceTransformWithLabels(
+        (seeds == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    value = np.zeros(nearest.max() + 1, np.int32)
+    place = np.zeros(nearest.max() + 1, np.int32)
+    on = seeds > 0
+    value[nearest[on]], place[nearest[on]] = seeds[on], whole[on]
+    grown: IntArray = np.where(mask & (place[nearest] == whole), value[nearest], seeds).astype(np.int32)
+    return grown
+
+
+def _renumbered(labels: IntArray) -> tuple[IntArray, int]:
+    present = np.flatnonzero(np.bincount(labels.ravel()))
+    present = present[present > 0]
+    table = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
+    table[present] = np.arange(1, len(present) + 1)
+    return table[labels], len(present)
+
+
+def features(
+    labels: IntArray, count: int, foreground: FloatArray, border: FloatArray | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], IntArray]:
+    """``(count, 4)`` float64, one row an instance, columns as in :data:`FEATURES`; areas; classes, int32."""
+    means, areas = label_means(labels, foreground, count)
+    table = np.ones((count, len(FEATURES)))
+    table[:, 0] = means[1:].max(axis=1)
+    table[:, 1] = 0.0 if border is None else label_means(labels, border, count)[0][1:, 0]
+    table[:, 2] = np.log(np.maximum(areas[1:], 1))
+    return table, areas[1:], means[1:].argmax(axis=1).astype(np.int32)

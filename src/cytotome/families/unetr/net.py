@@ -1,0 +1,85 @@
+"""UNETR (Hatamizadeh et al. 2022) in two dimensions, of MONAI's blocks, for images of any size."""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.nets.unetr import UNETR as MonaiUnetr
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cytotome.families.unetr.config import PATCH, STRIDE, UnetrConfig
+from cytotome.nets.heads import split_heads
+
+TAPS = (3, 6, 9)
+"""Transformer blocks whose outputs the decoder takes, counted from 0, beside the last one's."""
+
+
+class Unetr(nn.Module):
+    """A vision transformer over patches of 16 x 16 pixels whose states at four depths feed a U-Net's decoder.
+
+    MONAI's network takes images of one size. Here an image smaller than the window has the position embeddings of the
+    window's upper left part; for a larger one they are interpolated (Dosovitskiy et al. 2021, arXiv 2010.11929). The
+    engine cuts what is larger than the window into tiles, so that the latter happens only where it is asked for.
+
+    Args:
+        config: sizes.
+        heads: name to channels of the outputs, at the input's resolution.
+    """
+
+    def __init__(self, config: UnetrConfig, heads: dict[str, int]) -> None:
+        super().__init__()
+        whole = MonaiUnetr(
+            in_channels=config.channels,
+            out_channels=sum(heads.values()),
+            img_size=config.window,
+            feature_size=config.feature_size,
+            hidden_size=config.hidden_size,
+            mlp_dim=config.mlp_size,
+            num_heads=config.heads,
+            dropout_rate=config.dropout,
+            spatial_dims=2,
+        )
+        self.stride = STRIDE
+        self.tile = min(config.window)
+        self.output_heads = heads
+        self.grid = (config.window[0] // PATCH, config.window[1] // PATCH)
+        embedding = whole.vit.patch_embedding
+        self.patches, self.positions, self.dropout = (
+            embedding.patch_embeddings,
+            embedding.position_embeddings,
+            embedding.dropout,
+        )
+        self.blocks, self.norm = whole.vit.blocks, whole.vit.norm
+        self.encoders = nn.ModuleList([whole.encoder1, whole.encoder2, whole.encoder3, whole.encoder4])
+        self.decoders = nn.ModuleList([whole.decoder5, whole.decoder4, whole.decoder3, whole.decoder2])
+        self.out = whole.out
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Named logits of ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
+        tokens = self.patches(images)
+        rows, columns = tokens.shape[2], tokens.shape[3]
+        tokens = (tokens + self._positions(rows, columns)).flatten(2).transpose(1, 2)
+        tokens = self.dropout(tokens)
+        features = [self.encoders[0](images)]
+        for depth, block in enumerate(self.blocks):
+            tokens = block(tokens)
+            if depth in TAPS:
+                features.append(self.encoders[len(features)](_to_map(tokens, rows, columns)))
+        decoded = _to_map(self.norm(tokens), rows, columns)
+        for decoder in self.decoders:
+            decoded = decoder(decoded, features.pop())
+        return split_heads(self.out(decoded), self.output_heads)
+
+    def _positions(self, rows: int, columns: int) -> Tensor:
+        """``(1, hidden, rows, columns)``: the part of the window's embeddings, or all of them interpolated."""
+        grid = torch.unflatten(self.positions.transpose(1, 2), 2, self.grid)
+        if rows <= self.grid[0] and columns <= self.grid[1]:
+            return grid[:, :, :rows, :columns]
+        size = (max(rows, self.grid[0]), max(columns, self.grid[1]))
+        wide = functional.interpolate(grid.float(), size, mode="bicubic", align_corners=False)
+        return wide[:, :, :rows, :columns].to(grid.dtype)
+
+
+def _to_map(tokens: Tensor, rows: int, columns: int) -> Tensor:
+    """``(B, hidden, rows, columns)`` of ``(B, rows * columns, hidden)``."""
+    return torch.unflatten(tokens.transpose(1, 2), 2, (rows, columns))

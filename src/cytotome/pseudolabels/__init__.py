@@ -1,0 +1,1 @@
+"""Labels of unlabelled images from trained models."""

@@ -1,0 +1,1 @@
+"""Tuning of decoders and of fusions on held-out images."""

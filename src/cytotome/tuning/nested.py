@@ -1,0 +1,321 @@
+"""Tuning a model or an ensemble on images that its networks were not trained on, and how much it gains in truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from cytotome.contract import DecodeParameters, FamilyConfig
+from cytotome.ensemble.calibration import fit_curve
+from cytotome.ensemble.cell_type import fit_type_classifier
+from cytotome.ensemble.ensemble import fuse_members
+from cytotome.ensemble.file import EnsembleFile
+from cytotome.ensemble.instances import InstanceFusion
+from cytotome.errors import ConfigError
+from cytotome.families import AnyFamily
+from cytotome.metrics.bootstrap import Interval, bootstrap_mean
+from cytotome.metrics.challenge import image_score
+from cytotome.tuning.search import Knobs, OptunaSearch, Table, Values, greedy
+from cytotome.types import DenseMaps, Instances, Sample
+
+ENOUGH = 3
+"""Images of one cell type from which on the type gets settings of its own."""
+
+Search = Literal["optuna", "greedy"]
+SEARCHES: tuple[Search, ...] = ("optuna", "greedy")
+Pair: TypeAlias = "tuple[DenseMaps, Sample]"
+Result = TypeVar("Result", covariant=True)
+
+
+class Tunable(Protocol[Result]):
+    """A method with its cached predictions of some images."""
+
+    knobs: Knobs
+    start: Values
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """The images with their truth."""
+        ...
+
+    def candidates(self, image: int, values: Mapping[str, float]) -> Instances:
+        """Instances before the limits."""
+        ...
+
+    def fitted(self, images: Sequence[int]) -> Tunable[Result]:
+        """The method with its scores calibrated on these images."""
+        ...
+
+    def result(self, everywhere: Values, by_type: Mapping[str, Values]) -> Result:
+        """What is written into a file."""
+        ...
+
+    def segment(self, image: int, result: Any) -> Instances:
+        """The instances of one image, whole, as the model or ensemble gives them; None is as it was."""
+        ...
+
+
+@dataclass(eq=False)
+class TunableModel:
+    """A model's decoder.
+
+    Attributes:
+        family, config, parameters: of the model.
+        outputs: what its decoder takes, of each image.
+        samples: the images with their truth.
+    """
+
+    family: AnyFamily
+    config: FamilyConfig
+    parameters: DecodeParameters
+    outputs: Sequence[Any]
+    samples: Sequence[Sample]
+    knobs: Knobs = field(init=False)
+    start: Values = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.knobs = dict(self.family.parameters.search)
+        content = self.parameters.model_dump()
+        self.start = {name: content[name] for name in self.knobs}
+
+    def candidates(self, image: int, values: Mapping[str, float]) -> Instances:
+        """The decoder's instances, with no limit on score and area."""
+        content = {**self.parameters.model_dump(), **values, "by_class": {}, "min_score": 0.0, "min_area": 1}
+        return self._decode(image, self.family.parameters.model_validate(content))
+
+    def fitted(self, images: Sequence[int]) -> TunableModel:
+        """With the scores that the family fits on these images."""
+        if self.family.calibrate is None:
+            return self
+        pairs = [(self.outputs[image], self.samples[image]) for image in images]
+        return replace(self, parameters=self.family.calibrate(pairs, self.parameters, self.config.class_names))
+
+    def result(self, everywhere: Values, by_type: Mapping[str, Values]) -> DecodeParameters:
+        """Decode parameters."""
+        known = {name: values for name, values in by_type.items() if name in self.config.class_names}
+        by_class = known if len(self.config.class_names) > 1 else {}
+        content = {**self.parameters.model_dump(), **everywhere, "by_class": by_class}
+        return self.family.parameters.model_validate(content)
+
+    def segment(self, image: int, result: DecodeParameters | None) -> Instances:
+        """The decoder's instances."""
+        return self._decode(image, self.parameters if result is None else result)
+
+    def _decode(self, image: int, parameters: DecodeParameters) -> Instances:
+        return self.family.decode(self.outputs[image], parameters, self.config.class_names)
+
+
+@dataclass(eq=False)
+class TunableEnsemble:
+    """An ensemble's fusion.
+
+    Attributes:
+        file: the ensemble.
+        found: of each image, the instances of each group of members, low scores too.
+        samples: the images with their truth.
+        classify: fit a classifier of the images' cell types, in the place of the majority of what is found.
+    """
+
+    file: EnsembleFile
+    found: Sequence[Sequence[Instances]]
+    samples: Sequence[Sample]
+    classify: bool = False
+    knobs: Knobs = field(init=False)
+    start: Values = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.knobs = dict(InstanceFusion.search)
+        content = self.file.fusion.model_dump()
+        self.start = {name: content[name] for name in self.knobs}
+
+    def candidates(self, image: int, values: Mapping[str, float]) -> Instances:
+        """Fused instances with no limit on score and area."""
+        fusion = {**self.file.fusion.model_dump(), **values, "min_score": 0.0, "min_area": 1}
+        file = self.file.model_copy(update={"fusion": InstanceFusion.model_validate(fusion), "by_class": {}})
+        return fuse_members(self.found[image], file)
+
+    def fitted(self, images: Sequence[int]) -> TunableEnsemble:
+        """With every group's scores turned into the precision they have on these images, and with a classifier."""
+        members = list(self.file.members)
+        for number, group in enumerate(self.file.groups()):
+            pairs = [(self.found[image][number], _truth(self.samples[image])) for image in images]
+            curve = fit_curve(pairs) if any(len(found) for found, _ in pairs) else None  # a model that finds nothing
+            for position in group:
+                members[position] = members[position].model_copy(update={"curve": curve})
+        file = self.file.model_copy(update={"members": tuple(members)})
+        if self.classify:
+            fused = [fuse_members(self.found[image], file) for image in images]
+            classifier = fit_type_classifier(fused, [self.samples[image].info.cell_type for image in images])
+            file = file.model_copy(update={"cell_type": classifier})
+        return replace(self, file=file)
+
+    def result(self, everywhere: Values, by_type: Mapping[str, Values]) -> EnsembleFile:
+        """The ensemble with its fusion replaced."""
+        fusion = InstanceFusion.model_validate({**self.file.fusion.model_dump(), **everywhere})
+        return self.file.model_copy(update={"fusion": fusion, "by_class": dict(by_type)})
+
+    def segment(self, image: int, result: EnsembleFile | None) -> Instances:
+        """The ensemble's instances."""
+        return fuse_members(self.found[image], self.file if result is None else result)
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """What tuning found.
+
+    Attributes:
+        result: decode parameters or an ensemble, tuned on all images.
+        own, nested: score of each image with the settings as they were, and with those tuned on the other folds.
+        cell_types: of each image.
+        tried: settings that were scored in the last search, over all images.
+    """
+
+    result: Any
+    own: npt.NDArray[np.float64]
+    nested: npt.NDArray[np.float64]
+    cell_types: tuple[str, ...]
+    tried: int
+
+    def gain(self, cell_type: str | None = None) -> Interval:
+        """What tuning brings on images that it did not see."""
+        chosen = [cell_type is None or kind == cell_type for kind in self.cell_types]
+        return bootstrap_mean((self.nested - self.own)[chosen])
+
+    def text(self) -> str:
+        """Scores and gains, for people; with a warning where the gain is within noise."""
+        lines = [f"{'images':<12}{'number':>7}{'before':>9}{'tuned':>9}   gain (95 % interval)"]
+        for kind in (*dict.fromkeys(self.cell_types), None):
+            chosen = np.array([kind is None or kind == other for other in self.cell_types])
+            before, after = self.own[chosen].mean(), self.nested[chosen].mean()
+            name = "all" if kind is None else kind or "unknown"
+            gain = str(self.gain(kind)) if chosen.sum() >= ENOUGH else "too few images for an interval"
+            lines.append(f"{name:<12}{chosen.sum():>7}{before:>9.3f}{after:>9.3f}   {gain}")
+        lines.append(
+            f"{self.tried} settings tried; the scores above are of images that the settings were not chosen on"
+        )
+        if self.gain().within_noise:
+            lines.append("warning: the gain is within noise; more images, or the settings as they were, are safer")
+        return "\n".join(lines)
+
+
+def tune_nested(
+    method: Tunable[Any], folds: Sequence[int], *, search: Search = "optuna", trials: int = 30, seed: int = 0
+) -> Tuned:
+    """Tunes on all images, and says what that is worth by tuning on all folds but one and scoring that one, in turn.
+
+    The search goes over all images first, then over those of each cell type of which there are enough.
+
+    Args:
+        method: with cached predictions of networks that were not trained on the images.
+        folds: of each image; images that belong together share one.
+        search: ``optuna`` or ``greedy``.
+        trials: of Optuna's sampler.
+        seed: of the sampler.
+
+    Raises:
+        ConfigError: for another search, or where there are fewer than two folds.
+    """
+    if search not in SEARCHES:
+        raise ConfigError(f"search must be one of {', '.join(SEARCHES)}, got {search!r}")
+    if len(folds) != len(method.samples) or len(set(folds)) < 2:
+        raise ConfigError(
+            f"tune: needs images of two folds or more, got {len(folds)} of {len(set(folds))}; add images, or models of "
+            "more folds (A:0,B:1), or tune on the training images by --training"
+        )
+    everything = list(range(len(folds)))
+    own = _scores(method, everything, None)
+    nested = np.zeros(len(folds))
+    for fold in dict.fromkeys(folds):
+        result, _ = tune_on(method, [i for i in everything if folds[i] != fold], search, trials, seed)
+        apart = [i for i in everything if folds[i] == fold]
+        nested[apart] = _scores(method, apart, result)
+    result, tried = tune_on(method, everything, search, trials, seed)
+    return Tuned(result, own, nested, tuple(sample.info.cell_type for sample in method.samples), tried)
+
+
+def tune_apart(
+    method: Tunable[Any],
+    chosen_on: Sequence[int],
+    scored_on: Sequence[int],
+    *,
+    search: Search = "optuna",
+    trials: int = 30,
+    seed: int = 0,
+) -> Tuned:
+    """Tunes on some images and scores on others, such as on those that a network was trained on and on its fold.
+
+    Args:
+        method: with cached predictions.
+        chosen_on: images that the settings are chosen on.
+        scored_on: images of which ``own`` and ``nested`` of the result are the scores.
+        search, trials, seed: as in :func:`tune_nested`.
+    """
+    result, tried = tune_on(method, chosen_on, search, trials, seed)
+    own, tuned = (_scores(method, scored_on, one) for one in (None, result))
+    return Tuned(result, own, tuned, tuple(method.samples[i].info.cell_type for i in scored_on), tried)
+
+
+def tune_on(
+    method: Tunable[Any], images: Sequence[int], search: Search = "optuna", trials: int = 30, seed: int = 0
+) -> tuple[Any, int]:
+    """The result of tuning on some images alone, and the number of settings tried.
+
+    Over all images first, then over those of each cell type of which there are enough, since few images choose badly.
+    A decoder judges an image's type by itself, so those by type stay only where they do no harm with types so judged.
+    """
+    method = method.fitted(images)
+    table = Table(method, [_truth(sample) for sample in method.samples])
+    over_all, of_type = _searches(search, trials, seed)
+    everywhere = over_all(table, images, method.start)
+    by_type = {}
+    kinds = {i: method.samples[i].info.cell_type for i in images}
+    for kind in dict.fromkeys(kinds.values()):
+        alike = [i for i in images if kinds[i] == kind]
+        if kind and len(alike) >= ENOUGH:
+            by_type[kind] = of_type(table, alike, everywhere)
+    general, typed = method.result(everywhere, {}), method.result(everywhere, by_type)
+    if by_type and _scores(method, images, typed).mean() < _scores(method, images, general).mean():
+        typed = general
+    return typed, table.tried
+
+
+def tune(
+    family: AnyFamily, config: FamilyConfig, pairs: Sequence[Pair], parameters: DecodeParameters
+) -> DecodeParameters:
+    """Decode parameters for the challenge's mAP: the family's own fit of the scores, then greedy steps.
+
+    Args:
+        family: whose decoder is tuned.
+        config: of the model.
+        pairs: what the decoder takes, and truth, of images that the network was not trained on.
+        parameters: where the search starts.
+    """
+    outputs, samples = zip(*pairs, strict=True)
+    method = TunableModel(family, config, parameters, outputs, samples)
+    result, _ = tune_on(method, range(len(pairs)), "greedy")
+    assert isinstance(result, DecodeParameters)
+    return result
+
+
+def _scores(method: Tunable[Any], images: Sequence[int], result: Any) -> npt.NDArray[np.float64]:
+    return np.array([image_score(method.segment(i, result), _truth(method.samples[i])) for i in images])
+
+
+_Searcher = Callable[[Table, Sequence[int], Values], Values]
+
+
+def _searches(search: Search, trials: int, seed: int) -> tuple[_Searcher, _Searcher]:
+    if search == "greedy":
+        return greedy, greedy
+    sampler = OptunaSearch(trials, seed)
+    return sampler, sampler.of_type
+
+
+def _truth(sample: Sample) -> Instances:
+    if sample.instances is None:
+        raise ConfigError(f"tune: image {sample.info.id} has no known cells; give labelled images")
+    return sample.instances
