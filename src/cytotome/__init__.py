@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cytotome.datasets import open_dataset
+    from cytotome.ensemble.load import load_model
     from cytotome.errors import CytotomeError
-    from cytotome.inference.model import Model, load_model
+    from cytotome.inference.model import Model
     from cytotome.io.images import read_image
     from cytotome.metrics.evaluate import evaluate
     from cytotome.ops.labels import from_label_map, to_label_map
@@ -49,7 +50,7 @@ _HOMES = {
     "SampleInfo": "cytotome.types",
     "evaluate": "cytotome.metrics.evaluate",
     "from_label_map": "cytotome.ops.labels",
-    "load_model": "cytotome.inference.model",
+    "load_model": "cytotome.ensemble.load",
     "open_dataset": "cytotome.datasets",
     "read_image": "cytotome.io.images",
     "to_label_map": "cytotome.ops.labels",

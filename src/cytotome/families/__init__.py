@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cytotome.contract import Family
+from cytotome.contract import DecodeParameters, Family, FamilyConfig
 from cytotome.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+AnyFamily: TypeAlias = "Family[FamilyConfig, DecodeParameters, torch.nn.Module, Any, Any]"
+"""A family as engines have it, by its name: the types that it is generic over are known when the program runs."""
 
 FORMER_NAMES = {"unetr_gan": "unetr"}
 """Names that families had in older recipes and model files, and the families that read them today."""
@@ -17,7 +24,7 @@ def family_names() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg))
 
 
-def get_family(name: str) -> Family:
+def get_family(name: str) -> AnyFamily:
     """The family of that name, or of a name in older files, which reads the config that such a file holds.
 
     Raises:

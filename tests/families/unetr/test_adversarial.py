@@ -23,7 +23,7 @@ from cytotome.families import family_names, get_family
 from cytotome.families.unetr import FAMILY
 from cytotome.families.unetr.adversarial import discriminator_loss, generator_loss
 from cytotome.families.unetr.config import Adversarial, UnetrConfig
-from cytotome.inference.model import build_model, load_model
+from cytotome.inference.model import build_model, load_single_model
 from cytotome.models.file import read_model, save_model
 from cytotome.ops.labels import from_label_map
 from cytotome.training.recipe import load_recipe
@@ -158,7 +158,7 @@ def test_the_sound_recipe_runs_and_draws_what_it_finds(tmp_path: Path) -> None:
     pictures = sorted(file.name for file in (tmp_path / "pictures").glob("*.png"))
     assert pictures == [f"{step:07d}-{kind}.png" for step in (5, 10) for kind in ("labelled", "unlabelled")]
     drawn = imagecodecs.imread(tmp_path / "pictures" / pictures[0])
-    maps = len(load_model(path, device="cpu").file.config.class_names) + 1
+    maps = len(load_single_model(path, device="cpu").file.config.class_names) + 1
     assert drawn.shape == (128, 128 * (1 + maps), 3)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert sorted(events.Tags()["images"]) == ["pictures/labelled", "pictures/unlabelled"]
@@ -186,7 +186,7 @@ def test_a_model_file_of_the_former_family_gives_the_same(tmp_path: Path) -> Non
     weights = {name.removeprefix(prefix): w for name, w in file.weights.items() if name.startswith(prefix)}
     generator = build_model(replace(file, config=plain, weights=weights), device="cpu", precision="float32")
     pixels = np.random.default_rng(0).integers(0, 255, (100, 120), np.uint8)
-    found = load_model(OLD_MODEL, device="cpu", precision="float32").predict_maps(pixels)
+    found = load_single_model(OLD_MODEL, device="cpu", precision="float32").predict_maps(pixels)
     assert set(found) == {"foreground", "border"}
     for name, values in generator.predict_maps(pixels).items():
         np.testing.assert_array_equal(found[name], values)

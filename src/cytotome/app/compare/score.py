@@ -18,7 +18,7 @@ from cytotome.app.compare.results import ImageResult, MethodResult
 from cytotome.errors import CytotomeError, DataError
 from cytotome.models.header import read_header
 from cytotome.models.registry import find_model
-from cytotome.tuning.held_out import Method, Predictions, write_outputs
+from cytotome.tuning.held_out import Method, Predictions
 from cytotome.types import Dataset, Instances, Sample
 
 CEILING_IMAGES = 12
@@ -113,7 +113,7 @@ def score_entry(entry: Entry) -> MethodResult:
         outputs = model.outputs(sample.image, tta=entry.tta)
         found = model.decode(outputs)
         seconds.append(time.perf_counter() - start)
-        write_outputs(predictions.path_of(sample, fold), outputs)
+        predictions.keep(sample, fold, outputs)
         images[sample.info.id] = ImageResult(image_score(found, truth), sample.info.cell_type, len(found))
         _draw(entry, sample, found)
     model = predictions.model_of(next(iter(entry.fold_of.values())))

@@ -13,8 +13,8 @@ from cytotome.app.options import check_microns, parse_overrides
 from cytotome.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cytotome.ensemble.load import Segmenter
     from cytotome.inference.scale import CellScale
+    from cytotome.inference.segmenter import Segmenter
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, A
     parameters = model.override(**overrides)
     return {
         "model": options.model,
-        "model_hash": model.hash,
+        "model_hash": model.digest,
         "family": model.method,
         "parameters": parameters.model_dump(mode="json"),
         "page": options.page or 0,

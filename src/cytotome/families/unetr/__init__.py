@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -31,14 +32,14 @@ def _loss(net: nn.Module, batch: Batch, config: UnetrConfig) -> dict[str, Tensor
     return foreground_losses(outputs, batch, dice_weight=config.dice_weight, border_weight=config.border_weight)
 
 
-def _stages(config: UnetrConfig) -> tuple[Stage, ...]:
+def _stages(config: UnetrConfig) -> tuple[Stage[Any], ...]:
     if config.adversarial is not None:
         phases = _adversarial_phases(config, config.adversarial)
         return (Stage("gan", phases, streams=("labelled", "unlabelled")),)
     return (Stage("unetr", (Phase("all", lambda net: net.parameters(), partial(_loss, config=config)),)),)
 
 
-def _adversarial_phases(config: UnetrConfig, settings: Adversarial) -> tuple[Phase, Phase]:
+def _adversarial_phases(config: UnetrConfig, settings: Adversarial) -> tuple[Phase[UnetrGan], Phase[UnetrGan]]:
     def clip(net: UnetrGan) -> None:
         clip_weights(net.discriminator, settings.clip_limit)
 
@@ -69,6 +70,8 @@ FAMILY = Family(
     parameters=ForegroundParameters,
     outputs=unetr_outputs,
     build=_build,
+    stride=lambda net: net.stride,
+    tile=lambda net: net.tile,
     targets=unetr_targets,
     oracle=unetr_oracle,
     stages=_stages,

@@ -14,18 +14,19 @@ from torch import Tensor, nn
 
 from cytotome.families.unetr.config import UnetrConfig
 from cytotome.ops.labels import label_positions
+from cytotome.outputs import Dense
 from cytotome.types import AnyArray, BoolArray, DenseMaps, Instances, IntArray, OutputSpec
 
 
-def unetr_outputs(config: UnetrConfig) -> tuple[OutputSpec, ...]:
+def unetr_outputs(config: UnetrConfig) -> Dense:
     """The foreground of each cell type, and the border of touching cells where the config has one."""
     foreground = OutputSpec("foreground", len(config.class_names))
-    return (foreground, OutputSpec("border", 1)) if config.border else (foreground,)
+    return Dense((foreground, OutputSpec("border", 1)) if config.border else (foreground,))
 
 
 def unetr_heads(config: UnetrConfig) -> dict[str, int]:
     """Name to channels of the outputs."""
-    return {spec.name: spec.channels for spec in unetr_outputs(config)}
+    return {spec.name: spec.channels for spec in unetr_outputs(config).specs}
 
 
 def unetr_targets(instances: Instances, config: UnetrConfig) -> dict[str, AnyArray]:
