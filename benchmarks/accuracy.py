@@ -32,9 +32,9 @@ from rich.progress import track
 
 from cytotome.datasets import open_dataset, splits
 from cytotome.datasets.predictions import read_predictions
-from cytotome.ensemble.load import open_model
+from cytotome.ensemble.load import load_model
 from cytotome.families import get_family
-from cytotome.inference.model import Model, load_model
+from cytotome.inference.model import Model, load_single_model
 from cytotome.metrics.challenge import image_score
 from cytotome.ops.matching import count_matches, mean_precision
 from cytotome.tuning.nested import Pair, tune
@@ -60,7 +60,7 @@ def score_bundled(models: list[tuple[str, int]], dataset: Dataset, tta: bool) ->
     scores: Scores = {}
     counts: dict[str, Counts] = defaultdict(lambda: dict.fromkeys(("matched", "found", "truth"), 0))
     for name, fold in models:
-        model = open_model(name)
+        model = load_model(name)
         part = [index for index in splits(dataset, fold)[1] if dataset.infos[index].is_scored]
         for index in track(part, name, transient=True):
             truth = dataset.instances(index)
@@ -205,7 +205,9 @@ def main() -> None:
             parser.error("DATA needs --name and one of --model, --labels and --bundled")
         dataset = open_dataset(options.data)
         if options.model:
-            models = [(load_model(path, precision=options.precision), fold) for path, fold in split(options.model)]
+            models = [
+                (load_single_model(path, precision=options.precision), fold) for path, fold in split(options.model)
+            ]
             changed = dict(item.split("=", 1) for item in options.decode)
             fit = not options.no_fit
             scores = score_models(models, dataset, tta=options.tta, fit=fit, save=options.save, changed=changed)

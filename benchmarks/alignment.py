@@ -20,7 +20,7 @@ from rich.progress import track
 from scipy import ndimage
 
 from cytotome.datasets import open_dataset, splits
-from cytotome.inference.model import Model, load_model
+from cytotome.inference.model import Model, load_single_model
 from cytotome.types import Dataset, Instances, Sample
 
 
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--model-fold", type=int)
     options = parser.parse_args()
-    model = load_model(options.model)
+    model = load_single_model(options.model)
     for name in options.data:
         dataset = open_dataset(name)
         for kind, values in sorted(offsets(model, dataset, options.model_fold).items()):

@@ -19,7 +19,7 @@ import numpy as np
 from answer import give
 
 from cytotome.datasets import open_dataset
-from cytotome.ensemble.load import open_model
+from cytotome.ensemble.load import load_model
 from cytotome.inference.scale import resized_image, resized_instances
 from cytotome.models.cell_size import diameter
 from cytotome.ops.matching import count_matches
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=float, nargs="+", default=[0.5, 1, 2])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    model = open_model(options.model)
+    model = load_model(options.model)
     counts: dict[tuple[str, float], Any] = defaultdict(lambda: np.zeros((len(WAYS), 3), int))
     changed: dict[tuple[str, float], list[bool]] = defaultdict(list)
     for path in options.data:

@@ -17,7 +17,7 @@ from pathlib import Path
 from answer import give
 
 from cytotome.datasets import open_dataset
-from cytotome.ensemble.load import open_model
+from cytotome.ensemble.load import load_model
 from cytotome.types import Image
 
 EVERY = 6
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--model", default="neurons")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    model = open_model(options.model)
+    model = load_model(options.model)
     called: dict[str, Counter[str]] = defaultdict(Counter)
     for name, image in images(options.data):
         cells = model.segment(image)

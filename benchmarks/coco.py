@@ -18,7 +18,7 @@ from page import put_table
 from rich.progress import track
 
 from cytotome.datasets import open_dataset, splits
-from cytotome.inference.model import load_model
+from cytotome.inference.model import load_single_model
 from cytotome.io.files import atomic_path
 from cytotome.metrics.coco import coco_scores
 from cytotome.types import Dataset
@@ -29,7 +29,7 @@ LIMITS = (100, 300, 1000)
 
 def rows_of(path: str, fold: int, dataset: Dataset, min_score: float) -> list[dict[str, Any]]:
     """A row for each cell type and for all images, at each limit of detections."""
-    model = load_model(path)
+    model = load_single_model(path)
     samples = [dataset[i] for i in splits(dataset, fold)[1] if dataset.infos[i].is_scored]
     found = [model.segment(one.image, min_score=min_score) for one in track(samples, path, transient=True)]
     kinds = sorted({one.info.cell_type for one in samples})

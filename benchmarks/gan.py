@@ -18,7 +18,7 @@ import numpy as np
 from semi import Withheld
 
 from cytotome.datasets.synthetic import SyntheticDataset
-from cytotome.inference.model import load_model
+from cytotome.inference.model import load_single_model
 from cytotome.metrics.challenge import image_score
 from cytotome.report.png import write_png
 from cytotome.training.train import train
@@ -45,7 +45,7 @@ def print_losses(path: Path) -> None:
 
 def print_score(path: Path) -> None:
     """Score and variety on images that were not trained on."""
-    model = load_model(path)
+    model = load_single_model(path)
     scores, predicted, true = [], [], []
     for index in range(TESTED):
         sample = SyntheticDataset(TESTED, seed=99, shape=SHAPE)[index]

@@ -21,7 +21,7 @@ from rich.progress import track
 
 from cytotome.data.normalise import to_channels
 from cytotome.datasets import open_dataset
-from cytotome.inference.model import load_model
+from cytotome.inference.model import load_single_model
 from cytotome.types import AnyArray
 
 SETS = ("dsb2018/stage1_train", "dsb2018/stage1_test", "sartorius", "livecell", "usiigaci/train", "usiigaci/val")
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="Take one image of so many.")
     options = parser.parse_args()
     logging.getLogger("cytotome").setLevel(logging.ERROR)  # the notes are counted here
-    models = {name: load_model(name) for name in ("nuclei", "neurons")}
+    models = {name: load_single_model(name) for name in ("nuclei", "neurons")}
     for name in SETS:
         dataset = open_dataset(options.data / name)
         noted: dict[tuple[str, str, str], list[bool]] = {}

@@ -25,7 +25,7 @@ from rich.console import Console
 
 from cytotome.data.augment import Augmentation
 from cytotome.datasets import open_dataset
-from cytotome.inference.model import load_model
+from cytotome.inference.model import load_single_model
 from cytotome.io.files import atomic_path
 from cytotome.metrics.challenge import image_score
 from cytotome.ops.labels import from_layers, to_layers
@@ -93,7 +93,7 @@ def overfit(
     with tempfile.TemporaryDirectory() as folder:
         with (Path(folder) / "said.txt").open("w") as said:
             path = train(recipe, dataset, output=folder, overrides=overrides, console=Console(file=said))
-        model = load_model(path)
+        model = load_single_model(path)
     outputs = [(model.outputs(sample.image), sample) for sample in dataset]
     parameters = model.parameters
     if fit:

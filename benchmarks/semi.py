@@ -29,7 +29,7 @@ import numpy as np
 from cytotome.app.pseudolabel import parse_confidence
 from cytotome.datasets import open_dataset, splits
 from cytotome.errors import DataError
-from cytotome.inference.model import load_model
+from cytotome.inference.model import load_single_model
 from cytotome.io.files import atomic_path
 from cytotome.metrics.challenge import image_score
 from cytotome.pseudolabels.agreement import PseudoLabelSettings
@@ -105,7 +105,7 @@ def train_method(method: str, dataset: Dataset, options: argparse.Namespace, see
     if not (labels / "pseudo.json").is_file():
         confidence, by_type = parse_confidence(options.confidence)
         settings = PseudoLabelSettings(confidence, by_type, candidate=options.candidate)
-        tally = write_pseudolabels([load_model(first)], withheld, labels, settings, overwrite=True)
+        tally = write_pseudolabels([load_single_model(first)], withheld, labels, settings, overwrite=True)
         print(json.dumps(vars(tally), default=str))
     sources = {**content.get("sampling", {}).get("sources", {}), "pseudo": {"weight": options.pseudo_weight}}
     sampling = {**content.get("sampling", {}), "sources": sources}
@@ -114,7 +114,7 @@ def train_method(method: str, dataset: Dataset, options: argparse.Namespace, see
 
 def score(path: Path, dataset: Dataset, fold: int) -> dict[str, float]:
     """The challenge's mAP on the fold's images: mean of each cell type, and over all images."""
-    model = load_model(path)
+    model = load_single_model(path)
     scores: dict[str, list[float]] = {}
     for index in splits(dataset, fold)[1]:
         sample = dataset[index]

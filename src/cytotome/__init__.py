@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from cytotome.datasets import open_dataset
     from cytotome.datasets.predictions import read_predictions
     from cytotome.ensemble.ensemble import Ensemble
+    from cytotome.ensemble.load import load_model
     from cytotome.errors import CytotomeError
-    from cytotome.inference.model import Model, load_model
-    from cytotome.inference.tta import Tta
+    from cytotome.inference.model import Model
     from cytotome.io.images import read_image
     from cytotome.io.labels import write_label_map
     from cytotome.measurement.table import measure
     from cytotome.metrics.evaluate import Evaluation, evaluate
+    from cytotome.outputs.tta import Tta
     from cytotome.report.overlay import draw_overlay
     from cytotome.training.train import train
     from cytotome.types import Dataset, Image, Instances, Sample, SampleInfo
@@ -67,13 +68,13 @@ _HOMES = {
     "Model": "inference.model",
     "Sample": "types",
     "SampleInfo": "types",
-    "Tta": "inference.tta",
+    "Tta": "outputs.tta",
     "compare": "api",
     "draw_overlay": "report.overlay",
     "evaluate": "metrics.evaluate",
     "from_label_map": "types:Instances.from_label_map",
     "from_masks": "types:Instances.from_masks",
-    "load_model": "inference.model",
+    "load_model": "ensemble.load",
     "measure": "measurement.table",
     "open_dataset": "datasets",
     "read_image": "io.images",

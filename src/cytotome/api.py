@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from cytotome.ensemble.load import open_model
+from cytotome.ensemble.load import load_model
 from cytotome.inference.inputs import ImageLike
 from cytotome.tuning.nested import Tuned
 from cytotome.types import Instances
+
+if TYPE_CHECKING:
+    from cytotome.app.compare.results import Comparison
 
 PathLike = str | os.PathLike[str]
 
@@ -51,7 +54,7 @@ def segment(
         ModelError: where there is no such model, or its file is damaged.
         ConfigError: where an option is unknown or out of range.
     """
-    return open_model(model, device=device).segment(images, **options)
+    return load_model(model, device=device).segment(images, **options)
 
 
 def tune(
@@ -110,12 +113,12 @@ def compare(
     layout: str | None = None,
     tta: bool = False,
     device: str = "auto",
-) -> dict[str, Any]:
+) -> Comparison:
     """Trains, scores and fuses several methods on the same held-out images; a run that was stopped is resumed.
 
     >>> import cytotome as ct
-    >>> found = ct.compare("images/", "bakeoff/", models=["neurons", "nuclei"])  # doctest: +SKIP
-    >>> found["recommendation"]  # doctest: +SKIP
+    >>> comparison = ct.compare("images/", "bakeoff/", models=["neurons", "nuclei"])  # doctest: +SKIP
+    >>> print(comparison.recommendation)  # doctest: +SKIP
 
     Args:
         data: a dataset, as in :func:`cytotome.open_dataset`.

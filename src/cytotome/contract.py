@@ -8,8 +8,8 @@ Nothing in this module imports torch: its types are named for the type checker a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -19,6 +19,10 @@ from cytotome.types import AnyArray, Instances, OutputSpec, Sample
 
 if TYPE_CHECKING:
     import torch
+
+    from cytotome.outputs.canvas import Canvas
+    from cytotome.outputs.tiling import TileWatch
+    from cytotome.outputs.tta import Tta
 
 Batch: TypeAlias = "Mapping[str, torch.Tensor]"
 """``image`` ``(B, C, H, W)`` float32, the family's targets with a leading B, ``valid`` ``(B, 1, H, W)`` float32 that
@@ -119,7 +123,7 @@ class DecodeParameters(BaseModel):
             raise ValidationError.from_exception_data(type(self).__name__, faults)
         return self
 
-    def changed(self, **values: Any) -> Self:
+    def changed(self, **values: object) -> Self:
         """With some fields replaced; these also come before overrides by cell type.
 
         Raises:
@@ -146,8 +150,15 @@ def _placed(fault: ErrorDetails, *place: str) -> InitErrorDetails:
     )
 
 
+Config = TypeVar("Config", bound=FamilyConfig)
+Parameters = TypeVar("Parameters", bound=DecodeParameters)
+Network = TypeVar("Network", bound="torch.nn.Module")
+Batched = TypeVar("Batched")
+Output = TypeVar("Output")
+
+
 @dataclass(frozen=True)
-class Phase:
+class Phase(Generic[Network]):
     """One optimiser and what it minimises.
 
     Attributes:
@@ -160,17 +171,17 @@ class Phase:
     """
 
     name: str
-    parameters: Callable[[Any], Iterable[torch.nn.Parameter]]
-    loss: Callable[[Any, Batch], Losses]
+    parameters: Callable[[Network], Iterable[torch.nn.Parameter]]
+    loss: Callable[[Network, Batch], Losses]
     every: int = 1
     optimiser: OptimiserName | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
-    after_step: Callable[[Any], None] | None = None
+    after_step: Callable[[Network], None] | None = None
 
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(Generic[Network]):
     """A part of a training run with its own phases; stages run one after the other.
 
     Attributes:
@@ -181,13 +192,78 @@ class Stage:
     """
 
     name: str
-    phases: tuple[Phase, ...]
+    phases: tuple[Phase[Network], ...]
     share: float = 1.0
     streams: tuple[Stream, ...] = ("labelled",)
 
 
+class Outputs(Protocol[Batched, Output]):
+    """What a network gives, and all that an engine does with it; :mod:`cytotome.outputs` has both kinds.
+
+    ``Batched`` is what the network gives for a batch ``(B, C, H, W)``, ``Output`` what the decoder takes of one image.
+    """
+
+    @property
+    def specs(self) -> tuple[OutputSpec, ...]:
+        """The dense maps, none where the network predicts instances."""
+        ...
+
+    @property
+    def joins_tiles(self) -> bool:
+        """Whether outputs of neighbouring tiles go together before the decoder; embeddings differ from tile to tile."""
+        ...
+
+    def tiled(
+        self, predict: Callable[[torch.Tensor], Batched], *, tile: int, stride: int, watch: TileWatch | None = None
+    ) -> Callable[[torch.Tensor], Batched]:
+        """A predictor that sees at most ``tile`` x ``tile`` pixels at once; ``watch`` is called after each tile.
+
+        Raises:
+            ConfigError: where tiles are too small to overlap by one stride.
+        """
+        ...
+
+    def augmented(
+        self, predict: Callable[[torch.Tensor], Batched], tta: Tta, *, stride: int
+    ) -> Callable[[torch.Tensor], Batched]:
+        """A predictor that unites what the network gives for several views of each image."""
+        ...
+
+    def at_size(self, found: Batched, canvas: Canvas, size: tuple[int, int]) -> list[Output]:
+        """The outputs of each image of a batch, brought from the network's canvas to ``size``, rows and columns."""
+        ...
+
+    def why_no_mean(self) -> str:
+        """Why outputs of several models cannot be averaged before one decoder; empty where they can."""
+        ...
+
+    def mean(self, outputs: Sequence[Output], weights: Sequence[float]) -> Output:
+        """The weighted mean of several models' outputs for one image.
+
+        Raises:
+            DataError: where they do not go together.
+        """
+        ...
+
+    def why_no_difference(self) -> str:
+        """Why two networks cannot be compared by their outputs; empty where they can."""
+        ...
+
+    def difference(self, found: Batched, expected: Batched) -> torch.Tensor:
+        """How far apart two networks' outputs for one batch are, a scalar with gradients."""
+        ...
+
+    def to_arrays(self, output: Output) -> dict[str, AnyArray]:
+        """The outputs for one image as named arrays, to be kept in a file."""
+        ...
+
+    def from_arrays(self, arrays: Mapping[str, AnyArray]) -> Output:
+        """What :meth:`to_arrays` was given."""
+        ...
+
+
 @dataclass(frozen=True)
-class Family:
+class Family(Generic[Config, Parameters, Network, Batched, Output]):
     """One method, whole.
 
     Attributes:
@@ -195,8 +271,9 @@ class Family:
         summary: one line, with the paper.
         config: its config type.
         parameters: its decode parameter type.
-        outputs: the dense maps that ``predict`` returns; empty when the network predicts instances itself.
+        outputs: the kind of what ``predict`` returns, ``Dense(specs)`` or ``Detections()`` of :mod:`cytotome.outputs`.
         build: a network of random weights.
+        stride: sides of the network's input are multiples of it.
         targets: ``targets(instances, config)`` gives named ``(C, H, W)`` arrays; it runs after augmentation, in the
             workers. Where the family predicts dense maps, the targets of the same names are what a perfect network
             would output, so ``decode(oracle(targets))`` is the representation ceiling. A target named
@@ -205,25 +282,25 @@ class Family:
         stages: how it is trained.
         predict: ``predict(net, images)`` with images ``(B, C, H, W)`` gives named ``(B, C, H, W)`` tensors, activated
             (probabilities, unit-free vectors), or a list of Instances with soft masks, before anything is dropped.
-        decode: ``decode(maps, parameters, class_names)`` gives instances with scores; no network. Where ``predict``
-            gives instances, it takes these in the place of maps.
+        decode: ``decode(output, parameters, class_names)`` gives instances with scores; no network.
         ceiling: least mAP of ``decode(oracle(targets(truth)))`` on the real images, over all; tests hold it.
-        scale: input resize factor for one image.
-        calibrate: ``calibrate(pairs, parameters, class_names)`` fits decode parameters on pairs of maps and truth; None
-            where nothing is fitted.
+        tile: largest side of the input of a network that is made for windows of one size; None where any size goes.
+        calibrate: ``calibrate(pairs, parameters, class_names)`` fits decode parameters on pairs of outputs and truth;
+            None where nothing is fitted.
     """
 
     name: str
     summary: str
-    config: type[FamilyConfig]
-    parameters: type[DecodeParameters]
-    outputs: Callable[[Any], tuple[OutputSpec, ...]]
-    build: Callable[[Any], torch.nn.Module]
-    targets: Callable[[Instances, Any], dict[str, AnyArray]]
-    oracle: Callable[[Mapping[str, AnyArray], Any], Any]
-    stages: Callable[[Any], tuple[Stage, ...]]
-    predict: Callable[[Any, torch.Tensor], Any]
-    decode: Callable[[Any, Any, Sequence[str]], Instances]
+    config: type[Config]
+    parameters: type[Parameters]
+    outputs: Callable[[Config], Outputs[Batched, Output]]
+    build: Callable[[Config], Network]
+    stride: Callable[[Network], int]
+    targets: Callable[[Instances, Config], dict[str, AnyArray]]
+    oracle: Callable[[Mapping[str, AnyArray], Config], Output]
+    stages: Callable[[Config], tuple[Stage[Network], ...]]
+    predict: Callable[[Network, torch.Tensor], Batched]
+    decode: Callable[[Output, Parameters, Sequence[str]], Instances]
     ceiling: float
-    scale: Callable[[Any, AnyArray, Any], float] = field(default=lambda net, image, config: float(config.input_scale))
-    calibrate: Callable[[Sequence[tuple[Any, Sample]], Any, Sequence[str]], Any] | None = None
+    tile: Callable[[Network], int] | None = None
+    calibrate: Callable[[Sequence[tuple[Output, Sample]], Parameters, Sequence[str]], Parameters] | None = None

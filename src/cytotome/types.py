@@ -23,7 +23,7 @@ DenseMaps: TypeAlias = Mapping[str, FloatArray]
 UNKNOWN = "unknown"
 """Stands in tables and cards for cells of no known type."""
 
-MapKind = Literal["scalar", "vector", "embedding", "rays"]
+MapKind = Literal["scalar", "vector", "embedding"]
 MaskQuality = Literal["full", "approximate", "none"]
 
 IMAGE_DTYPES = (np.uint8, np.uint16, np.float32)
@@ -83,7 +83,7 @@ class OutputSpec:
         name: key of the map in :data:`DenseMaps`.
         channels: its number of channels; for ``vector`` 2, in the order y, x.
         kind: ``scalar`` maps move with the image and may be averaged; ``vector`` components are swapped and negated
-            too; ``embedding`` maps move but are never averaged; ``rays`` are permuted.
+            too; ``embedding`` maps move but are never averaged.
         top: greatest value that a map of one channel can have, for pictures.
     """
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cytotome.app.cli import app
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.ensemble import Ensemble
-from cytotome.ensemble.load import open_model
+from cytotome.ensemble.load import load_model
 from cytotome.inference.model import Model
 from cytotome.io.labels import write_label_map
 from cytotome.models.registry import bundled_models
@@ -49,9 +49,9 @@ def test_one_model_stays_a_model_and_two_become_an_ensemble(folder: Path, tmp_pa
     code, said = run("neurons", *common, "-o", tmp_path / "tuned.safetensors")
     assert code == 0, said
     assert "settings tried" in said
-    tuned = open_model(tmp_path / "tuned.safetensors", device="cpu")
+    tuned = load_model(tmp_path / "tuned.safetensors", device="cpu")
     assert isinstance(tuned, Model)
-    assert tuned.parameters != open_model("neurons", device="cpu").parameters
+    assert tuned.parameters != load_model("neurons", device="cpu").parameters
     assert any("nested folds" in name for name in tuned.card.scores)
     files = sorted((tmp_path / "cache").glob("*.npz"))
     assert len(files) == 5
@@ -59,9 +59,9 @@ def test_one_model_stays_a_model_and_two_become_an_ensemble(folder: Path, tmp_pa
     code, said = run("neurons", "neurons", *common, "--search", "greedy", "-o", tmp_path / "both.yaml")
     assert code == 0, said
     assert [path.stat().st_mtime_ns for path in files] == times  # no network ran again
-    both = open_model(tmp_path / "both.yaml", device="cpu")
+    both = load_model(tmp_path / "both.yaml", device="cpu")
     assert isinstance(both, Ensemble)
-    assert all(member.digest == model.hash for member, model in zip(both.file.members, both.models, strict=True))
+    assert all(member.digest == model.digest for member, model in zip(both.file.members, both.models, strict=True))
     assert both.segment(folder / "images" / "0.png").shape == (128, 128)
 
 
@@ -69,7 +69,7 @@ def test_a_model_is_tuned_on_what_it_was_trained_on(folder: Path, tmp_path: Path
     common = ("-d", folder, "--trials", 2, "--device", "cpu", "--cache", tmp_path / "cache", "--training")
     code, said = run("neurons:0", *common, "-o", tmp_path / "tuned.safetensors")
     assert code == 0, said
-    tuned = open_model(tmp_path / "tuned.safetensors", device="cpu")
+    tuned = load_model(tmp_path / "tuned.safetensors", device="cpu")
     assert isinstance(tuned, Model)
     assert any("held-out images" in name for name in tuned.card.scores)
     assert len(list((tmp_path / "cache").glob("*.npz"))) == 5  # the fold's images are scored, the others tuned on

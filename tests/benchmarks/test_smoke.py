@@ -200,6 +200,12 @@ def test_gan(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_kernels(run: Run) -> None:
+    rows = json.loads(run("kernels", "--size", 128, "--calls", 2, "--repeats", 2))["rows"]
+    assert {"from_label_map", "overlaps", "paste", "sha256 (control)"} <= set(rows)
+    assert all(row["milliseconds"] > 0 and row["two threads"] > 0.5 for row in rows.values())
+
+
 def test_kill(run: Run) -> None:
     answer = json.loads(run("kill", "--kills", 1, "--images", 4, "--height", 96, "--width", 96))
     assert answer["kills"] == 1

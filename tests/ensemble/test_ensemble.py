@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +18,15 @@ from cytotome.ensemble.cell_type import fit_type_classifier
 from cytotome.ensemble.ensemble import Ensemble, fuse_members
 from cytotome.ensemble.file import EnsembleFile, Member, read_ensemble, save_ensemble
 from cytotome.ensemble.instances import InstanceFusion
-from cytotome.ensemble.load import open_model
+from cytotome.ensemble.load import load_model
 from cytotome.errors import ConfigError, ImageError, ModelError
 from cytotome.inference.model import Model
-from cytotome.inference.tta import Tta
+from cytotome.inference.passes import Pass
 from cytotome.io.images import read_image
+from cytotome.models.card import Card
 from cytotome.models.registry import bundled_ensembles, bundled_models
 from cytotome.ops.labels import resolve_overlaps
+from cytotome.outputs.tta import Tta
 from cytotome.types import AnyArray, Image, Sample, SampleInfo
 
 from .conftest import same
@@ -32,7 +34,7 @@ from .conftest import same
 
 @pytest.mark.parametrize("name", sorted(bundled_ensembles()))
 def test_bundled_ensembles_open_by_name(name: str) -> None:
-    ensemble = open_model(name, device="cpu")
+    ensemble = load_model(name, device="cpu")
     assert isinstance(ensemble, Ensemble)
     assert len(ensemble.models) > 1
     assert ensemble.card.name == name
@@ -44,7 +46,7 @@ def test_bundled_ensembles_open_by_name(name: str) -> None:
 def neurons() -> Model:
     if "neurons" not in bundled_models():
         pytest.skip("no model is bundled")
-    model = open_model("neurons", device="cpu")
+    model = load_model("neurons", device="cpu")
     assert isinstance(model, Model)
     return model
 
@@ -113,7 +115,7 @@ def test_a_file_comes_back_and_its_models_are_found_beside_it(
     shutil.copy(bundled_models()["neurons"], tmp_path / "models" / "mine.safetensors")
     file = EnsembleFile(
         members=(
-            Member(model="models/mine.safetensors", digest=neurons.hash, weight=2.0, tta={"scales": [0.8]}),
+            Member(model="models/mine.safetensors", digest=neurons.digest, weight=2.0, tta={"scales": [0.8]}),
             Member(model="neurons", curve=ScoreCurve(scores=(0.1, 0.9), precisions=(0.2, 0.8))),
         ),
         fusion=InstanceFusion(threshold=0.4, min_score=0.1),
@@ -122,12 +124,12 @@ def test_a_file_comes_back_and_its_models_are_found_beside_it(
     )
     save_ensemble(tmp_path / "both.yaml", file)
     assert read_ensemble(tmp_path / "both.yaml") == file
-    opened = open_model(tmp_path / "both.yaml", device="cpu")
+    opened = load_model(tmp_path / "both.yaml", device="cpu")
     assert opened.method == "ensemble of flow, flow"
     expected = Ensemble(file, [neurons, neurons])
-    assert opened.hash == expected.hash
+    assert opened.digest == expected.digest
     assert same(opened.segment(picture), expected.segment(picture))
-    assert opened.hash != Ensemble(file.model_copy(update={"steps": ()}), [neurons, neurons]).hash
+    assert opened.digest != Ensemble(file.model_copy(update={"steps": ()}), [neurons, neurons]).digest
 
 
 def test_streams_hold_errors_in_their_place(neurons: Model, picture: AnyArray) -> None:
@@ -139,6 +141,27 @@ def test_streams_hold_errors_in_their_place(neurons: Model, picture: AnyArray) -
     assert len(both.segment([picture, picture])) == 2
     with pytest.raises(ImageError):
         list(both.segment_many([bad]))
+
+
+def test_members_see_images_of_one_size_together(neurons: Model, picture: AnyArray) -> None:
+    """As on an accelerator, where a lane has several images at hand."""
+    both = ensemble(neurons, A, A.model_copy(update={"tta": True}))
+    images = [Image(picture), Image(np.ascontiguousarray(picture[:128])), Image(picture[::-1].copy())]
+    find = both.finder(Pass())
+    together = find(images, [image.shape for image in images])
+    for image, found in zip(images, together, strict=True):
+        expected = both.segment(image)
+        assert len(found.instances) == len(expected)
+        np.testing.assert_allclose(found.instances.scores, expected.scores, atol=0.01)
+
+
+def test_an_ensemble_is_pickled_and_shown(neurons: Model, picture: AnyArray) -> None:
+    both = ensemble(neurons, A, A, card=Card(name="both"))
+    precision = str(neurons.precision).removeprefix("torch.")
+    assert repr(both) == f"Ensemble('both', flow + flow, cpu, {precision})"
+    back = pickle.loads(pickle.dumps(both))
+    assert back.digest == both.digest
+    assert same(back.segment(picture), both.segment(picture))
 
 
 def test_the_command_line_takes_an_ensemble_like_any_model(neurons: Model, picture: AnyArray, tmp_path: Path) -> None:
@@ -161,23 +184,23 @@ def test_faults_are_named(neurons: Model, tmp_path: Path) -> None:
         return tmp_path / "bad.yaml"
 
     with pytest.raises(ModelError, match="cannot be read"):
-        open_model(tmp_path / "none.yaml")
+        load_model(tmp_path / "none.yaml")
     with pytest.raises(ModelError, match="not a YAML file"):
-        open_model(written("a: [1"))
+        load_model(written("a: [1"))
     with pytest.raises(ModelError, match="must hold members"):
-        open_model(written("[]"))
+        load_model(written("[]"))
     with pytest.raises(ModelError, match="written in ensemble format 9"):
-        open_model(written("format: 9"))
+        load_model(written("format: 9"))
     with pytest.raises(ModelError, match=r"members.0.weight.*; fusion.treshold"):
-        open_model(written("members: [{model: neurons, weight: 0}]\nfusion: {treshold: 0.5}"))
+        load_model(written("members: [{model: neurons, weight: 0}]\nfusion: {treshold: 0.5}"))
     with pytest.raises(ModelError, match="there is no step 'polish'"):
-        open_model(written("members: [{model: neurons}]\nsteps: [polish]"))
+        load_model(written("members: [{model: neurons}]\nsteps: [polish]"))
     with pytest.raises(ModelError, match=r"scales and gains must be from 0.25 to 4"):
-        open_model(written("members: [{model: neurons, tta: {scales: [9]}}]"))
+        load_model(written("members: [{model: neurons, tta: {scales: [9]}}]"))
     with pytest.raises(ModelError, match="bring that model back"):
-        open_model(written("members: [{model: neurons, digest: abc}]"), device="cpu")
+        load_model(written("members: [{model: neurons, digest: abc}]"), device="cpu")
     with pytest.raises(ModelError, match="no such model file"):
-        open_model(written("members: [{model: nowhere.safetensors}]"), device="cpu")
+        load_model(written("members: [{model: nowhere.safetensors}]"), device="cpu")
     with pytest.raises(ConfigError, match="expected 1 models, one a member, got 2"):
         Ensemble(EnsembleFile(members=(A,)), [neurons, neurons])
     with pytest.raises(ConfigError, match=r"fusion parameters: .*; there are method"):
@@ -198,10 +221,8 @@ def test_types_are_unknown_where_half_of_the_models_doubt_them(neurons: Model, p
     assert known is not None
 
     def limited(limit: float) -> Model:
-        model = copy(neurons)
         types = known.model_copy(update={"limit": limit})
-        model.file = replace(neurons.file, card=neurons.card.model_copy(update={"cell_types": types}))
-        return model
+        return replace(neurons, file=replace(neurons.file, card=neurons.card.model_copy(update={"cell_types": types})))
 
     members = (Member(model="a"), Member(model="b"))
 

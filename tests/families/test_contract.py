@@ -6,6 +6,7 @@ import csv
 import math
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,23 @@ import torch
 from pydantic import ValidationError
 from rich.console import Console
 
-from cytotome.contract import Family
+from cytotome.contract import FamilyConfig, Outputs
 from cytotome.data.augment import Augmentation
 from cytotome.data.normalise import Normalisation
 from cytotome.data.sampling import Crops, CropSettings, Source, crop_loader
 from cytotome.datasets import open_dataset
 from cytotome.datasets.synthetic import SyntheticDataset
-from cytotome.families import family_names, get_family
-from cytotome.inference.model import build_model, load_model
-from cytotome.inference.tiling import with_tiles
-from cytotome.inference.tta import with_symmetries
+from cytotome.families import FORMER_NAMES, AnyFamily, family_names, get_family
+from cytotome.inference.model import build_model, load_single_model
 from cytotome.metrics.challenge import image_score, mean_score
 from cytotome.models.card import Card
 from cytotome.models.file import ModelFile, read_model, save_model
 from cytotome.ops.labels import from_layers, to_layers
+from cytotome.ops.soft_masks import moved, paste
+from cytotome.outputs.canvas import Canvas
+from cytotome.outputs.tta import Tta
 from cytotome.training.train import train
-from cytotome.types import Dataset, DenseMaps, Image, Instances, Sample, SampleInfo
+from cytotome.types import Dataset, Image, Instances, Sample, SampleInfo
 
 CLASS_NAMES = ("cort", "astro", "shsy5y")
 
@@ -44,17 +46,10 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(params=family_names(), scope="module")
-def family(request: pytest.FixtureRequest) -> Family:
-    return get_family(request.param)
-
-
-@pytest.fixture(scope="module")
-def dense(family: Family) -> Family:
-    """A family that predicts dense maps."""
-    if not family.outputs(family.config(class_names=CLASS_NAMES)):
-        pytest.skip(f"{family.name} predicts instances without maps")
-    return family
+@pytest.fixture(params=(*family_names(), *FORMER_NAMES), scope="module")
+def family(request: pytest.FixtureRequest) -> AnyFamily:
+    """Each family, and what reads the files of a former one."""
+    return replace(get_family(request.param), name=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +58,46 @@ def samples() -> list[Sample]:
     return list(SyntheticDataset(3, seed=5, shape=(256, 320)))
 
 
-def oracle_of(family: Family, instances: Instances) -> DenseMaps:
-    config = family.config(class_names=CLASS_NAMES)
+def config_of(family: AnyFamily) -> FamilyConfig:
+    return family.config(class_names=CLASS_NAMES)
+
+
+def kind_of(family: AnyFamily) -> Outputs[Any, Any]:
+    return family.outputs(config_of(family))
+
+
+def oracle_of(family: AnyFamily, instances: Instances) -> Any:
+    config = config_of(family)
     return family.oracle(family.targets(instances, config), config)
 
 
-def decode(family: Family, maps: DenseMaps) -> Instances:
-    return family.decode(maps, family.parameters(), CLASS_NAMES)
+def decode(family: AnyFamily, outputs: Any) -> Instances:
+    return family.decode(outputs, family.parameters(), CLASS_NAMES)
 
 
-def ceiling_on(family: Family, truths: list[Instances]) -> float:
-    return mean_score([decode(family, oracle_of(family, truth)) for truth in truths], truths)
+def ceiling_on(family: AnyFamily, truths: list[Instances]) -> float:
+    """Of what the family's outputs can hold: cells that lie over each other are not taken for one found twice."""
+    fields = family.parameters.model_fields
+    parameters = family.parameters(**({"nms_iou": 1.0, "min_area": 1} if "nms_iou" in fields else {}))
+    found = [family.decode(oracle_of(family, truth), parameters, CLASS_NAMES) for truth in truths]
+    return mean_score(found, truths)
+
+
+def batch_of(output: Any) -> Any:
+    """The outputs of one image as a network gives them for a batch of one."""
+    if isinstance(output, Instances):
+        return [output]
+    return {name: torch.from_numpy(np.ascontiguousarray(values))[None] for name, values in output.items()}
+
+
+def window_of(batch: Any, top: int, left: int, height: int, width: int) -> Any:
+    """The part of such a batch that lies in a window of the image."""
+    if isinstance(batch, dict):
+        return {name: values[:, :, top : top + height, left : left + width] for name, values in batch.items()}
+    soft = moved(batch[0].soft, by=(-top, -left))
+    runs, offsets, _ = paste(soft, (height, width))
+    seen = replace(batch[0], shape=(height, width), runs=runs, offsets=offsets, soft=soft)
+    return [seen.select(seen.areas > 0)]
 
 
 def truth_of(sample: Sample) -> Instances:
@@ -81,97 +105,101 @@ def truth_of(sample: Sample) -> Instances:
     return sample.instances
 
 
-def test_oracle_maps_are_those_that_the_family_declares(dense: Family, samples: list[Sample]) -> None:
-    specs = dense.outputs(dense.config(class_names=CLASS_NAMES))
-    maps = oracle_of(dense, truth_of(samples[0]))
-    assert {name: (values.shape, values.dtype) for name, values in maps.items()} == {
-        spec.name: ((spec.channels, 256, 320), np.float32) for spec in specs
+def test_oracle_outputs_are_of_the_kind_that_the_family_declares(family: AnyFamily, samples: list[Sample]) -> None:
+    kind, outputs = kind_of(family), oracle_of(family, truth_of(samples[0]))
+    canvas = Canvas(np.zeros((1, 256, 320), np.float32), (256, 320))
+    (same,) = kind.at_size(batch_of(outputs), canvas, (256, 320))
+    arrays = kind.to_arrays(outputs)
+    assert {name: (kind.to_arrays(same)[name].shape, values.dtype) for name, values in arrays.items()} == {
+        name: (values.shape, values.dtype) for name, values in arrays.items()
     }
+    for spec in kind.specs:
+        assert (arrays[spec.name].shape, arrays[spec.name].dtype) == ((spec.channels, 256, 320), np.float32)
+    assert not kind.specs or {spec.name for spec in kind.specs} == set(arrays)
+    back = kind.to_arrays(kind.from_arrays(arrays))
+    for name, values in arrays.items():
+        np.testing.assert_array_equal(back[name], values)
 
 
-def test_synthetic_truth_comes_back_within_the_ceiling(dense: Family, samples: list[Sample]) -> None:
-    assert ceiling_on(dense, [truth_of(sample) for sample in samples]) >= dense.ceiling
+def test_synthetic_truth_comes_back_within_the_ceiling(family: AnyFamily, samples: list[Sample]) -> None:
+    assert ceiling_on(family, [truth_of(sample) for sample in samples]) >= family.ceiling
 
 
-def test_real_truth_comes_back_within_the_ceiling(dense: Family, real_data: Path) -> None:
+def test_real_truth_comes_back_within_the_ceiling(family: AnyFamily, real_data: Path) -> None:
     dataset = open_dataset(real_data / "sartorius")
     full = [index for index, info in enumerate(dataset.infos) if info.mask_quality == "full"]
     truths = [truth for index in full if (truth := dataset.instances(index)) is not None]
     assert truths
-    assert ceiling_on(dense, truths) >= dense.ceiling
+    assert ceiling_on(family, truths) >= family.ceiling
 
 
-def test_cell_types_come_back(dense: Family, samples: list[Sample]) -> None:
-    if "cell_type" not in {spec.name for spec in dense.outputs(dense.config(class_names=CLASS_NAMES))}:
-        pytest.skip(f"{dense.name} does not predict cell types")
+def test_cell_types_come_back(family: AnyFamily, samples: list[Sample]) -> None:
+    """Where the outputs tell cell types apart beside their cells; what a foreground map of each type gives differs."""
+    if kind_of(family).specs and "cell_type" not in {spec.name for spec in kind_of(family).specs}:
+        pytest.skip(f"{family.name} does not predict cell types")
     for sample in samples:
         expected = CLASS_NAMES.index(sample.info.cell_type)
-        found = decode(dense, oracle_of(dense, truth_of(sample)))
+        found = decode(family, oracle_of(family, truth_of(sample)))
         assert found.class_names == CLASS_NAMES
         assert (found.classes == expected).mean() > 0.99
 
 
-def test_an_empty_image_gives_no_instance(dense: Family) -> None:
-    found = decode(dense, oracle_of(dense, Instances.empty((64, 96), CLASS_NAMES)))
+def test_an_empty_image_gives_no_instance(family: AnyFamily) -> None:
+    found = decode(family, oracle_of(family, Instances.empty((64, 96), CLASS_NAMES)))
     assert len(found) == 0
     assert found.shape == (64, 96)
 
 
 @pytest.mark.parametrize("shape", [(33, 257), (101, 37)])
-def test_odd_sizes_come_back(dense: Family, shape: tuple[int, int]) -> None:
+def test_odd_sizes_come_back(family: AnyFamily, shape: tuple[int, int]) -> None:
     truth = truth_of(SyntheticDataset(1, seed=2, shape=(max(shape), max(shape)))[0])
     layers = to_layers(truth)[:, : shape[0], : shape[1]]
     cut = from_layers(np.ascontiguousarray(layers), truth)
     cut = cut.select(cut.areas >= 30)
-    found = decode(dense, oracle_of(dense, cut))
+    found = decode(family, oracle_of(family, cut))
     assert found.shape == shape
     assert image_score(found, cut) > 0.75
 
 
-def test_tiled_equals_whole(dense: Family, samples: list[Sample]) -> None:
-    specs = dense.outputs(dense.config(class_names=CLASS_NAMES))
-    whole = oracle_of(dense, truth_of(samples[2]))
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(values))[None] for name, values in whole.items()}
-    seen = []
+def test_tiled_equals_whole(family: AnyFamily, samples: list[Sample]) -> None:
+    kind, whole = kind_of(family), oracle_of(family, truth_of(samples[2]))
+    batch, seen = batch_of(whole), []
 
-    def look_up(places: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The part of the oracle's maps that an image of row and column numbers asks for."""
-        rows, columns = places[0, 0, :, 0].long(), places[0, 1, 0].long()
+    def look_up(places: torch.Tensor) -> Any:
+        """The part of the oracle's outputs that an image of row and column numbers asks for."""
         seen.append(places.shape)
-        return {
-            name: values[:, :, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] for name, values in tensors.items()
-        }
+        top, left = int(places[0, 0, 0, 0]), int(places[0, 1, 0, 0])
+        return window_of(batch, top, left, *places.shape[2:])
 
     places = torch.stack(torch.meshgrid(torch.arange(256.0), torch.arange(320.0), indexing="ij"))[None]
     with torch.inference_mode():
-        tiled = with_tiles(look_up, specs, tile=128, stride=32)(places)
+        tiled = kind.tiled(look_up, tile=128, stride=32)(places)
     assert len(seen) > 4
-    for name, values in tensors.items():
-        torch.testing.assert_close(tiled[name].float(), values, atol=1e-5, rtol=1e-5)
-    found = decode(dense, {name: values[0].numpy() for name, values in tiled.items()})
-    assert image_score(found, decode(dense, whole)) > 0.999
+    for spec in kind.specs:
+        torch.testing.assert_close(tiled[spec.name].float(), batch[spec.name], atol=1e-5, rtol=1e-5)
+    (found,) = kind.at_size(tiled, Canvas(np.zeros((2, 256, 320), np.float32), (256, 320)), (256, 320))
+    assert image_score(decode(family, found), decode(family, whole)) > 0.999
 
 
-def test_the_mean_over_symmetries_equals_plain(dense: Family, samples: list[Sample]) -> None:
+def test_the_mean_over_symmetries_equals_plain(family: AnyFamily, samples: list[Sample]) -> None:
     """The image that is turned is the truth itself, so the oracle sees every symmetry as a network would."""
-    specs = dense.outputs(dense.config(class_names=CLASS_NAMES))
-    truth = truth_of(samples[0])
+    kind, truth = kind_of(family), truth_of(samples[0])
 
-    def predict(layers: torch.Tensor) -> dict[str, torch.Tensor]:
-        turned = from_layers(layers[0].contiguous().numpy().astype(np.int32), truth)
-        maps = oracle_of(dense, turned)
-        return {name: torch.from_numpy(np.ascontiguousarray(values))[None] for name, values in maps.items()}
+    def predict(layers: torch.Tensor) -> Any:
+        return batch_of(oracle_of(family, from_layers(layers[0].contiguous().numpy().astype(np.int32), truth)))
 
     layers = torch.from_numpy(to_layers(truth).astype(np.float32))[None]
-    plain = oracle_of(dense, truth)
-    mean = {name: values[0].numpy() for name, values in with_symmetries(predict, specs)(layers).items()}
-    for name, values in plain.items():
-        assert np.abs(mean[name] - values).mean() < 0.02 * max(1.0, float(np.abs(values).max())), name
-    score = image_score(decode(dense, mean), truth)
-    assert score >= image_score(decode(dense, plain), truth) - 0.02
+    plain = oracle_of(family, truth)
+    mean = kind.augmented(predict, Tta(), stride=1)(layers)
+    for spec in kind.specs:
+        values, expected = mean[spec.name][0].numpy(), plain[spec.name]
+        assert np.abs(values - expected).mean() < 0.02 * max(1.0, float(np.abs(expected).max())), spec.name
+    (found,) = kind.at_size(mean, Canvas(np.zeros((1, 256, 320), np.float32), (256, 320)), (256, 320))
+    score = image_score(decode(family, found), truth)
+    assert score >= image_score(decode(family, plain), truth) - 0.02
 
 
-def test_config_and_model_file_come_back(family: Family, tmp_path: Path) -> None:
+def test_config_and_model_file_come_back(family: AnyFamily, tmp_path: Path) -> None:
     config = family.config(class_names=CLASS_NAMES)
     parameters = family.parameters(min_area=21, by_class={"astro": {"min_score": 0.25}})
     torch.manual_seed(3)
@@ -185,13 +213,15 @@ def test_config_and_model_file_come_back(family: Family, tmp_path: Path) -> None
     models = [build_model(one, device="cpu", precision="float32") for one in (file, back)]
     found = [model.segment(pixels) for model in models]
     np.testing.assert_array_equal(found[0].runs, found[1].runs)
-    if family.outputs(config):
-        for name, values in models[0].predict_maps(pixels).items():
-            assert values.shape[1:] == (61, 83)
-            np.testing.assert_array_equal(values, models[1].predict_maps(pixels)[name])
+    kind = family.outputs(config)
+    first, second = (kind.to_arrays(model.outputs(pixels)) for model in models)
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, second[name])
+    for spec in kind.specs:
+        assert first[spec.name].shape == (spec.channels, 61, 83)
 
 
-def test_decode_parameters_are_checked_whole(family: Family) -> None:
+def test_decode_parameters_are_checked_whole(family: AnyFamily) -> None:
     weights = len(family.parameters().model_dump()["score_weights"])
     with pytest.raises(ValidationError, match=f"must be {weights} numbers, one for each feature, got 2"):
         family.parameters(score_weights=(1, 2))
@@ -206,7 +236,7 @@ def test_decode_parameters_are_checked_whole(family: Family) -> None:
     assert kept.of_type("astro") == kept
 
 
-def test_crops_can_be_made_in_other_processes(family: Family) -> None:
+def test_crops_can_be_made_in_other_processes(family: AnyFamily) -> None:
     """Where processes are spawned, what makes the crops is sent to them."""
     config = family.config(class_names=CLASS_NAMES)
     settings = CropSettings(size=(64, 64), batch=1)
@@ -235,7 +265,7 @@ class Ignoring(Dataset):
         return Sample(self.infos[index], self.image, None if index else self.truth, self.ignore)
 
 
-def all_losses(family: Family, dataset: Dataset) -> dict[str, float]:
+def all_losses(family: AnyFamily, dataset: Dataset) -> dict[str, float]:
     """The losses of every phase of an untrained network on one batch."""
     config = family.config(class_names=CLASS_NAMES, input_scale=1.0)
     torch.manual_seed(1)
@@ -253,7 +283,7 @@ def all_losses(family: Family, dataset: Dataset) -> dict[str, float]:
     return found
 
 
-def test_ignored_areas_add_nothing_to_any_loss(family: Family) -> None:
+def test_ignored_areas_add_nothing_to_any_loss(family: AnyFamily) -> None:
     """A cell more or less in an ignored area is the same to every loss; elsewhere it is not."""
     with_cell, without = (all_losses(family, Ignoring(extra=extra, ignore=True)) for extra in (True, False))
     assert with_cell == pytest.approx(without, rel=1e-5, abs=1e-6)
@@ -280,7 +310,7 @@ SLOW_LEARNERS = ("unetr", "unetr_gan", "watershed")
 """Families that need more steps to be far from both bounds below, whatever the processor and the seed."""
 
 
-def overfitted_score(family: Family, crop: OneCrop, output: Path, steps: int = 60) -> tuple[float, list[float]]:
+def overfitted_score(family: AnyFamily, crop: OneCrop, output: Path, steps: int = 60) -> tuple[float, list[float]]:
     """The score on the only crop of a short training, and the losses on the way."""
     size = crop.image.shape[0]
     steps = max(steps, 120 if family.name in SLOW_LEARNERS else 60)
@@ -298,11 +328,11 @@ def overfitted_score(family: Family, crop: OneCrop, output: Path, steps: int = 6
         rows = list(csv.DictReader(handle))
     column = next(name for name in rows[-1] if name.endswith("/total") and rows[-1][name])
     losses = [float(row[column]) for row in rows if row[column]]
-    found = load_model(path, device="cpu", precision="float32").segment(crop.image)
+    found = load_single_model(path, device="cpu", precision="float32").segment(crop.image)
     return image_score(found, crop.truth), losses
 
 
-def test_one_synthetic_crop_can_be_learned(family: Family, tmp_path: Path) -> None:
+def test_one_synthetic_crop_can_be_learned(family: AnyFamily, tmp_path: Path) -> None:
     crop = OneCrop(SyntheticDataset(1, seed=4, cell_types=("shsy5y",), shape=(256, 256))[0], 96, 96, 64)
     assert len(crop.truth) >= 2
     score, losses = overfitted_score(family, crop, tmp_path)
@@ -311,7 +341,7 @@ def test_one_synthetic_crop_can_be_learned(family: Family, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_one_real_crop_can_be_learned(family: Family, tmp_path: Path, real_data: Path) -> None:
+def test_one_real_crop_can_be_learned(family: AnyFamily, tmp_path: Path, real_data: Path) -> None:
     dataset = open_dataset(real_data / "sartorius")
     index = next(i for i, info in enumerate(dataset.infos) if info.cell_type == "cort" and info.mask_quality == "full")
     sample: Sample = dataset[index]

@@ -17,22 +17,20 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from cytotome.data.normalise import Normalisation
-from cytotome.datasets import open_dataset
 from cytotome.datasets.synthetic import SyntheticDataset
 from cytotome.errors import ConfigError
 from cytotome.families import get_family
 from cytotome.families.rcnn import FAMILY
 from cytotome.families.rcnn.config import RcnnConfig, RcnnParameters
-from cytotome.families.rcnn.loss import class_loss, jittered, mask_targets, match, rcnn_loss, split_truth
+from cytotome.families.rcnn.loss import class_loss, jittered, match, rcnn_loss, split_truth
 from cytotome.families.rcnn.net import Rcnn, build_network
 from cytotome.families.rcnn.predict import predict_instances
 from cytotome.families.rcnn.pretrained import load_pretrained
 from cytotome.families.rcnn.proposals import centre_is_valid
 from cytotome.families.rcnn.pyramid import Pyramid, frozen_parameters
-from cytotome.families.rcnn.targets import BOXES, CLASSES, MASKS, detections, rcnn_targets
+from cytotome.families.rcnn.targets import BOXES, CLASSES, MASKS, detections, mask_targets, rcnn_targets
 from cytotome.inference.model import build_model
 from cytotome.losses.flow import flow_losses
-from cytotome.metrics.challenge import mean_score
 from cytotome.models.card import Card
 from cytotome.models.file import ModelFile
 from cytotome.nets.pretrained import all_taken
@@ -108,26 +106,6 @@ def test_equals_torchvisions_mask_rcnn_on_the_same_weights(tmp_path: Path) -> No
     masks = raw[0][torch.arange(len(labels)), labels].sigmoid()
     grids = [torch.from_numpy(other.soft.values).reshape(-1, 28, 28) for other in found if other.soft is not None]
     torch.testing.assert_close(torch.cat(grids), masks, atol=1e-4, rtol=1e-4)
-
-
-def test_the_ceiling_holds_on_synthetic_and_odd_truth() -> None:
-    config = RcnnConfig(class_names=NAMES)
-    truths = [sample.instances for sample in SyntheticDataset(3, seed=5, shape=(251, 317))]
-    assert _ceiling([truth for truth in truths if truth is not None], config) >= FAMILY.ceiling
-
-
-def test_the_ceiling_holds_on_real_truth(real_data: Path) -> None:
-    dataset = open_dataset(real_data / "sartorius")
-    full = [index for index, info in enumerate(dataset.infos) if info.mask_quality == "full"]
-    truths = [truth for index in full if (truth := dataset.instances(index)) is not None]
-    assert truths
-    assert _ceiling(truths, RcnnConfig(class_names=NAMES)) >= FAMILY.ceiling
-
-
-def _ceiling(truths: list[Instances], config: RcnnConfig) -> float:
-    found = [FAMILY.oracle(rcnn_targets(truth, config), config) for truth in truths]
-    parameters = RcnnParameters(nms_iou=1.0, min_area=1)
-    return mean_score([FAMILY.decode(one, parameters, NAMES) for one in found], truths)
 
 
 def test_targets_of_small_broken_and_no_cells() -> None:
@@ -264,7 +242,7 @@ def test_the_compact_backbone_predicts_alike_when_it_is_fused(options: dict[str,
         expected = predict_instances(net, image)[0]
     file = ModelFile("rcnn", config, RcnnParameters(), Normalisation(), weights, Card(name="compact"))
     with torch.inference_mode():
-        found = build_model(file, device="cpu", precision="float32")._run_instances(image)[0]
+        found = build_model(file, device="cpu", precision="float32").runner.run(image)[0]
     assert len(found) == len(expected) == 20
     np.testing.assert_allclose(np.sort(found.scores), np.sort(expected.scores), atol=1e-4)
 

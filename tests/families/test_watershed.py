@@ -29,10 +29,10 @@ from cytotome.families.watershed.net import build_network
 from cytotome.families.watershed.targets import walls
 from cytotome.inference.device import takes_bfloat16
 from cytotome.inference.model import build_model
-from cytotome.inference.tta import with_symmetries
 from cytotome.metrics.challenge import image_score
 from cytotome.models.card import Card
 from cytotome.models.file import ModelFile
+from cytotome.outputs.tta import with_symmetries
 from cytotome.training.recipe import load_recipe
 from cytotome.types import Image, Instances, Sample, SampleInfo
 
@@ -290,7 +290,7 @@ def test_symmetries_turn_the_vectors_back() -> None:
     image = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(40, 40)), 3).astype(np.float32)
     images = torch.from_numpy((image - image.min()) / np.ptp(image))[None, None]
     oracle = _Uphill()
-    specs = FAMILY.outputs(WatershedConfig())
+    specs = FAMILY.outputs(WatershedConfig()).specs
     plain, mean = oracle(images), with_symmetries(oracle, specs)(images)
     for name, values in plain.items():
         torch.testing.assert_close(mean[name], values, atol=1e-4, rtol=1e-4)

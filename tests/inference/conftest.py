@@ -15,6 +15,7 @@ from cytotome.contract import DecodeParameters, Family, FamilyConfig
 from cytotome.data.normalise import Normalisation
 from cytotome.inference.model import Model, build_model
 from cytotome.models.file import ModelFile
+from cytotome.outputs import Dense
 from cytotome.types import AnyArray, DenseMaps, FloatArray, Instances, OutputSpec
 
 
@@ -82,8 +83,9 @@ FAMILY = Family(
     summary="thresholded brightness",
     config=GradientConfig,
     parameters=GradientParameters,
-    outputs=lambda config: (OutputSpec("bright", 1), OutputSpec("slope", 2, "vector")),
+    outputs=lambda config: Dense((OutputSpec("bright", 1), OutputSpec("slope", 2, "vector"))),
     build=GradientNet,
+    stride=lambda net: net.stride,
     targets=no_targets,
     oracle=lambda targets, config: {name: np.asarray(target, np.float32) for name, target in targets.items()},
     stages=lambda config: (),

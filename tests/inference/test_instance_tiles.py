@@ -13,6 +13,7 @@ from cytotome.errors import ConfigError
 from cytotome.families import get_family
 from cytotome.inference.instance_tiles import segment_in_tiles
 from cytotome.inference.model import Model
+from cytotome.inference.runner import Runner
 from cytotome.metrics.challenge import image_score
 from cytotome.models.file import ModelFile
 from cytotome.types import AnyArray, Image, Instances
@@ -49,7 +50,7 @@ def _model(labels: AnyArray) -> tuple[Model, _Oracle]:
     normalisation = Normalisation(low=0, high=100)
     parameters = FAMILY.parameters(similarity=0.95, gap=0)
     file = ModelFile(FAMILY.name, CONFIG, parameters, normalisation, {})
-    return Model(file, FAMILY, net, torch.device("cpu"), torch.float32), net
+    return Model(file, Runner.of(FAMILY, CONFIG, net, torch.device("cpu"), torch.float32)), net
 
 
 def _truth(shape: tuple[int, int]) -> AnyArray:
@@ -68,8 +69,7 @@ def test_tiled_equals_whole_on_oracle_embeddings(tile: int) -> None:
     whole = model.segment(image)
     assert net.calls == [(416, 480)]
     told: list[tuple[int, int]] = []
-    model.watch_tiles(lambda *numbers: told.append(numbers))
-    tiled = model.segment(image, tile=tile)
+    tiled = model.segment(image, tile=tile, watch=lambda *numbers: told.append(numbers))
     assert len(net.calls) > 12
     assert told == [(done, len(net.calls) - 1) for done in range(1, len(net.calls))]
     assert max(max(call) for call in net.calls[1:]) <= tile

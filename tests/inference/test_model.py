@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from torch import nn
 from cytotome.contract import Family
 from cytotome.errors import ConfigError, CytotomeError, DataError, ImageError, ModelError
 from cytotome.inference.device import takes_bfloat16
-from cytotome.inference.model import Model, build_model, load_model
-from cytotome.inference.passes import Pass
+from cytotome.inference.model import Model, build_model, load_single_model
+from cytotome.inference.passes import Pass, Prediction
+from cytotome.inference.scale import CellScale
+from cytotome.inference.segmenter import ImageJob
+from cytotome.inference.stream import through
 from cytotome.models.file import save_model
+from cytotome.outputs import Detections
 from cytotome.types import AnyArray, FloatArray, Image, Instances
 
 MakeModel = Callable[..., Model]
@@ -100,19 +105,16 @@ def test_symmetries_and_tiles_change_nothing_on_an_equivariant_network(make_mode
 def test_each_tile_is_told_of_and_can_end_the_image(make_model: MakeModel, discs: Discs) -> None:
     model, told = make_model(), []
     image = discs((200, 260), 20, 3)[0]
-    model.watch_tiles(lambda *numbers: told.append(numbers))
-    model.segment(image)
+    model.segment(image, watch=lambda *numbers: told.append(numbers))
     assert told == []
-    model.segment(image, tile=128)
+    model.segment(image, tile=128, watch=lambda *numbers: told.append(numbers))
     assert told == [(done, 6) for done in range(1, 7)]
 
     def stop(done: int, total: int) -> None:
         raise ImageError("stopped")
 
-    model.watch_tiles(stop)
     with pytest.raises(ImageError, match="stopped"):
-        model.segment(image, tile=128)
-    model.watch_tiles(None)
+        model.segment(image, tile=128, watch=stop)
 
 
 def test_bfloat16_gives_the_same_cells(make_model: MakeModel, discs: Discs) -> None:
@@ -132,19 +134,93 @@ def test_a_stream_keeps_the_order_whatever_the_sizes(make_model: MakeModel, disc
         assert_finds(cells, labels)
 
 
-def test_a_batch_of_several_sizes_and_errors_keeps_its_order(make_model: MakeModel, discs: Discs) -> None:
-    """As an accelerator gets it; on a CPU batches hold one image."""
-    model = make_model()
+def test_a_batch_of_several_sizes_and_errors_keeps_its_order(
+    make_model: MakeModel, gradient_family: Family, discs: Discs
+) -> None:
+    """As an accelerator gets it; images of one size go through the network together, and an error costs its own."""
+    seen: list[tuple[int, ...]] = []
+
+    def predict(net: nn.Module, images: torch.Tensor) -> Any:
+        seen.append(tuple(images.shape))
+        if images.mean(dim=(1, 2, 3)).max() > 0.5:
+            raise RuntimeError("too bright")
+        return gradient_family.predict(net, images)
+
+    family = replace(gradient_family, predict=predict)
+    model = build_model(make_model().file, family=family, device="cpu", precision="float32")
     shapes = [(40, 64), (40, 64), (48, 64), (40, 64)]
     drawn = [discs(shape, 2, index) for index, shape in enumerate(shapes)]
-    sources: list[AnyArray] = [image for image, _ in drawn]
-    sources.insert(1, np.zeros((40, 64), np.uint8))
-    results = model._process_batch(sources, lambda _, cells: cells, Pass(model.parameters, tta=False, tile=512))
-    error = results.pop(1)
-    assert isinstance(error, ImageError)
-    for cells, (_, labels) in zip(results, drawn, strict=True):
-        assert isinstance(cells, Instances)
-        assert_finds(cells, labels)
+    find = model.finder(Pass())
+
+    def predictions(images: Sequence[Image]) -> list[Prediction]:
+        return model._predictions(images, find, CellScale())
+
+    jobs = [ImageJob(image) for image, _ in drawn]
+    for outcome, (_, labels) in zip(through(jobs, predictions, cells_of), drawn, strict=True):
+        assert_finds(outcome.result(), labels)
+    assert seen == [(2, 1, 40, 64), (1, 1, 48, 64), (1, 1, 40, 64)]
+    jobs.insert(1, ImageJob(np.zeros((40, 64), np.uint8)))
+    outcomes = through([*jobs, ImageJob(1 - drawn[0][0])], predictions, cells_of)
+    with pytest.raises(RuntimeError, match="too bright"):
+        outcomes.pop().result()
+    assert isinstance(outcomes.pop(1).value, ImageError)
+    for outcome, (_, labels) in zip(outcomes, drawn, strict=True):
+        assert_finds(outcome.result(), labels)
+
+
+def cells_of(job: ImageJob, found: Prediction) -> Instances:
+    return found.instances
+
+
+def test_jobs_come_back_with_what_they_carry_and_their_outputs(make_model: MakeModel, discs: Discs) -> None:
+    @dataclass
+    class Numbered:
+        number: int
+        shape: tuple[int, int]
+
+        def read(self) -> Image:
+            if self.number == 2:
+                raise OSError("gone")
+            return Image(discs(self.shape, 3, self.number)[0])
+
+    model = make_model()
+
+    def then(job: Numbered, found: Prediction) -> int:
+        assert {name: values.shape[1:] for name, values in found.outputs.items()} == dict.fromkeys(
+            ("bright", "slope"), job.shape
+        )
+        assert_same(model.decode(found.outputs), found.instances)
+        for name, values in model.predict_maps(found.image).items():
+            np.testing.assert_array_equal(found.outputs[name], values)
+        return len(found.instances)
+
+    jobs = [Numbered(number, (40 + 8 * number, 64)) for number in range(5)]
+    counts = [int(discs(job.shape, 3, job.number)[1].max()) for job in jobs if job.number != 2]
+    outcomes = list(model.segment_stream(iter(jobs), then, keep_outputs=True))
+    assert [one.job for one in outcomes] == jobs
+    assert isinstance(outcomes.pop(2).value, OSError)
+    assert [one.result() for one in outcomes] == counts
+    assert model.predict(discs((40, 64), 3, 1)[0]).outputs is None
+
+
+def test_outputs_are_kept_at_the_size_of_the_image(make_model: MakeModel, discs: Discs) -> None:
+    large = cv2.resize(discs((96, 128), 4, 9)[0], (384, 288), interpolation=cv2.INTER_CUBIC)
+    model = make_model()
+    found = model.predict(large, scale=1 / 3, keep_outputs=True)
+    for name, values in model.predict_maps(large, scale=1 / 3).items():
+        np.testing.assert_array_equal(found.outputs[name], values)
+    assert_same(found.instances, model.segment(large, scale=1 / 3))
+
+
+def test_a_model_is_pickled_and_shown(make_model: MakeModel, discs: Discs, tmp_path: Path) -> None:
+    bundled = load_single_model("nuclei", device="cpu", precision="float32")
+    assert repr(bundled) == "Model('nuclei', flow, cpu, float32)"
+    back = pickle.loads(pickle.dumps(bundled))
+    image = discs((70, 90), 5, 2)[0]
+    assert (back.digest, back.device, back.precision) == (bundled.digest, bundled.device, bundled.precision)
+    assert_same(back.segment(image), bundled.segment(image))
+    with pytest.raises(FrozenInstanceError):
+        bundled.file = back.file  # type: ignore[misc]
 
 
 def test_an_error_stands_in_its_images_place(make_model: MakeModel, discs: Discs, tmp_path: Path) -> None:
@@ -213,7 +289,7 @@ def test_parameters_are_checked_all_at_once(make_model: MakeModel, discs: Discs)
 def test_what_the_caller_sets_comes_before_what_was_calibrated_for_a_class(make_model: MakeModel) -> None:
     model = make_model()
     calibrated = type(model.parameters)(min_area=9, by_class={"cell": {"threshold": 0.9, "min_area": 20}})
-    model.file = replace(model.file, parameters=calibrated)
+    model = replace(model, file=replace(model.file, parameters=calibrated))
     assert model.override() == calibrated
     chosen = model.override(min_area=3)
     assert (chosen.min_area, chosen.by_class) == (3, {"cell": {"threshold": 0.9}})
@@ -248,7 +324,7 @@ def test_a_network_that_predicts_instances_itself(make_model: MakeModel, gradien
     def decode(found: Instances, parameters: Any, class_names: Sequence[str]) -> Instances:
         return found.select(found.areas >= parameters.min_area)
 
-    family = replace(gradient_family, outputs=lambda config: (), predict=predict, decode=decode)
+    family = replace(gradient_family, outputs=lambda config: Detections(), predict=predict, decode=decode)
     model = build_model(make_model(input_scale=1.5).file, family=family, device="cpu", precision="float32")
     assert_finds(model.segment(image), labels)
     assert len(model.segment(image, min_area=500)) == 0
@@ -287,8 +363,8 @@ def test_a_saved_model_is_loaded_by_its_path(tmp_path: Path, discs: Discs) -> No
     weights = FAMILY.build(config).state_dict()
     file = ModelFile("flow", config, FlowParameters(), Normalisation(), weights)
     digest = save_model(tmp_path / "m.safetensors", file)
-    model = load_model(tmp_path / "m.safetensors", device="cpu", precision="float32")
-    assert model.hash == digest
+    model = load_single_model(tmp_path / "m.safetensors", device="cpu", precision="float32")
+    assert model.digest == digest
     maps = model.predict_maps(discs((50, 70), 3, 9)[0])
     assert {name: values.shape for name, values in maps.items()} == {
         "flow": (2, 50, 70),
@@ -300,7 +376,7 @@ def test_a_saved_model_is_loaded_by_its_path(tmp_path: Path, discs: Discs) -> No
 
 def test_an_unknown_name() -> None:
     with pytest.raises(ModelError, match="unicorns: no such model file"):
-        load_model("unicorns")
+        load_single_model("unicorns")
 
 
 @pytest.mark.parametrize("options", [{}, {"tta": True}])
@@ -341,7 +417,7 @@ def test_a_model_that_knows_its_pixels_takes_an_image_at_their_size(make_model: 
 def test_bundled_models_find_nothing_in_noise(name: str, sigma: int) -> None:
     noise = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
     noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), sigma)) if sigma else noise
-    assert len(load_model(name).segment((100 + 20 * noise / noise.std()).clip(0, 255).astype(np.uint8))) == 0
+    assert len(load_single_model(name).segment((100 + 20 * noise / noise.std()).clip(0, 255).astype(np.uint8))) == 0
 
 
 def test_nuclei_are_found_in_a_sparse_field_as_in_its_crop() -> None:
@@ -351,6 +427,6 @@ def test_nuclei_are_found_in_a_sparse_field_as_in_its_crop() -> None:
         cv2.circle(labels, (x, y), 10, number, -1)
     grey = cv2.GaussianBlur(np.float32(80) * (labels > 0), (0, 0), 1.5) + rng.normal(20, 3, labels.shape)
     field, part = grey.clip(0, 255).astype(np.uint8), np.s_[384:640, 384:640]
-    model = load_model("nuclei")
+    model = load_single_model("nuclei")
     assert_finds(model.segment(field), labels, least=0.7)
     assert_finds(model.segment(np.ascontiguousarray(field[part])), labels[part], least=0.7)

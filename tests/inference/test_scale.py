@@ -11,7 +11,6 @@ import pytest
 from cytotome.errors import ConfigError
 from cytotome.inference.scale import (
     CellScale,
-    at_known_size,
     estimate_scale,
     resized_image,
     resized_instances,
@@ -61,16 +60,18 @@ def test_cells_in_pieces_are_found_at_a_reduced_size(side: int) -> None:
     image, labels = drawn(side)
     pieces = find(image)
     assert diameter(pieces.areas) < 24  # nothing in one pass alone tells that these are pieces
-    assert estimate_scale(pieces, image, SIZES, find) == pytest.approx(16 / side, rel=0.1)
-    assert len(at_known_size(pieces, image, SIZES, find)) == labels.max()
+    scale = estimate_scale(pieces, image, SIZES, find)
+    assert scale == pytest.approx(16 / side, rel=0.1)
+    assert len(find(resized_image(image, scale))) == labels.max()
 
 
 def test_cells_at_the_lower_end_are_found_in_the_enlarged_image() -> None:
     image, labels = drawn(9)
     few = find(image)
     few = few.select(np.arange(len(few) // 2))  # half of them are lost
-    assert estimate_scale(few, image, SIZES, find) == pytest.approx(16 / 9, rel=0.15)
-    assert len(at_known_size(few, image, SIZES, find)) == labels.max()
+    scale = estimate_scale(few, image, SIZES, find)
+    assert scale == pytest.approx(16 / 9, rel=0.15)
+    assert len(find(resized_image(image, scale))) == labels.max()
 
 
 def test_an_empty_image_is_left_alone() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from cytotome.datasets import open_dataset
 from cytotome.inference.known_images import inverted
-from cytotome.inference.model import load_model
+from cytotome.inference.model import load_single_model
 from cytotome.models.polarity import MIN_IMAGES, Polarity, confidence, detail_skewness, measured_polarity
 from cytotome.types import AnyArray, Instances
 
@@ -78,7 +78,7 @@ def test_few_images_give_no_statistics() -> None:
 )
 def test_real_images_the_right_way_round_and_inverted(real_data: Path, folder: str, step: int, found: float) -> None:
     """Right images are never noted; those of T98G, from another microscope, look inverted and are not."""
-    dataset, model = open_dataset(real_data / folder), load_model("neurons")
+    dataset, model = open_dataset(real_data / folder), load_single_model("neurons")
     look, noted = model.look, []
     assert look is not None
     for place in range(0, len(dataset), step):

@@ -81,8 +81,6 @@ def test_other_maps_are_drawn_by_their_kind() -> None:
     assert drawn[1].max() > drawn[0].max()
     kinds = draw_map(np.eye(3, dtype=np.float32).reshape(3, 1, 3), OutputSpec("cell_type", 3))[0]
     assert len({tuple(colour) for colour in kinds.tolist()}) == 3
-    rays = draw_map(np.full((8, 1, 2), [1.0, 2.0], np.float32), OutputSpec("rays", 8, "rays"))
-    assert rays[0].tolist() == [[128] * 3, [255] * 3]
     own = draw_map(_embedding(_mosaic(1)), OutputSpec("embedding", 8, "embedding"))
     assert own.shape == (40, 48, 3)
     flat = draw_map(np.ones((2, 4, 5), np.float32), OutputSpec("embedding", 2, "embedding"))

@@ -11,7 +11,7 @@ import pytest
 
 from cytotome.datasets import combine, open_dataset
 from cytotome.errors import TrainingError
-from cytotome.inference.model import load_model
+from cytotome.inference.model import load_single_model
 from cytotome.models.card import Card, TrainedOn
 from cytotome.models.file import read_model, save_model
 from cytotome.pseudolabels.dataset import write_pseudolabels
@@ -143,7 +143,7 @@ def test_pseudo_labels_hand_on_what_their_model_has_seen(
     labels = disks(9)
     labels.licence = "CC BY-NC 4.0"
     teacher = train(recipe, labels, output=tmp_path / "a", fold=0, console=quiet, device="cpu")
-    model = load_model(teacher, device="cpu")
+    model = load_single_model(teacher, device="cpu")
     write_pseudolabels([model], disks(4, 4, name="unlabelled"), tmp_path / "pseudo")
     again = open_dataset(tmp_path / "pseudo")
     student = train(recipe, [again, disks(9, name="own")], output=tmp_path / "b", console=quiet, device="cpu")

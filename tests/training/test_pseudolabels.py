@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from cytotome.data.sampling import Crops, CropSettings, Source
 from cytotome.datasets import open_dataset
 from cytotome.errors import ConfigError, DataError, ImageError, TrainingError
 from cytotome.families import get_family
-from cytotome.inference.model import Model, build_model, load_model
+from cytotome.inference.model import Model, build_model, load_single_model
 from cytotome.io.coco import write_coco
 from cytotome.pseudolabels import dataset as pseudolabel
 from cytotome.pseudolabels.agreement import PseudoLabelSettings, agreed, best_overlaps, check_models, label_image
@@ -90,7 +89,7 @@ def test_best_overlaps_are_those_of_all_pairs() -> None:
 @pytest.fixture
 def model(recipe: dict[str, Any], disks: Any, tmp_path: Path, quiet: Any) -> Model:
     recipe["schedule"] |= {"steps": 60}
-    return load_model(train(recipe, disks(), output=tmp_path / "run", console=quiet, device="cpu"), device="cpu")
+    return load_single_model(train(recipe, disks(), output=tmp_path / "run", console=quiet, device="cpu"), device="cpu")
 
 
 def test_a_dataset_is_written_that_train_takes(
@@ -106,7 +105,7 @@ def test_a_dataset_is_written_that_train_takes(
     sample: Sample = dataset[0]
     np.testing.assert_array_equal(sample.image.pixels, disks()[2].image.pixels)
     record = json.loads((tmp_path / "pseudo" / "run.json").read_text())
-    assert record["models"][0]["hash"] == model.hash
+    assert record["models"][0]["hash"] == model.digest
     sources = {"sampling.sources": {"pseudo": {"weight": 0.5}}}
     overrides = [f"{key}={json.dumps(value)}" for key, value in sources.items()]
     prepared = prepare(load_recipe(recipe, overrides), [disks(), tmp_path / "pseudo"], 0)
@@ -116,13 +115,13 @@ def test_a_dataset_is_written_that_train_takes(
         4,
     )
     again = train(recipe, [disks(), tmp_path / "pseudo"], output=tmp_path / "again", console=quiet, device="cpu")
-    assert load_model(again, device="cpu").file.card.trained_on.keys() == {"disks", "pseudo"}
+    assert load_single_model(again, device="cpu").file.card.trained_on.keys() == {"disks", "pseudo"}
 
 
 def test_labels_lie_where_cells_are_seen(model: Model, disks: Any) -> None:
     """Also those of a model that gives cells at the place of the masks it was trained on, here three pixels beside."""
-    shifted = copy(model)
-    shifted.file = replace(model.file, config=model.file.config.model_copy(update={"offset": (3.0, 0.0)}))
+    config = model.config.model_copy(update={"offset": (3.0, 0.0)})
+    shifted = replace(model, file=replace(model.file, config=config))
     image, settings = disks(6, 4)[2].image, PseudoLabelSettings(confidence=0.3)
     labels = [label_image([one], image, settings).instances for one in (model, shifted)]
     np.testing.assert_array_equal(labels[0].runs, labels[1].runs)

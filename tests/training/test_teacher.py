@@ -22,9 +22,8 @@ from cytotome.training.module import TrainingModule
 from cytotome.training.progress import Progress
 from cytotome.training.recipe import load_recipe
 from cytotome.training.schedule import TeacherSettings
-from cytotome.training.teacher import MeanTeacher, labelled_part, map_difference
+from cytotome.training.teacher import MeanTeacher, labelled_part
 from cytotome.training.train import train
-from cytotome.types import OutputSpec
 
 FLOW = {"widths": [8, 8], "blocks": [0, 1], "input_scale": 1.0}
 
@@ -71,13 +70,6 @@ def test_equal_networks_agree_and_only_unlabelled_crops_are_compared() -> None:
     assert consistency.item() > 1e-6
     consistency.backward()
     assert all(p.grad is None for p in teacher.net.parameters())  # type: ignore[union-attr]
-
-
-def test_maps_are_compared_by_their_kind() -> None:
-    specs = (OutputSpec("cell", 1), OutputSpec("far", 2, "rays"))
-    found = {"cell": torch.full((1, 1, 2, 2), 0.5), "far": torch.full((1, 2, 2, 2), 30.0)}
-    expected = {"cell": torch.zeros(1, 1, 2, 2), "far": torch.full((1, 2, 2, 2), 20.0)}
-    assert map_difference(found, expected, specs).item() == pytest.approx((0.25 + 100 / 400) / 2)
 
 
 def test_the_weight_rises() -> None:

@@ -20,7 +20,7 @@ from rich.console import Console
 from cytotome.contract import Phase, Stage
 from cytotome.data import sampling
 from cytotome.errors import ConfigError, TrainingError
-from cytotome.inference.model import load_model
+from cytotome.inference.model import load_single_model
 from cytotome.metrics.challenge import image_score
 from cytotome.models.file import read_model
 from cytotome.training.callbacks import Reports
@@ -56,7 +56,7 @@ def test_a_run_ends_with_a_model_that_finds_the_cells(
     overrides = ["schedule.steps=120", "calibration_images=1", "schedule.validate_every=60"]
     path = train(recipe, disks(9), output=tmp_path, fold=0, overrides=overrides, console=quiet, device="cpu")
     assert path == tmp_path / "tiny.safetensors"
-    model = load_model(path, device="cpu")
+    model = load_single_model(path, device="cpu")
     sample = disks(9)[0]
     assert image_score(model.segment(sample.image), sample.instances) > 0.6
     assert model.parameters.model_dump()["threshold"] != 0.5  # calibrated

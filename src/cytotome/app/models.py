@@ -63,7 +63,7 @@ def _ensemble_text(path: str) -> str:
     cells = f"cells     {sizes.text()}" if sizes and not file.card.cell_sizes else ""
     lines = [file.card.text(), cells, describe_members(file), f"fusion    {_pairs(file.fusion.model_dump())}"]
     lines += [f"{name:<10}{_pairs(values)}" for name, values in file.by_class.items()]
-    return "\n".join([*filter(None, lines), f"hash      {file.hash}"])
+    return "\n".join([*filter(None, lines), f"hash      {file.digest}"])
 
 
 def _pairs(values: dict[str, object]) -> str:

@@ -67,7 +67,7 @@ def pseudolabel(
       cytotome train flow -d mine/ -d pseudo/ -o run/ --set "sampling.sources={pseudo: {weight: 0.5}}"
     """
     from cytotome.app.opening import open_and_warn
-    from cytotome.inference.model import load_model
+    from cytotome.inference.model import load_single_model
     from cytotome.pseudolabels.agreement import PseudoLabelSettings
     from cytotome.pseudolabels.dataset import write_pseudolabels
 
@@ -75,7 +75,7 @@ def pseudolabel(
         raise ConfigError(f"pseudolabel: expected one model or more and then images, got {inputs[0]!r} alone")
     general, by_type = parse_confidence(confidence or [])
     settings = PseudoLabelSettings(general, by_type, agreement, candidate, margin, tta)
-    models = [load_model(name, device=device, precision=precision) for name in inputs[:-1]]
+    models = [load_single_model(name, device=device, precision=precision) for name in inputs[:-1]]
     dataset = open_and_warn(inputs[-1], layout=layout)
     count = sum(not info.is_labelled for info in dataset.infos)
     with progress(count, quiet=quiet) as advance:

@@ -292,6 +292,13 @@ def _cell_overlaps(donor: AnyArray, target: AnyArray, count: int) -> tuple[AnyAr
 
 @kernel
 def _count_overlaps(donor: AnyArray, occupied: AnyArray, count: int) -> AnyArray:
+    """``(4, count)`` int64 of each donor cell: pixels, pixels of no other cell, pixels at the border, pixels on cells.
+
+    Args:
+        donor: ``(L, H, W)`` int32 layers, values are cell + 1.
+        occupied: ``(H, W)`` bool, where the target has cells.
+        count: number of donor cells.
+    """
     layers, height, width = donor.shape
     table = np.zeros((4, count), np.int64)
     for y in range(height):

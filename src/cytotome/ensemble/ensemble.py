@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -11,63 +12,66 @@ from pydantic import ValidationError
 from cytotome.ensemble.cell_type import TypeClassifier, majority_type
 from cytotome.ensemble.file import EnsembleFile
 from cytotome.ensemble.instances import InstanceFusion, fuse_instances
-from cytotome.ensemble.maps import check_can_average, fuse_maps
+from cytotome.ensemble.maps import check_can_average
 from cytotome.ensemble.steps import apply_steps
-from cytotome.errors import ConfigError, CytotomeError, describe
-from cytotome.inference.inputs import ImageLike, is_one, several, to_image
-from cytotome.inference.lanes import process_in_lanes
+from cytotome.errors import ConfigError, describe
+from cytotome.inference.inputs import ImageLike, to_image
 from cytotome.inference.model import Model
-from cytotome.inference.scale import CellScale, at_known_size, resized_image, resized_instances
-from cytotome.inference.teller import Teller
-from cytotome.inference.tiling import TILE, TileWatch
-from cytotome.inference.tta import Tta
+from cytotome.inference.passes import Finder, Pass, Prediction
+from cytotome.inference.segmenter import Segmenter
 from cytotome.models.card import Card
 from cytotome.models.cell_size import CellSizes
 from cytotome.models.familiar import of_unknown_type
 from cytotome.models.look import Look
-from cytotome.types import Image, Instances
+from cytotome.outputs.tiling import TILE
+from cytotome.outputs.tta import Tta
+from cytotome.types import Image, Instances, OutputSpec
 
-Result = TypeVar("Result")
 
-
-class Ensemble:
-    """Models, how they are fused, and what is done after. Its methods may be called from several threads.
+@dataclass(frozen=True, eq=False, repr=False)
+class Ensemble(Segmenter):
+    """Models, how they are fused, and what is done after; :func:`cytotome.ensemble.load.load_ensemble` builds it.
 
     Attributes:
         file: as it was read.
         models: one a member.
+
+    Raises:
+        ConfigError: where members of one group cannot have their maps averaged, or a parameter is unknown.
     """
 
-    def __init__(self, file: EnsembleFile, models: Sequence[Model]) -> None:
-        """Takes built parts; :func:`cytotome.ensemble.load.load_ensemble` builds them.
+    file: EnsembleFile
+    models: Sequence[Model]
 
-        Raises:
-            ConfigError: where members of one group cannot have their maps averaged, or a parameter is unknown.
-        """
+    def __post_init__(self) -> None:
+        file, models = self.file, self.models
         if len(models) != len(file.members):
             raise ConfigError(f"ensemble: expected {len(file.members)} models, one a member, got {len(models)}")
-        self.file = file
-        self.models = tuple(models)
-        self._tell = Teller(self.look)
         for member, model in zip(file.members, models, strict=True):
             model.override(**member.parameters)
         for group in file.groups():
             if len(group) > 1:
-                check_can_average([models[i].family.outputs(models[i].file.config) for i in group])
-                if len({(models[i].family.name, models[i].file.config.class_names) for i in group}) > 1:
+                check_can_average([models[i].kind for i in group])
+                if len({(models[i].method, models[i].class_names) for i in group}) > 1:
                     raise ConfigError("ensemble: members of one group must be of one family and know the same classes")
 
+    def __repr__(self) -> str:
+        precision = str(self.precision).removeprefix("torch.")
+        return (
+            f"Ensemble({self.card.name!r}, {' + '.join(one.method for one in self.models)}, {self.device}, {precision})"
+        )
+
     @property
-    def hash(self) -> str:
+    def digest(self) -> str:
         """SHA-256 of the ensemble and of its models."""
         return self.file.model_copy(
             update={
                 "members": tuple(
-                    member.model_copy(update={"model": "", "digest": model.hash})
+                    member.model_copy(update={"model": "", "digest": model.digest})
                     for member, model in zip(self.file.members, self.models, strict=True)
                 )
             }
-        ).hash
+        ).digest
 
     @property
     def method(self) -> str:
@@ -80,14 +84,14 @@ class Ensemble:
         return self.file.card
 
     @property
+    def maps(self) -> tuple[OutputSpec, ...]:
+        """None: members differ in theirs."""
+        return ()
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes of its instances."""
         return self.models[0].class_names
-
-    def watch_tiles(self, watch: TileWatch | None) -> None:
-        """Has ``watch`` called after each tile that a model has seen, as :meth:`Model.watch_tiles`."""
-        for model in self.models:
-            model.watch_tiles(watch)
 
     @property
     def cell_sizes(self) -> CellSizes | None:
@@ -135,87 +139,47 @@ class Ensemble:
         }
         return self.file.model_copy(update={"fusion": fusion, "by_class": by_class})
 
-    def segment(
-        self,
-        images: Any,
-        *,
-        tta: bool | Tta = False,
-        tile: int = TILE,
-        scale: float | None = None,
-        diameter: float | None = None,
-        **parameters: Any,
-    ) -> Any:
-        """The cells of an image, or of each of several, as :meth:`Model.segment`.
+    def finder(self, how: Pass, **parameters: Any) -> Finder:
+        """What finds the instances of images at the size that these are given in; it keeps no outputs.
 
-        Args:
-            images: as there.
-            tta: views for the members that name none themselves.
-            tile, scale, diameter: as there.
-            **parameters: override those of the fusion.
+        Raises:
+            ConfigError: where a parameter is unknown or out of range.
         """
-        if not is_one(images):
-            return list(self.segment_many(images, tta=tta, tile=tile, scale=scale, diameter=diameter, **parameters))
-        image = to_image(images)
-        cells = self._segment(image, self.override(**parameters), tta, tile, CellScale(scale, diameter))
-        return self._tell(image, cells)
+        file = self.override(**parameters)
 
-    def segment_many(self, images: Iterable[ImageLike], **options: Any) -> Iterator[Instances]:
-        """The cells of each image of a stream, in order; an error is raised at its image's turn."""
-        for outcome in self.process_many(images, self._tell, **options):
-            if isinstance(outcome, CytotomeError):
-                raise outcome
-            yield outcome
+        def find(images: Sequence[Image], sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
+            found = zip(images, self._member_instances(images, how), strict=True)
+            return [Prediction(image, self._typed(fuse_members(own, file), own)) for image, own in found]
 
-    def process_many(
-        self,
-        images: Iterable[ImageLike],
-        then: Callable[[Image, Instances], Result],
-        *,
-        tta: bool | Tta = False,
-        tile: int = TILE,
-        scale: float | None = None,
-        diameter: float | None = None,
-        workers: int | None = None,
-        **parameters: Any,
-    ) -> Iterator[Result | CytotomeError]:
-        """``then(image, cells)`` of each image of a stream, as :meth:`Model.process_many`."""
-        chosen, size = self.override(**parameters), CellScale(scale, diameter)
+        return find
 
-        def one(source: ImageLike) -> Result | CytotomeError:
-            try:
-                image = to_image(source)
-                return then(image, self._segment(image, chosen, tta, tile, size))
-            except CytotomeError as error:
-                return error
-
-        def process(batch: Sequence[ImageLike]) -> list[Result | CytotomeError]:
-            return [one(source) for source in batch]
-
-        return process_in_lanes(process, several(images), self.device, workers=workers)
+    def checked(self, cells: Instances) -> Instances:
+        """The cells as they are: their types are judged where they are fused, see :meth:`finder`."""
+        return cells
 
     def member_instances(self, image: ImageLike, *, tta: bool | Tta = False, tile: int = TILE) -> list[Instances]:
         """What each group of members finds, before calibration and fusion."""
-        picture = to_image(image)
-        return [self._group_instances(group, picture, tta, tile) for group in self.file.groups()]
+        return self._member_instances([to_image(image)], Pass(tta, tile))[0]
 
-    def _group_instances(self, group: Sequence[int], image: Image, tta: bool | Tta, tile: int) -> Instances:
+    def _member_instances(self, images: Sequence[Image], how: Pass) -> list[list[Instances]]:
+        """Of each image, what each group of members finds in it; a network sees images of one size together."""
+        groups = [self._group_instances(group, images, how) for group in self.file.groups()]
+        return [list(found) for found in zip(*groups, strict=True)]
+
+    def _group_instances(self, group: Sequence[int], images: Sequence[Image], how: Pass) -> list[Instances]:
         members = [self.file.members[position] for position in group]
         models = [self.models[position] for position in group]
         outputs = [
-            model.outputs(image, tta=member.views or tta, tile=tile)
+            model.outputs_of(images, replace(how, tta=member.views or how.tta))
             for member, model in zip(members, models, strict=True)
         ]
-        fused = fuse_maps(outputs, [member.weight for member in members]) if len(group) > 1 else outputs[0]
-        return models[0].decode(fused, **members[0].parameters)
+        weights = [member.weight for member in members]
+        return [
+            models[0].decode(models[0].kind.mean(of_image, weights), **members[0].parameters)
+            for of_image in zip(*outputs, strict=True)
+        ]
 
-    def _segment(self, image: Image, file: EnsembleFile, tta: bool | Tta, tile: int, size: CellScale) -> Instances:
-        def find(picture: Image) -> Instances:
-            found = self.member_instances(picture, tta=tta, tile=tile)
-            return self._checked(fuse_members(found, file), found)
-
-        return self._at_scale(image, size, find)
-
-    def _checked(self, cells: Instances, found: Sequence[Instances]) -> Instances:
+    def _typed(self, cells: Instances, found: Sequence[Instances]) -> Instances:
         """The fused cells, of unknown type where the ensemble's card says so or, without one, half of the models.
 
         Each model judges what it found itself, above its own threshold, since its card was measured on that.
@@ -229,12 +193,6 @@ class Ensemble:
                 sure = own.select(own.scores >= model.parameters.min_score)
                 doubts.append(model.card.cell_types.doubts(sure))
         return of_unknown_type(cells) if doubts and 2 * sum(doubts) >= len(doubts) else cells
-
-    def _at_scale(self, image: Image, size: CellScale, find: Callable[[Image], Instances]) -> Instances:
-        scale = size.known(image, self.cell_sizes)
-        if scale is None and self.cell_sizes is not None:
-            return at_known_size(find(image), image, self.cell_sizes, find)
-        return resized_instances(find(resized_image(image, scale or 1.0)), image.shape)
 
 
 def fuse_members(found: Sequence[Instances], file: EnsembleFile) -> Instances:

@@ -15,16 +15,16 @@ from cytotome.ensemble.cell_type import TypeClassifier
 from cytotome.ensemble.instances import InstanceFusion
 from cytotome.ensemble.steps import parse_steps
 from cytotome.errors import ConfigError, ModelError, describe
-from cytotome.inference.tta import Tta
 from cytotome.io.files import atomic_path
 from cytotome.models.card import Card
 from cytotome.models.registry import ENSEMBLE_SUFFIXES
+from cytotome.outputs.tta import Tta
 
 FORMAT = 1
 
 
 class TtaSettings(BaseModel):
-    """Views of an image, as :class:`cytotome.inference.tta.Tta`."""
+    """Views of an image, as :class:`cytotome.outputs.tta.Tta`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -119,7 +119,7 @@ class EnsembleFile(BaseModel):
         return list(groups.values())
 
     @property
-    def hash(self) -> str:
+    def digest(self) -> str:
         """SHA-256 of all that decides the results, the models' hashes among it."""
         content = self.model_dump(mode="json", exclude={"card"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TypeAlias
 
 from cytotome.ensemble.ensemble import Ensemble
 from cytotome.ensemble.file import EnsembleFile, Member, is_ensemble, read_ensemble
 from cytotome.errors import ModelError
-from cytotome.inference.model import Model, load_model
+from cytotome.inference.model import Model, load_single_model
+from cytotome.inference.segmenter import Segmenter
 from cytotome.models.registry import bundled_ensembles, bundled_models, find_model
 
-Segmenter: TypeAlias = Model | Ensemble
-"""What finds cells in images: ``segment``, ``segment_many``, ``process_many``, ``hash``, ``card``."""
 
-
-def open_model(name_or_path: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Segmenter:
+def load_model(name_or_path: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Segmenter:
     """A bundled model or ensemble by its name, a model file, or an ensemble file (``.yaml``).
+
+    Args:
+        name_or_path: name (``"neurons"``) or path.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        precision: ``auto`` (bfloat16 where the device computes in it), ``float32`` or ``bfloat16``.
 
     Raises:
         ModelError: where there is none, or a file is damaged.
@@ -26,7 +28,7 @@ def open_model(name_or_path: str | os.PathLike[str], *, device: str = "auto", pr
     name_or_path = bundled_ensembles().get(str(name_or_path), name_or_path)
     if is_ensemble(name_or_path):
         return load_ensemble(name_or_path, device=device, precision=precision)
-    return load_model(name_or_path, device=device, precision=precision)
+    return load_single_model(name_or_path, device=device, precision=precision)
 
 
 def load_ensemble(path: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Ensemble:
@@ -42,11 +44,11 @@ def load_ensemble(path: str | os.PathLike[str], *, device: str = "auto", precisi
     for member in file.members:
         place = member_path(member, Path(path).parent)
         if place not in models:
-            models[place] = load_model(place, device=device, precision=precision)
+            models[place] = load_single_model(place, device=device, precision=precision)
         model = models[place]
-        if member.digest and member.digest != model.hash:
+        if member.digest and member.digest != model.digest:
             raise ModelError(
-                f"{path}: {member.model} has the hash {model.hash[:12]}, the ensemble was made of "
+                f"{path}: {member.model} has the hash {model.digest[:12]}, the ensemble was made of "
                 f"{member.digest[:12]}; bring that model back or make the ensemble again"
             )
         chosen.append(model)

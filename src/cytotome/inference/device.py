@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from cytotome._torch import has_bfloat16_units, onednn_takes_bfloat16
 from cytotome.errors import ConfigError
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -61,13 +62,12 @@ def _has_bfloat16_units(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return bool(units) and takes_bfloat16(device)
+        return has_bfloat16_units() and takes_bfloat16(device)
     return False
 
 
 def takes_bfloat16(device: torch.device) -> bool:
     """Whether a network can run in bfloat16 on that device, be it fast or not."""
     if device.type == "cpu":
-        return torch._C._has_mkldnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return onednn_takes_bfloat16()
     return _has_bfloat16_units(device)

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from cytotome.errors import ConfigError
-from cytotome.inference.stitching import Tile, stitch
-from cytotome.inference.tiling import TileWatch, tile_starts
 from cytotome.ops.runs import mask_crop
 from cytotome.ops.soft_masks import from_crops
+from cytotome.outputs.stitching import Tile, stitch
+from cytotome.outputs.tiling import TileWatch, tile_starts
 from cytotome.types import FloatArray, Instances
 
 SHARED = 4

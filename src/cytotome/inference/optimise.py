@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from cytotome._torch import has_onednn, onednn_convolution
 from cytotome.nets.depthwise import DepthwiseConv2d, pads_same
 
 ADDITIONS = (operator.add, operator.iadd, torch.add)
@@ -45,16 +46,15 @@ class FusedConvolution(nn.Module):
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         """``(B, C, H, W)`` of ``(B, C', H', W')``, as the modules that are replaced would give."""
         geometry = (self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
-        call = torch.ops.mkldnn._convolution_pointwise
         if other is None:
             if self.rectifier == "relu6":
-                return call(x, *geometry, "hardtanh", [0.0, 6.0], "")  # type: ignore[no-any-return]
-            return call(x, *geometry, self.rectifier, [], "")  # type: ignore[no-any-return]
-        rectify = self.rectifier == "relu"
+                return onednn_convolution(x, geometry, "hardtanh", (0.0, 6.0))
+            return onednn_convolution(x, geometry, self.rectifier)
+        rectifier = "relu" if self.rectifier == "relu" else "none"
         if other.shape == self._output_shape(x):
-            return call.binary(x, other, *geometry, "add", 1.0, "relu" if rectify else None, [], "")  # type: ignore[no-any-return]
-        total = call(x, *geometry, "none", [], "") + other  # a shortcut that is broadcast
-        return functional.relu(total) if rectify else total
+            return onednn_convolution(x, geometry, rectifier, other=other)
+        total = onednn_convolution(x, geometry, "none") + other  # a shortcut that is broadcast
+        return functional.relu(total) if rectifier == "relu" else total
 
     def _output_shape(self, x: Tensor) -> tuple[int, ...]:
         sides = (
@@ -69,7 +69,7 @@ class FusedConvolution(nn.Module):
 def can_fuse_activations(device: torch.device) -> bool:
     """Whether the oneDNN calls of :class:`FusedConvolution` are there."""
     x86 = platform.machine().lower() in ("x86_64", "amd64")
-    return device.type == "cpu" and x86 and torch._C._has_mkldnn
+    return device.type == "cpu" and x86 and has_onednn()
 
 
 def optimise(net: nn.Module, *, fuse_activations: bool) -> nn.Module:

@@ -1,39 +1,52 @@
-"""What goes with an image on its way through a model."""
+"""What goes with images on their way through a model, and what comes out at the end."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
-from cytotome.contract import DecodeParameters
-from cytotome.errors import CytotomeError
-from cytotome.inference.predict import Canvas
 from cytotome.inference.scale import CellScale
-from cytotome.inference.tta import Tta
-from cytotome.types import Image
+from cytotome.outputs.tiling import TILE, TileWatch
+from cytotome.outputs.tta import Tta
+from cytotome.types import Image, Instances
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """How images go through the network and the decoder."""
+    """How images go through the networks.
 
-    parameters: DecodeParameters
-    tta: bool | Tta
-    tile: int
+    Attributes:
+        tta: whether, and over which views, the outputs are averaged.
+        tile: images with a longer side, in pixels of the network's input, go in tiles.
+        size: what the user says of the size of the cells.
+        keep: whether predictions keep the outputs that the decoder took.
+        watch: called after each tile; what it raises ends the image.
+    """
+
+    tta: bool | Tta = False
+    tile: int = TILE
     size: CellScale = field(default_factory=CellScale)
+    keep: bool = False
+    watch: TileWatch | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """An image, the factor that it was resized by (None where a first pass is to tell) and what the network sees."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a model or an ensemble finds in one image.
+
+    Attributes:
+        image: as it was read.
+        instances: in the image's own pixels.
+        outputs: of the image's size, what the network gave for these instances and the decoder takes: dense maps or
+            detections. None where they were not asked for, and for ensembles.
+    """
 
     image: Image
-    scale: float | None
-    canvas: Canvas
+    instances: Instances
+    outputs: Any = None
 
 
-def geometry(prepared: Shown | CytotomeError) -> object:
-    """What images must share to go through the network together; None for an error."""
-    if isinstance(prepared, CytotomeError):
-        return None
-    canvas = prepared.canvas
-    return canvas.pixels.shape, canvas.content, canvas.size
+Finder: TypeAlias = Callable[[Sequence[Image], Sequence[tuple[int, int]]], list[Prediction]]
+"""What is found in images as the model is to see them, in their pixels; kept outputs get the sizes of the second
+argument, ``(H, W)`` of each."""

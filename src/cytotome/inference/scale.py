@@ -143,12 +143,6 @@ def _size_of_small(cells: Instances, image: Image, segment: Callable[[Image], In
     return diameter(seen.areas) / ENLARGED if better else float("inf")
 
 
-def at_known_size(cells: Instances, image: Image, sizes: CellSizes, segment: Callable[[Image], Instances]) -> Instances:
-    """Cells found at the image's own size, or at the estimated one where that differs; arguments as there."""
-    scale = estimate_scale(cells, image, sizes, segment)
-    return cells if scale == 1 else resized_instances(segment(resized_image(image, scale)), image.shape)
-
-
 def evidence(cells: Instances) -> float:
     """The part of an image that lies in cells, each weighted by its score: in [0, 1] without overlaps."""
     return float((cells.scores * cells.areas).sum()) / (cells.shape[0] * cells.shape[1])

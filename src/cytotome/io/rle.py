@@ -117,7 +117,16 @@ def _spans(ends: AnyArray) -> list[tuple[int, int]]:
 
 @kernel
 def _alternate(starts: AnyArray, lengths: AnyArray, ends: AnyArray, pixels: int) -> tuple[AnyArray, AnyArray]:
-    """Counts of zeros and ones in turn, and where each instance's counts end."""
+    """Counts of zeros and ones in turn, and where each instance's counts end.
+
+    Args:
+        starts, lengths: ``(R,)`` int64, flat runs ordered by instance and start.
+        ends: ``(N,)`` int64, where the runs of each instance end.
+        pixels: of the image.
+
+    Returns:
+        ``(counts (C,) int64, ends (N,) int64)``.
+    """
     counts = np.empty(2 * len(starts) + len(ends), np.int64)
     count_ends = np.empty(len(ends), np.int64)
     found, index = 0, 0
@@ -138,7 +147,14 @@ def _alternate(starts: AnyArray, lengths: AnyArray, ends: AnyArray, pixels: int)
 
 @kernel
 def _compress(counts: AnyArray, ends: AnyArray) -> tuple[AnyArray, AnyArray]:
-    """COCO's text: from the fourth count on the difference to the last but one, in 5 bits a character."""
+    """COCO's text: from the fourth count on the difference to the last but one, in 5 bits per character.
+
+    Args:
+        counts, ends: ``(C,)`` and ``(N,)`` int64, as :func:`_alternate` gives them.
+
+    Returns:
+        ``(text (T,) uint8, ends (N,) int64)``, the texts of all instances and where each ends.
+    """
     text = np.empty(13 * len(counts) + 1, np.uint8)
     text_ends = np.empty(len(ends), np.int64)
     length, begin = 0, 0
@@ -260,7 +276,15 @@ def _expand(texts: list[bytes], first: int) -> npt.NDArray[np.int64]:
 
 @kernel
 def _decompress(text: AnyArray, end: int) -> tuple[AnyArray, int]:
-    """Counts of texts that end with a line break, each followed by ``end``; and the faulty line, -1 for none."""
+    """Counts of texts that end with a line break.
+
+    Args:
+        text: ``(T,)`` uint8, the texts one after the other.
+        end: put behind the counts of each text.
+
+    Returns:
+        ``(counts (C,) int64, fault)``: the index of the first damaged text, -1 where there is none.
+    """
     counts = np.empty(len(text), np.int64)
     found, begin, line, shift, value = 0, 0, 0, 0, np.int64(0)
     for byte in text:
@@ -291,6 +315,7 @@ def _decompress(text: AnyArray, end: int) -> tuple[AnyArray, int]:
 
 @kernel
 def _ones(counts: AnyArray, ends: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
+    """``(starts, lengths, owners)``, each ``(R,)`` int64: the runs of ones of counts ``(C,)`` with ends ``(N,)``."""
     starts = np.empty(len(counts), np.int64)
     lengths = np.empty(len(counts), np.int64)
     owners = np.empty(len(counts), np.int64)

@@ -57,7 +57,12 @@ def _chain(outer: AnyArray, origin: int, side: int) -> AnyArray:
 
 @kernel
 def hull_area(hull: tuple[AnyArray, AnyArray], top: int, bottom: int) -> int:
-    """Pixels whose centres lie in the hull or on its edge, in rows ``top`` to ``bottom - 1``."""
+    """Pixels whose centres lie in the hull or on its edge, in rows ``top`` to ``bottom - 1``.
+
+    Args:
+        hull: left and right chain, ``(K, 2)`` int64 each, as :func:`convex_hull` gives them.
+        top, bottom: rows of the mask's box, half open.
+    """
     left, right = hull
     total = 0
     a = b = 0
@@ -79,7 +84,7 @@ def hull_area(hull: tuple[AnyArray, AnyArray], top: int, bottom: int) -> int:
 
 @kernel
 def hull_diameter(hull: tuple[AnyArray, AnyArray]) -> float:
-    """The longest distance between two corners of the hull, in pixels."""
+    """The longest distance between two corners of the hull (``(K, 2)`` int64 chains), in pixels."""
     left, right = hull
     corners = np.concatenate((left, right))
     longest = np.int64(0)

@@ -117,6 +117,13 @@ def _moments(runs: AnyArray, box: AnyArray) -> tuple[float, float, float, float,
 
 @kernel
 def _perimeter(runs: AnyArray, box: AnyArray, weights: AnyArray) -> float:
+    """The length of the outlines of one mask in pixels, as skimage.measure.perimeter with 4 neighbours.
+
+    Args:
+        runs: ``(R, 3)`` of the mask.
+        box: ``(4,)`` of ``y0, x0, y1, x1``.
+        weights: ``(64,)`` by the neighbourhood of an edge pixel.
+    """
     height, width = box[2] - box[0], box[3] - box[1]
     mask = np.zeros((height + 2, width + 2), np.uint8)
     edge = np.zeros((height + 2, width + 2), np.uint8)

@@ -27,7 +27,13 @@ def boundary_map(instances: Instances) -> npt.NDArray[np.uint8]:
 
 @kernel
 def _draw_boundaries(boundary: AnyArray, owner: AnyArray, runs: AnyArray, offsets: AnyArray) -> None:
-    """Marks outlines in ``boundary``; ``owner`` is zeros, scratch."""
+    """Marks outlines.
+
+    Args:
+        boundary: ``(H, W)`` uint8, set to 1 on the outlines.
+        owner: ``(H, W)`` int32 zeros, scratch.
+        runs, offsets: ``(R, 3)`` and ``(N + 1,)`` of the instances.
+    """
     height, width = boundary.shape
     for i in range(len(offsets) - 1):
         for k in range(offsets[i], offsets[i + 1]):

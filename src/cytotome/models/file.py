@@ -15,10 +15,10 @@ from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from cytotome.contract import DecodeParameters, Family, FamilyConfig
+from cytotome.contract import DecodeParameters, FamilyConfig
 from cytotome.data.normalise import Normalisation
 from cytotome.errors import ConfigError, ModelError, describe
-from cytotome.families import get_family
+from cytotome.families import AnyFamily, get_family
 from cytotome.io.files import atomic_path
 from cytotome.models.card import Card
 from cytotome.models.header import FORMAT, KEY, parse_header, read_content
@@ -81,7 +81,7 @@ def save_model(path: str | os.PathLike[str], model: ModelFile, *, half: bool = F
     return digest
 
 
-def read_model(path: str | os.PathLike[str], *, family: Family | None = None) -> ModelFile:
+def read_model(path: str | os.PathLike[str], *, family: AnyFamily | None = None) -> ModelFile:
     """Reads a model file; nothing in it is executed.
 
     Args:
@@ -106,7 +106,7 @@ def read_model(path: str | os.PathLike[str], *, family: Family | None = None) ->
     except ConfigError as error:
         raise ModelError(f"{path}: {error}") from None
     return ModelFile(
-        family=header.family,
+        family=family.name,
         config=_validated(path, family.config, header.config),
         parameters=_validated(path, family.parameters, header.parameters),
         normalisation=header.normalisation,

@@ -300,7 +300,8 @@ def absorb_small(parent: AnyArray, sums: AnyArray, sizes: AnyArray, edges: AnyAr
     """Gives each cluster of fewer than ``least`` members to its most similar neighbour, the smallest clusters first.
 
     Args:
-        parent, sums, sizes, edges: as :func:`merge_neighbours` gives them; changed in place.
+        parent, sums, sizes, edges: ``(N,)``, ``(N, D)``, ``(N,)`` and ``(E, 2)``, as :func:`merge_neighbours` gives
+            them; the first three are changed in place.
         least: clusters of as many members or more stay.
     """
     for limit in range(2, least + 1):

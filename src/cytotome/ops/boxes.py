@@ -77,6 +77,18 @@ def weighted_boxes_fusion(
 def _fuse(
     boxes: AnyArray, weighted: AnyArray, classes: AnyArray, order: AnyArray, threshold: float
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
+    """Greedy clusters of boxes, each the mean of its members weighted by their scores.
+
+    Args:
+        boxes: ``(N, 4)`` float64 of ``y0, x0, y1, x1``.
+        weighted: ``(N,)`` float64 scores times weights.
+        classes: ``(N,)`` int32; a cluster is of one class.
+        order: ``(M,)`` positions by falling score.
+        threshold: IoU above which a box joins the cluster that it overlaps most.
+
+    Returns:
+        ``(means (K, 4), cluster (N,) int32, sizes (K,) int64)``; -1 for a box that is not in ``order``.
+    """
     cluster = np.full(len(boxes), -1, np.int32)
     means = np.zeros((len(order), 4))
     sums = np.zeros((len(order), 4))

@@ -42,6 +42,9 @@ def away_from_boundary(labels: IntArray, distance: FloatArray) -> FloatArray:
 
 @kernel(fastmath=True)
 def _fill_directions(labels: AnyArray, distance: AnyArray, field: AnyArray) -> None:
+    """Writes the unit vectors of :func:`away_from_boundary` into ``field`` ``(2, H, W)``, of labels and distances ``(H,
+    W)``.
+    """
     height, width = labels.shape
     for y in range(height):
         for x in range(width):
@@ -78,6 +81,7 @@ def distance_levels(distance: FloatArray, edges: FloatArray) -> IntArray:
 
 @kernel
 def _levels(distance: AnyArray, edges: AnyArray) -> AnyArray:
+    """``(H, W)`` int32 of a distance ``(H, W)`` and rising edges ``(K,)``, see :func:`distance_levels`."""
     levels = np.zeros(distance.shape, np.int32)
     for y in range(distance.shape[0]):
         for x in range(distance.shape[1]):

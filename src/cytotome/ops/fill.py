@@ -24,6 +24,12 @@ def fill_holes(labels: IntArray, count: int) -> None:
 
 @kernel
 def _fill_enclosed(labels: AnyArray, boxes: AnyArray) -> None:
+    """Fills the holes of each label, in place, by flooding the background inside its box.
+
+    Args:
+        labels: ``(H, W)`` int32.
+        boxes: ``(count + 1, 4)`` int32 of ``y0, x0, y1, x1``, as :func:`~cytotome.ops.flows.label_boxes` gives them.
+    """
     height, width = labels.shape
     seen = np.zeros((height, width), np.int32)
     queue = np.empty(height * width, np.int32)

@@ -65,7 +65,17 @@ def label_boxes(labels: AnyArray, count: int) -> AnyArray:
 def _centre(
     labels: AnyArray, depth: AnyArray, label: int, y0: int, x0: int, y1: int, x1: int
 ) -> tuple[int, int, float]:
-    """The thick pixel nearest to the centroid weighted by squared depth; and the greatest depth."""
+    """The thick pixel nearest to the centroid weighted by squared depth; and the greatest depth.
+
+    Args:
+        labels: ``(H, W)`` int32.
+        depth: ``(H, W)`` float32 distance to the boundary.
+        label: whose centre is looked for.
+        y0, x0, y1, x1: its box, half open.
+
+    Returns:
+        ``(y, x, depth)``.
+    """
     weight, cy, cx, deepest = 0.0, 0.0, 0.0, 0.0
     for y in range(y0, y1):
         for x in range(x0, x1):
@@ -88,6 +98,15 @@ def _centre(
 
 @kernel(fastmath=True)
 def _fill_flow_field(labels: AnyArray, depth: AnyArray, boxes: AnyArray, sweeps: int, field: AnyArray) -> None:
+    """Writes the flow field of each label into ``field``.
+
+    Args:
+        labels: ``(H, W)`` int32.
+        depth: ``(H, W)`` float32 distance to the boundary.
+        boxes: ``(count + 1, 4)`` int32 of ``y0, x0, y1, x1``, y1 = 0 where there is no such label.
+        sweeps: of the solver.
+        field: ``(2, H, W)`` float32, y and x.
+    """
     for label in range(1, len(boxes)):
         y0, x0, y1, x1 = boxes[label]
         if y1 == 0:
@@ -122,7 +141,7 @@ def _fill_flow_field(labels: AnyArray, depth: AnyArray, boxes: AnyArray, sweeps:
 
 @kernel(fastmath=True)
 def _neighbours(values: AnyArray, y: int, x: int) -> float:
-    """Sum of the eight neighbours, those across a corner counted half."""
+    """Sum of the eight neighbours of a pixel of ``(H, W)`` values, those across a corner counted half."""
     straight = values[y - 1, x] + values[y + 1, x] + values[y, x - 1] + values[y, x + 1]
     across = values[y - 1, x - 1] + values[y - 1, x + 1] + values[y + 1, x - 1] + values[y + 1, x + 1]
     total: float = straight + 0.5 * across
@@ -211,6 +230,9 @@ def flow_statistics(
 
 @kernel
 def _statistics(labels: AnyArray, expected: AnyArray, flow: AnyArray, count: int) -> tuple[AnyArray, AnyArray]:
+    """``(errors, lengths)``, each ``(count + 1,)``, see :func:`flow_statistics`; ``expected`` and ``flow`` are ``(2, H,
+    W)``.
+    """
     errors, lengths, pixels = np.zeros(count + 1), np.zeros(count + 1), np.zeros(count + 1)
     for y in range(labels.shape[0]):
         for x in range(labels.shape[1]):

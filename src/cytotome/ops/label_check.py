@@ -77,6 +77,7 @@ def count_parts(instances: Instances, share: float = PART_SHARE) -> npt.NDArray[
 
 @kernel
 def _count_parts(runs: AnyArray, offsets: AnyArray, share: float) -> AnyArray:
+    """``(N,)`` int64 of runs ``(R, 3)`` and offsets ``(N + 1,)``, see :func:`count_parts`."""
     counts = np.zeros(len(offsets) - 1, np.int64)
     for i in range(len(counts)):
         own = runs[offsets[i] : offsets[i + 1]]
@@ -100,6 +101,7 @@ def _count_parts(runs: AnyArray, offsets: AnyArray, share: float) -> AnyArray:
 
 @kernel
 def _root(parent: AnyArray, k: int) -> int:
+    """The root of ``k`` in a forest of parents ``(K,)``, whose paths are halved on the way."""
     while parent[k] != k:
         parent[k] = parent[parent[k]]
         k = parent[k]
@@ -108,5 +110,6 @@ def _root(parent: AnyArray, k: int) -> int:
 
 @kernel
 def _join(parent: AnyArray, j: int, k: int) -> None:
+    """Joins the trees of ``j`` and ``k`` in a forest of parents ``(K,)``."""
     first, second = _root(parent, j), _root(parent, k)
     parent[max(first, second)] = min(first, second)

@@ -53,7 +53,15 @@ def label_runs(labels: AnyArray) -> tuple[IntArray, Int64Array, IntArray]:
 
 @kernel
 def _group_runs(runs: AnyArray, values: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Runs ordered by their values, their offsets and the values that occur, by counting."""
+    """Runs ordered by their values, by counting.
+
+    Args:
+        runs: ``(R, 3)`` int32.
+        values: ``(R,)`` int32, above 0.
+
+    Returns:
+        ``(runs (R, 3), offsets (N + 1,) int64, values (N,) int32)``: the values that occur, rising.
+    """
     largest = 0
     for value in values:
         largest = max(largest, value)
@@ -132,7 +140,15 @@ def label_positions(instances: Instances) -> IntArray:
 def _paint_below(
     labels: AnyArray, runs: AnyArray, offsets: AnyArray, ids: AnyArray, areas: AnyArray, order: AnyArray, limit: float
 ) -> None:
-    """Paints in order, each instance only where nothing lies yet, leaving out those that lose too much."""
+    """Paints in order, each instance only where nothing lies yet, leaving out those that lose too much.
+
+    Args:
+        labels: ``(H, W)`` int32 zeros, changed in place.
+        runs, offsets: ``(R, 3)`` and ``(N + 1,)`` of the instances.
+        ids, areas: ``(N,)``, what is painted, and pixels of each.
+        order: ``(N,)`` positions, the topmost first.
+        limit: part of its pixels that an instance may lose.
+    """
     for i in order:
         lost = 0
         for k in range(offsets[i], offsets[i + 1]):
@@ -175,6 +191,14 @@ def to_layers(instances: Instances) -> IntArray:
 
 @kernel
 def _fill_layer(layer: AnyArray, runs: AnyArray, offsets: AnyArray, owner_layer: AnyArray, depth: int) -> int:
+    """Puts each instance without a layer that is free of others into this one; returns their number.
+
+    Args:
+        layer: ``(H, W)`` int32, changed in place: position + 1.
+        runs, offsets: ``(R, 3)`` and ``(N + 1,)`` of the instances.
+        owner_layer: ``(N,)`` int64, the layer of each, -1 for none yet; changed in place.
+        depth: number of this layer.
+    """
     placed = 0
     for i in range(len(offsets) - 1):
         if owner_layer[i] >= 0:

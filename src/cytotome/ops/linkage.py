@@ -68,7 +68,7 @@ def cluster_vectors(vectors: AnyArray, threshold: float) -> AnyArray:
 
 @kernel(fastmath=True, inline="always")
 def _mean_dot(sums: AnyArray, sizes: AnyArray, a: int, b: int, dimensions: int) -> float:
-    """Dot product of the means of clusters ``a`` and ``b``."""
+    """Dot product of the means of clusters ``a`` and ``b``, of sums ``(N, D)`` and sizes ``(N,)``."""
     total = 0.0
     for d in range(dimensions):
         total += sums[a, d] * sums[b, d]
@@ -78,7 +78,9 @@ def _mean_dot(sums: AnyArray, sizes: AnyArray, a: int, b: int, dimensions: int) 
 
 @kernel
 def _remove(alive: AnyArray, place: AnyArray, living: int, one: int) -> int:
-    """Takes ``one`` out of the first ``living`` of ``alive``; gives their new number."""
+    """Takes ``one`` out of the first ``living`` of ``alive`` ``(N,)``, whose inverse is ``place``; gives their new
+    number.
+    """
     last = alive[living - 1]
     alive[place[one]] = last
     place[last] = place[one]

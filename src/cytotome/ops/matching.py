@@ -132,7 +132,15 @@ def count_matches(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS) 
 def _grow_matching(
     offsets: AnyArray, partners: AnyArray, ious: AnyArray, thresholds: AnyArray, prediction_count: int
 ) -> AnyArray:
-    """Matching sizes at falling thresholds; the pairs of truth i, best first, are ``offsets[i]:offsets[i + 1]``."""
+    """``(T,)`` int64 sizes of the maximum matchings at falling thresholds ``(T,)``.
+
+    Args:
+        offsets: ``(N + 1,)``; the pairs of truth i, best first, are ``offsets[i]:offsets[i + 1]``.
+        partners: ``(P,)`` int32, the prediction of each pair.
+        ious: ``(P,)`` float64.
+        thresholds: ``(T,)`` float64, falling.
+        prediction_count: number of predictions.
+    """
     truth_count = len(offsets) - 1
     match_of_truth = np.full(truth_count, -1, np.int64)
     match_of_prediction = np.full(prediction_count, -1, np.int64)
@@ -181,7 +189,18 @@ def _free_prediction(
     reached_from: AnyArray,
     queue: AnyArray,
 ) -> int:
-    """Breadth-first search for an unmatched prediction at the end of an augmenting path, -1 where there is none."""
+    """Breadth-first search for an unmatched prediction at the end of an augmenting path, -1 where there is none.
+
+    Args:
+        root: the truth that the path begins at.
+        offsets, partners, ious: ``(N + 1,)``, ``(P,)`` and ``(P,)`` of the pairs, as in :func:`_grow_matching`.
+        threshold: pairs of no higher IoU are no edges.
+        match_of_prediction: ``(M,)`` truth of each prediction, -1 for none.
+        seen_by: ``(M,)`` last search that reached each prediction, changed in place.
+        search: number of this search.
+        reached_from: ``(M,)`` truth that each prediction was reached from, changed in place.
+        queue: ``(N,)`` scratch.
+    """
     queue[0] = root
     head, tail = 0, 1
     while head < tail:

@@ -37,6 +37,9 @@ def merge_runs(runs: AnyArray, owners: AnyArray, count: int) -> tuple[IntArray, 
 
 @kernel
 def _merge_sorted(runs: AnyArray, owners: AnyArray) -> tuple[AnyArray, AnyArray]:
+    """``(runs (R', 3), owners (R',))`` of runs ``(R, 3)`` ordered by owner ``(R,)``, row and start; touching ones
+    joined.
+    """
     merged = np.empty_like(runs)
     merged_owners = np.empty_like(owners)
     last = -1
@@ -118,6 +121,15 @@ def intersections(first: Instances, second: Instances) -> tuple[IntArray, IntArr
 def _intersect(
     runs: AnyArray, offsets: AnyArray, others: AnyArray, owners: AnyArray, row_offsets: AnyArray, count: int
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
+    """``(i, j, pixels)`` of all pairs that share a pixel, each ``(P,)``.
+
+    Args:
+        runs, offsets: ``(R, 3)`` and ``(N + 1,)`` of the first instances.
+        others: ``(S, 3)`` runs of the second instances, ordered by row.
+        owners: ``(S,)`` int32, the instance of each.
+        row_offsets: ``(H + 1,)``, where the runs of each row begin in ``others``.
+        count: number of second instances.
+    """
     capacity = max(16, 4 * len(offsets))
     left = np.empty(capacity, np.int32)
     right = np.empty(capacity, np.int32)
@@ -150,6 +162,7 @@ def _intersect(
 
 @kernel
 def _grown(array: AnyArray, capacity: int) -> AnyArray:
+    """The array ``(K,)`` with room for ``capacity`` elements, of which the new ones are not set."""
     larger = np.empty(capacity, array.dtype)
     larger[: len(array)] = array
     return larger

@@ -45,7 +45,17 @@ def follow_flows(flow: AnyArray, mask: AnyArray, max_steps: int = MAX_STEPS) -> 
 def _walk(
     flow: AnyArray, mask: AnyArray, ends: AnyArray, visit: AnyArray, path: AnyArray, py: int, px: int, max_steps: int
 ) -> tuple[int, int]:
-    """Follows one path from pixel py, px; its pixels go to ``path``. Returns their number and the end."""
+    """Follows one path from pixel py, px; returns the number of its pixels and the flat index of its end.
+
+    Args:
+        flow: ``(2, H, W)`` float32, y and x.
+        mask: ``(H, W)`` bool.
+        ends: ``(H, W)`` int32, flat index of the end of each pixel, -1 where not known; a path takes over an end.
+        visit: ``(H, W)`` int32, start of the last path that came by; changed in place.
+        path: ``(max_steps + 2,)`` int32, gets the flat indices of the path's pixels.
+        py, px: where it begins.
+        max_steps: after which it ends where it is.
+    """
     height, width = mask.shape
     start = py * width + px
     y, x = float(py), float(px)
@@ -90,7 +100,7 @@ def _walk(
 
 @kernel(fastmath=True)
 def _velocity(flow: AnyArray, mask: AnyArray, y: float, x: float) -> tuple[float, float]:
-    """The flow at a point, interpolated linearly between the pixels of the mask."""
+    """The flow ``(2, H, W)`` at a point, as ``(vy, vx)``, interpolated linearly between pixels of the mask."""
     iy, ix = int(y), int(x)
     jy, jx = min(iy + 1, mask.shape[0] - 1), min(ix + 1, mask.shape[1] - 1)
     fy, fx = y - iy, x - ix
@@ -109,7 +119,13 @@ def _velocity(flow: AnyArray, mask: AnyArray, y: float, x: float) -> tuple[float
 
 @kernel(fastmath=True)
 def _slide(flow: AnyArray, mask: AnyArray, visit: AnyArray, start: int, y: int, x: int) -> tuple[int, int]:
-    """The new neighbour in the mask that lies best along the flow of pixel y, x; -1, -1 where none lies ahead."""
+    """The pixel ``(y, x)`` next to y, x that lies best along its flow, in the mask and not visited; -1, -1 for none.
+
+    Args:
+        flow, mask, visit: ``(2, H, W)``, ``(H, W)`` and ``(H, W)`` as in :func:`_walk`.
+        start: of the path.
+        y, x: the pixel.
+    """
     best, by, bx = 0.1, -1, -1
     for v in range(max(0, y - 1), min(mask.shape[0], y + 2)):
         for u in range(max(0, x - 1), min(mask.shape[1], x + 2)):
@@ -163,7 +179,13 @@ def label_sinks(ends: AnyArray, radius: int, least: int) -> tuple[AnyArray, int]
 
 @kernel
 def _claim(counts: AnyArray, sinks: AnyArray, sink: int, y: int, x: int, radius: int) -> int:
-    """Gives the free ends near y, x to a sink; returns how many pixels end there."""
+    """Gives the free ends near y, x to a sink; returns how many pixels end there.
+
+    Args:
+        counts: ``(H, W)`` int32, pixels that end at each pixel.
+        sinks: ``(H, W)`` int32, sink of each end, 0 for none; changed in place.
+        sink, y, x, radius: the sink, and the square that it takes from.
+    """
     claimed = 0
     for v in range(max(0, y - radius), min(counts.shape[0], y + radius + 1)):
         for u in range(max(0, x - radius), min(counts.shape[1], x + radius + 1)):
@@ -175,7 +197,14 @@ def _claim(counts: AnyArray, sinks: AnyArray, sink: int, y: int, x: int, radius:
 
 @kernel
 def _large_sinks(ends: AnyArray, sinks: AnyArray, totals: AnyArray, least: int) -> tuple[AnyArray, int]:
-    """Label map of the sinks of at least ``least`` pixels, without gaps, and their number."""
+    """``(labels (H, W) int32, count)`` of the sinks of at least ``least`` pixels, numbered without gaps.
+
+    Args:
+        ends: ``(H, W)`` int32, flat index of the end of each pixel, -1 for none.
+        sinks: ``(H, W)`` int32, sink of each end.
+        totals: ``(S + 1,)`` int64, pixels of each sink.
+        least: smaller sinks become background.
+    """
     names = np.zeros(len(totals), np.int32)
     count = 0
     for sink in range(1, len(totals)):

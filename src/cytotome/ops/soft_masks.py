@@ -81,7 +81,14 @@ def paste(
 
 @kernel
 def _axis(start: int, stop: int, low: np.float32, high: np.float32, cells: int) -> tuple[AnyArray, AnyArray]:
-    """For pixels ``start`` to ``stop``: the cell before each, and the weight of the one after it."""
+    """For pixels ``start`` to ``stop``: the cell before each ``(K,)`` int64, and the weight of the one after it
+    ``(K,)``.
+
+    Args:
+        start, stop: pixels, half open.
+        low, high: ends of the box along this axis, in pixels.
+        cells: of the grid along this axis.
+    """
     before = np.empty(max(0, stop - start), np.int64)
     weight = np.empty(max(0, stop - start), np.float32)
     size = max(high - low, np.float32(1e-6))
@@ -95,7 +102,9 @@ def _axis(start: int, stop: int, low: np.float32, high: np.float32, cells: int) 
 
 @kernel
 def _at(grid: AnyArray, y: int, x: int, down: np.float32, right: np.float32) -> np.float32:
-    """Value between four cells, zeros outside the grid."""
+    """Value between four cells of a grid ``(rows, columns)``, zeros outside it; ``down`` and ``right`` are weights in
+    [0, 1].
+    """
     rows, columns = grid.shape
     total = np.float32(0)
     one = np.float32(1)
@@ -114,6 +123,9 @@ def _at(grid: AnyArray, y: int, x: int, down: np.float32, right: np.float32) -> 
 
 @kernel
 def _sample(grid: AnyArray, box: AnyArray, top: int, left: int, crop: AnyArray) -> None:
+    """Fills ``crop`` ``(h, w)``, whose corner is at pixel top, left, from a grid ``(rows, columns)`` over ``box``
+    ``(4,)``.
+    """
     rows, down = _axis(top, top + crop.shape[0], box[0], box[2], grid.shape[0])
     columns, right = _axis(left, left + crop.shape[1], box[1], box[3], grid.shape[1])
     for i in range(crop.shape[0]):
@@ -125,6 +137,16 @@ def _sample(grid: AnyArray, box: AnyArray, top: int, left: int, crop: AnyArray) 
 def _paste(
     values: AnyArray, offsets: AnyArray, sizes: AnyArray, boxes: AnyArray, windows: AnyArray, threshold: np.float32
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
+    """Runs of each mask where it is above the threshold.
+
+    Args:
+        values, offsets, sizes, boxes: of :class:`~cytotome.soft.SoftMasks`.
+        windows: ``(N, 4)`` int32, the pixels that each mask may reach.
+        threshold: in [0, 1).
+
+    Returns:
+        ``(runs (R, 3) int32, counts (N,) int64, means (N,) float32)``: number of runs and mean probability of each.
+    """
     count = len(sizes)
     counts = np.zeros(count, np.int64)
     means = np.zeros(count, np.float32)
@@ -197,6 +219,14 @@ def mask_grids(instances: Instances, boxes: AnyArray, size: int) -> FloatArray:
 
 @kernel
 def _resample(runs: AnyArray, offsets: AnyArray, extents: AnyArray, boxes: AnyArray, grids: AnyArray) -> None:
+    """Fills ``grids`` ``(N, size, size)`` float32 with each mask over its box.
+
+    Args:
+        runs, offsets: ``(R, 3)`` and ``(N + 1,)`` of the masks.
+        extents: ``(N, 4)`` int32, the box of each mask's pixels.
+        boxes: ``(N, 4)`` float32, the box that each grid covers.
+        grids: changed in place.
+    """
     size = grids.shape[1]
     for n in range(len(grids)):
         top, left, bottom, right = extents[n]

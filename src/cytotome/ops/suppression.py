@@ -111,6 +111,9 @@ def nms(scores: AnyArray, graph: IouGraph, threshold: float) -> BoolArray:
 
 @kernel
 def _nms(order: AnyArray, offsets: AnyArray, neighbours: AnyArray, iou: AnyArray, threshold: float) -> AnyArray:
+    """``(N,)`` bool, what greedy suppression keeps of instances in ``order`` ``(N,)``; the others are an
+    :class:`IouGraph`.
+    """
     keep = np.ones(len(order), np.bool_)
     done = np.zeros(len(order), np.bool_)
     for i in order:
@@ -159,6 +162,7 @@ def soft_nms(
 
 @kernel
 def _soften(scores: AnyArray, offsets: AnyArray, neighbours: AnyArray, factors: AnyArray) -> None:
+    """Multiplies scores ``(N,)``, in place, by the factors ``(P,)`` of each better neighbour, the best first."""
     taken = np.zeros(len(scores), np.bool_)
     for _ in range(len(scores)):
         best = -1
@@ -198,6 +202,7 @@ def cluster_nms(scores: AnyArray, graph: IouGraph, threshold: float, *, sigma: f
 
 @kernel
 def _cluster(order: AnyArray, offsets: AnyArray, neighbours: AnyArray, iou: AnyArray, threshold: float) -> AnyArray:
+    """``(N,)`` bool, what cluster NMS keeps of instances in ``order`` ``(N,)``; the others are an :class:`IouGraph`."""
     count = len(order)
     rank = np.empty(count, np.int64)
     for position in range(count):

@@ -24,7 +24,15 @@ def transpose(instances: Instances) -> Instances:
 
 @kernel
 def _transpose(runs: AnyArray, offsets: AnyArray, boxes: AnyArray, canvas: AnyArray) -> tuple[AnyArray, AnyArray]:
-    """Paints each instance transposed inside its box and reads the rows of that."""
+    """Paints each instance transposed inside its box and reads the rows of that.
+
+    Args:
+        runs, offsets, boxes: ``(R, 3)``, ``(N + 1,)`` and ``(N, 4)`` of the instances.
+        canvas: uint8 scratch with room for the largest box.
+
+    Returns:
+        ``(runs (R', 3) int32, offsets (N + 1,) int64)``.
+    """
     result = np.empty((2 * len(runs) + 16, 3), np.int32)
     result_offsets = np.zeros(len(offsets), np.int64)
     found = 0

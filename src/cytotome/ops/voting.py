@@ -53,6 +53,15 @@ def _cluster(
     iou: AnyArray,
     threshold: float,
 ) -> AnyArray:
+    """``(N,)`` int32 clusters, see :func:`cluster_instances`.
+
+    Args:
+        order: ``(N,)`` positions, the best first.
+        models: ``(N,)`` int64, 0 to ``model_count - 1``.
+        model_count: number of models.
+        offsets, neighbours, iou: of :class:`~cytotome.ops.suppression.IouGraph`.
+        threshold: of the IoU.
+    """
     cluster = np.full(len(order), -1, np.int32)
     led = np.full(len(order), -1, np.int32)
     has = np.zeros((len(order), model_count), np.bool_)
@@ -161,7 +170,18 @@ def _add(
     hard: tuple[AnyArray, AnyArray, AnyArray],
     soft: tuple[AnyArray, AnyArray, AnyArray, AnyArray, AnyArray],
 ) -> tuple[int, int, int, int]:
-    """Adds one mask times its weight to ``canvas``; gives the window of the pixels it reaches."""
+    """Adds mask i times its weight to ``canvas`` ``(H, W)``; gives the window of the pixels it reaches.
+
+    Args:
+        canvas: float64, changed in place.
+        i, weight: the mask and its weight.
+        hard: runs ``(R, 3)``, offsets ``(N + 1,)`` and boxes ``(N, 4)``.
+        soft: values ``(P,)``, offsets ``(N + 1,)``, sizes ``(N, 2)``, boxes ``(N, 4)`` and windows ``(N, 4)``, -1 where
+            there is no soft mask.
+
+    Returns:
+        ``(y0, x0, y1, x1)``, half open.
+    """
     runs, offsets, boxes = hard
     values, places, sizes, soft_boxes, windows = soft
     if windows[i, 0] < 0:
@@ -185,6 +205,17 @@ def _vote(
     threshold: float,
     shape: tuple[int, int],
 ) -> tuple[AnyArray, AnyArray]:
+    """Runs of the pixels of each cluster where the weighted sum of its masks is above the threshold.
+
+    Args:
+        hard, soft: as in :func:`_add`.
+        groups: positions ``(M,)`` by cluster, offsets ``(K + 1,)`` of the clusters, weights ``(N,)``.
+        threshold: part of the sum of a cluster's weights.
+        shape: ``(H, W)``.
+
+    Returns:
+        ``(runs (R, 3) int32, offsets (K + 1,) int64)``.
+    """
     members, cluster_offsets, weights = groups
     found = np.empty((2 * len(hard[0]) + 16, 3), np.int32)
     found_offsets = np.zeros(len(cluster_offsets), np.int64)

@@ -33,7 +33,15 @@ def watershed(relief: FloatArray, mask: BoolArray, dynamics: float) -> tuple[Int
 
 @kernel
 def _flood(heights: AnyArray, least: int) -> tuple[AnyArray, int]:
-    """Level by level; within a level basins grow from all sides at once, then what no basin reached begins new ones."""
+    """Level by level; within a level basins grow from all sides at once, then what no basin reached begins new ones.
+
+    Args:
+        heights: ``(H, W)`` int32, negative outside the mask.
+        least: depth below which a basin joins a higher one that it meets.
+
+    Returns:
+        ``(labels (H, W) int32, count)``.
+    """
     height, width = heights.shape
     flat = heights.ravel()
     order = _descending(heights)
@@ -73,7 +81,17 @@ def _grow_level(
     width: int,
     least: int,
 ) -> None:
-    """First come, first served among pixels of one height; a pixel without a labelled neighbour is a new basin."""
+    """First come, first served among pixels of one height; a pixel without a labelled neighbour is a new basin.
+
+    Args:
+        flat: ``(H * W,)`` int32 heights.
+        parent: ``(H * W,)`` int32 forest of basins, -1 for a pixel without one; changed in place.
+        queued: ``(H * W,)`` bool, changed in place.
+        queue: ``(pixels,)`` int32; ``queue[head:tail]`` are the pixels to begin with.
+        head, tail: of the queue.
+        height, width: of the image.
+        least: as in :func:`_flood`.
+    """
     while head < tail:
         k = queue[head]
         head += 1
@@ -98,7 +116,8 @@ def _grow_level(
 def _joined(flat: AnyArray, parent: AnyArray, root: int, other: int, k: int, least: int) -> int:
     """The basin of pixel k after it met another: the lower joins the higher where it is not deep.
 
-    Basins bear the index of their first pixel, which is the highest.
+    Basins bear the index of their first pixel, which is the highest; ``flat`` and ``parent`` ``(H * W,)`` as in
+    :func:`_grow_level`.
     """
     if root == other:
         return root
@@ -111,7 +130,10 @@ def _joined(flat: AnyArray, parent: AnyArray, root: int, other: int, k: int, lea
 
 @kernel
 def _labelled_neighbour(flat: AnyArray, parent: AnyArray, k: int, height: int, width: int) -> int:
-    """The highest neighbour of pixel k that has a basin, of equals one across an edge; -1 for none."""
+    """The highest neighbour of pixel k that has a basin, of equals one across an edge; -1 for none.
+
+    ``flat`` and ``parent`` ``(H * W,)`` are as in :func:`_grow_level`.
+    """
     y, x = k // width, k % width
     best = np.int64(-1)
     for dy, dx in ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)):
@@ -125,6 +147,9 @@ def _labelled_neighbour(flat: AnyArray, parent: AnyArray, k: int, height: int, w
 
 @kernel
 def _numbered(parent: AnyArray, order: AnyArray, height: int, width: int) -> tuple[AnyArray, int]:
+    """``(labels (H, W) int32, count)`` of a forest ``(H * W,)``, numbered as ``order`` ``(pixels,)`` first meets the
+    basins.
+    """
     labels = np.zeros(height * width, np.int32)
     count = 0
     for k in order:
@@ -138,6 +163,7 @@ def _numbered(parent: AnyArray, order: AnyArray, height: int, width: int) -> tup
 
 @kernel
 def _root(parent: AnyArray, k: int) -> int:
+    """The root of ``k`` in a forest of parents ``(H * W,)``, whose path is made short."""
     root = k
     while parent[root] != root:
         root = parent[root]
@@ -148,7 +174,9 @@ def _root(parent: AnyArray, k: int) -> int:
 
 @kernel
 def _descending(heights: AnyArray) -> AnyArray:
-    """Flat indices of the pixels of no negative height, the highest first, by counting."""
+    """``(pixels,)`` int32 flat indices of the pixels of ``(H, W)`` that are not negative, the highest first, by
+    counting.
+    """
     flat = heights.ravel()
     top = 0
     for value in flat:

@@ -246,7 +246,7 @@ def _write_record(
     record: dict[str, Any] = {
         "command": COMMAND,
         "state": FINISHED,
-        "models": [{"name": model.file.card.name, "family": model.family.name, "hash": model.hash} for model in models],
+        "models": [{"name": model.card.name, "family": model.method, "hash": model.digest} for model in models],
         "data": dataset.name,
         "inherited": heritage.model_dump(mode="json", include={"trained_on", "licence"}),
         "settings": {**vars(settings), "by_type": dict(settings.by_type)},

@@ -102,16 +102,13 @@ def draw_map(values: FloatArray, spec: OutputSpec, colours: EmbeddingColours | N
     """``(H, W, 3)`` uint8 RGB of one map ``(C, H, W)``.
 
     One channel is grey from 0 to the spec's ``top``; several are the mixture of their colours; of vectors the direction
-    is the hue and the length the brightness; rays are grey by their mean length; embeddings are drawn in ``colours``,
-    which are fitted to the map itself where none are given.
+    is the hue and the length the brightness; embeddings are drawn in ``colours``, which are fitted to the map itself
+    where none are given.
     """
     if spec.kind == "embedding":
         return draw_embedding(values, colours or fit_colours([values]))
     if spec.kind == "vector":
         return _picture(_wheel(np.arctan2(values[0], values[1])) * np.clip(np.hypot(values[0], values[1]), 0, 1))
-    if spec.kind == "rays":
-        mean = values.mean(axis=0)
-        return _picture(np.repeat(mean[None] / max(float(mean.max()), 1e-6), 3, axis=0))
     if len(values) == 1:
         return _picture(np.repeat(values / spec.top, 3, axis=0))
     table = cell_colours(np.arange(len(values))).astype(np.float32) / 255

@@ -29,7 +29,7 @@ class Pass:
     """A phase with its optimiser, its greatest learning rate and the parameters that it changes."""
 
     name: str
-    phase: Phase
+    phase: Phase[nn.Module]
     parameters: list[nn.Parameter]
     optimiser: torch.optim.Optimizer
     learning_rate: float
@@ -52,7 +52,7 @@ class TrainingModule(lightning.LightningModule):
     def __init__(
         self,
         net: nn.Module,
-        stages: tuple[Stage, ...],
+        stages: tuple[Stage[nn.Module], ...],
         schedule: Schedule,
         progress: Progress,
         teacher: MeanTeacher | None = None,
@@ -184,7 +184,7 @@ class TrainingModule(lightning.LightningModule):
             parameter.requires_grad_(id(parameter) in learning)
 
 
-def _make_pass(net: nn.Module, stage: Stage, phase: Phase, schedule: Schedule) -> Pass:
+def _make_pass(net: nn.Module, stage: Stage[nn.Module], phase: Phase[nn.Module], schedule: Schedule) -> Pass:
     name = f"{stage.name}/{phase.name}"
     parameters = list(phase.parameters(net))
     if not parameters:

@@ -30,12 +30,10 @@ def shown_places(prepared: Prepared) -> dict[str, Place]:
 def draw_prediction(model: Model, sample: Sample) -> Bytes:
     """``(H, n W, 3)`` uint8: the outlines of the cells found; then, for dense families, each channel of the maps."""
     image = _middle(sample.image)
-    parts: list[Bytes] = [draw_overlay(image, model.segment(image))]
-    if model.family.outputs(model.file.config):
-        maps = model.predict_maps(image)
-        kinds = {spec.name: spec.kind for spec in model.family.outputs(model.file.config)}
-        for name, values in maps.items():
-            parts += [_grey(channel, kinds[name] == "scalar") for channel in values]
+    found = model.predict(image, keep_outputs=True)
+    parts: list[Bytes] = [draw_overlay(image, found.instances)]
+    for spec in model.maps:
+        parts += [_grey(channel, spec.kind == "scalar") for channel in found.outputs[spec.name]]
     return np.concatenate(parts, axis=1)
 
 

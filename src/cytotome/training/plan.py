@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import nn
+
 from cytotome.contract import OptimiserName, Phase, Stage
 from cytotome.errors import ConfigError
 from cytotome.training.schedule import Schedule, StageSettings
@@ -20,7 +22,7 @@ class Plan:
         batches: crops of a batch of each.
     """
 
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage[nn.Module], ...]
     lengths: tuple[float, ...]
     batches: tuple[int, ...]
 
@@ -30,7 +32,7 @@ class Plan:
         return max(1, round(sum(self.lengths)))
 
 
-def plan_stages(stages: Sequence[Stage], schedule: Schedule, batch: int) -> Plan:
+def plan_stages(stages: Sequence[Stage[nn.Module]], schedule: Schedule, batch: int) -> Plan:
     """The stages that ``schedule.only`` names, each as long as in a run of all stages.
 
     Stages with ``steps`` take these; the others share what is left of ``schedule.steps``. Those without a batch of
@@ -56,7 +58,7 @@ def plan_stages(stages: Sequence[Stage], schedule: Schedule, batch: int) -> Plan
     return Plan(*(tuple(column) for column in zip(*chosen, strict=True)))
 
 
-def stage_faults(stages: Sequence[Stage], schedule: Schedule, batch: int) -> list[str]:
+def stage_faults(stages: Sequence[Stage[nn.Module]], schedule: Schedule, batch: int) -> list[str]:
     """What is wrong with the stages of a schedule, one line each; ``batch`` as in :func:`plan_stages`."""
     names = [stage.name for stage in stages]
     listed = ", ".join(names)
@@ -91,7 +93,7 @@ def stage_faults(stages: Sequence[Stage], schedule: Schedule, batch: int) -> lis
     ]
 
 
-def _share(stage: Stage, settings: StageSettings) -> float:
+def _share(stage: Stage[nn.Module], settings: StageSettings) -> float:
     if settings.steps is not None:
         return 0.0
     return stage.share if settings.share is None else settings.share
@@ -106,7 +108,7 @@ class PhaseSettings:
     weight_decay: float
 
 
-def phase_settings(stage: Stage, phase: Phase, schedule: Schedule) -> PhaseSettings:
+def phase_settings(stage: Stage[nn.Module], phase: Phase[nn.Module], schedule: Schedule) -> PhaseSettings:
     """What the phase itself says comes first, then what the schedule says of its stage, then of the whole run."""
     settings = schedule.stages.get(stage.name, StageSettings())
     return PhaseSettings(

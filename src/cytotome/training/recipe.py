@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from cytotome.contract import DecodeParameters, Family, FamilyConfig
+from cytotome.contract import DecodeParameters, FamilyConfig
 from cytotome.data.augment import Augmentation, Probability
 from cytotome.data.normalise import Normalisation, image_channels
 from cytotome.errors import ConfigError, describe
-from cytotome.families import family_names, get_family
+from cytotome.families import FORMER_NAMES, AnyFamily, family_names, get_family
 from cytotome.training.plan import stage_faults
 from cytotome.training.schedule import AtLeastOne, Count, Positive, Pretraining, Schedule, Section, TeacherSettings
 
@@ -123,7 +123,7 @@ class Recipe(Section):
             raise ValueError("sampling.sources must give one dataset a weight above 0")
         return self
 
-    def get_family(self) -> Family:
+    def get_family(self) -> AnyFamily:
         """The family, imported."""
         return get_family(self.family)
 
@@ -196,7 +196,7 @@ def check_recipe(content: Mapping[str, Any], place: str = "recipe") -> Recipe:
         faults += describe(error)
     family = content.get("family")
     if isinstance(family, str):
-        if family not in family_names():
+        if family not in (*family_names(), *FORMER_NAMES):
             faults.append(f"family: there is no {family!r}, only {', '.join(family_names())}")
         else:
             faults += _family_faults(get_family(family), content)
@@ -207,7 +207,7 @@ def check_recipe(content: Mapping[str, Any], place: str = "recipe") -> Recipe:
     return checked
 
 
-def _family_faults(family: Family, content: Mapping[str, Any]) -> list[str]:
+def _family_faults(family: AnyFamily, content: Mapping[str, Any]) -> list[str]:
     faults: list[str] = []
     sampling, config = (content.get(name) for name in ("sampling", "config"))
     sized = isinstance(sampling, Mapping) and sampling.get("sized")
@@ -225,7 +225,7 @@ def _family_faults(family: Family, content: Mapping[str, Any]) -> list[str]:
     return faults + _guidance_faults(family, content)
 
 
-def _guidance_faults(family: Family, content: Mapping[str, Any]) -> list[str]:
+def _guidance_faults(family: AnyFamily, content: Mapping[str, Any]) -> list[str]:
     """Whether the network's input has room for the channels of edges."""
     try:
         guidance = Normalisation.model_validate(content.get("normalisation", {})).guidance

@@ -8,36 +8,33 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cytotome.contract import PER_INSTANCE, Batch, Family, FamilyConfig, Losses, Phase, Stage
+from cytotome.contract import PER_INSTANCE, Batch, FamilyConfig, Losses, Outputs, Phase, Stage
 from cytotome.data.sampling import WEAK
+from cytotome.families import AnyFamily
 from cytotome.training.average import WeightAverage
 from cytotome.training.progress import Progress
 from cytotome.training.schedule import Schedule, TeacherSettings
-from cytotome.types import OutputSpec
-
-LEAST_SIZE = 1e-3
-"""Mean square below which rays are compared as they are."""
 
 
 class MeanTeacher:
     """Adds the consistency with a teacher to the losses of a family's stages.
 
     Args:
-        family: of which the network is; it must predict maps.
+        family: of which the network is; its outputs must have a difference.
         config: of the family.
         settings: weight, its rise, share of unlabelled crops.
     """
 
-    def __init__(self, family: Family, config: FamilyConfig, settings: TeacherSettings) -> None:
+    def __init__(self, family: AnyFamily, config: FamilyConfig, settings: TeacherSettings) -> None:
         self.predict: Callable[[nn.Module, Tensor], Any] = family.predict
-        self.specs = comparable(family.outputs(config))
+        self.outputs: Outputs[Any, Any] = family.outputs(config)
         self.settings = settings
         self.net: nn.Module | None = None
         self.progress: Progress | None = None
@@ -49,14 +46,14 @@ class MeanTeacher:
         self.net.requires_grad_(False)
         self.progress = progress
 
-    def stages(self, stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    def stages(self, stages: Sequence[Stage[nn.Module]]) -> tuple[Stage[nn.Module], ...]:
         """The stages with an unlabelled stream, whose phases also learn from the teacher."""
         return tuple(
             replace(stage, streams=self.settings.streams, phases=tuple(self._taught(phase) for phase in stage.phases))
             for stage in stages
         )
 
-    def _taught(self, phase: Phase) -> Phase:
+    def _taught(self, phase: Phase[nn.Module]) -> Phase[nn.Module]:
         def loss(net: nn.Module, batch: Batch) -> Losses:
             losses = dict(phase.loss(net, labelled_part(batch)))
             losses["consistency"] = self.consistency(net, batch)
@@ -74,31 +71,14 @@ class MeanTeacher:
         return self.settings.weight * math.exp(-5 * (1 - done) ** 2)
 
     def consistency(self, net: nn.Module, batch: Batch) -> Tensor:
-        """Mean squared difference of the network's maps from the teacher's, over the unlabelled crops."""
+        """How far the network's outputs are from the teacher's, over the unlabelled crops."""
         assert self.net is not None
         unlabelled = ~batch["labelled"]
         channels_last = torch.channels_last
         with torch.no_grad():
             expected = self.predict(self.net, batch[WEAK][unlabelled].contiguous(memory_format=channels_last))
         found = self.predict(net, batch["image"][unlabelled].contiguous(memory_format=channels_last))
-        return map_difference(found, expected, self.specs)
-
-
-def comparable(specs: Sequence[OutputSpec]) -> tuple[OutputSpec, ...]:
-    """The maps that two networks can be compared by; embeddings mean something only beside their own."""
-    return tuple(spec for spec in specs if spec.kind != "embedding")
-
-
-def map_difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], specs: Sequence[OutputSpec]) -> Tensor:
-    """Mean over maps of the mean squared difference; rays, which are lengths, are taken relative to their size."""
-    total: Tensor = torch.zeros(())
-    for spec in specs:
-        wanted = expected[spec.name].float()
-        error = (found[spec.name].float() - wanted).square().mean()
-        if spec.kind == "rays":
-            error = error / wanted.square().mean().clamp(min=LEAST_SIZE)
-        total = total.to(error.device) + error
-    return total / len(specs)
+        return self.outputs.difference(found, expected)
 
 
 def labelled_part(batch: Batch) -> dict[str, Tensor]:
@@ -107,14 +87,11 @@ def labelled_part(batch: Batch) -> dict[str, Tensor]:
     return {name: value if name.startswith(PER_INSTANCE) else value[known] for name, value in batch.items()}
 
 
-def teacher_faults(family: Family, config: FamilyConfig, schedule: Schedule) -> list[str]:
+def teacher_faults(family: AnyFamily, config: FamilyConfig, schedule: Schedule) -> list[str]:
     """Why a family cannot learn from a teacher, one line each."""
     faults = []
-    specs = family.outputs(config)
-    if not specs:
-        faults.append(f"teacher: {family.name} predicts instances without maps; use pseudo-labels for it")
-    elif not comparable(specs):
-        faults.append(f"teacher: {family.name} predicts embeddings alone, which two networks cannot be compared by")
+    if why := family.outputs(config).why_no_difference():
+        faults.append(f"teacher: {family.name} predicts {why}; use pseudo-labels for it")
     if any("unlabelled" in stage.streams for stage in family.stages(config)):
         faults.append(f"teacher: {family.name} learns from unlabelled images itself; leave the teacher out")
     if schedule.ema == 0:

@@ -22,12 +22,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from torch import Tensor, nn
 
-from cytotome.contract import Family, FamilyConfig
+from cytotome.contract import FamilyConfig
 from cytotome.data.sampling import Crops, CropSettings, crop_loader, lacking_memory
 from cytotome.data.strong import StrongChange
 from cytotome.errors import ConfigError, CytotomeError, TrainingError
+from cytotome.families import AnyFamily
 from cytotome.inference.device import choose_device, choose_precision
-from cytotome.inference.model import build_model, load_model
+from cytotome.inference.model import build_model, load_single_model
 from cytotome.io.files import atomic_path
 from cytotome.models.card import Card, inherited
 from cytotome.models.file import ModelFile, save_model
@@ -110,7 +111,7 @@ class Run:
 
     def __init__(self, recipe: Recipe, prepared: Prepared, output: Path, device: str, console: Console) -> None:
         self.recipe, self.prepared, self.output, self.console = recipe, prepared, output, console
-        self.family: Family = recipe.get_family()
+        self.family: AnyFamily = recipe.get_family()
         self.config: FamilyConfig = recipe.family_config(prepared.class_names, prepared.offset)
         self.device = choose_device(device)
         self.precision = choose_precision(recipe.schedule.precision, self.device)
@@ -169,7 +170,7 @@ class Run:
         if not (held_out and self.recipe.weights):
             return
         try:
-            report = report_cells(load_model(self.recipe.weights, device=str(self.device)), self.prepared)
+            report = report_cells(load_single_model(self.recipe.weights, device=str(self.device)), self.prepared)
         except CytotomeError:  # it need not suit the images; that its weights fit is checked when they are taken
             return
         self.f1_before = report.f1
@@ -227,8 +228,8 @@ class Run:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _network(self) -> nn.Module:
-        net = self.family.build(self.config)
-        _check_crop(self.recipe, int(getattr(net, "stride", 1)))
+        net: nn.Module = self.family.build(self.config)
+        _check_crop(self.recipe, self.family.stride(net))
         for taken in all_taken(net):
             self._say(taken.text())
             self.heritage = inherited([self.heritage, Card(licence=taken.licence)])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cytotome.ensemble.file import EnsembleFile, Member
+from cytotome.families import get_family
 from cytotome.models.card import inherited
 from cytotome.models.file import read_model
 from cytotome.models.registry import bundled_models, find_model
@@ -60,7 +61,7 @@ def ensemble_of(
     for method, like in zip(methods, tuned.members, strict=True):
         files = [read_model(find_model(model.path)) for model in method.models]
         cards += [file.card for file in files]
-        grouped = len(files) > 1 and _averages(files[0])
+        grouped = len(files) > 1 and not get_family(files[0].family).outputs(files[0].config).why_no_mean()
         for model, file in zip(method.models, files, strict=True):
             least = min(LOW_SCORE, float(file.parameters.min_score))
             members.append(
@@ -81,13 +82,6 @@ def ensemble_of(
     }
     card = inherited(cards).model_copy(update=own)
     return tuned.model_copy(update={"members": tuple(members), "card": card})
-
-
-def _averages(file: Any) -> bool:
-    from cytotome.families import get_family
-
-    specs = get_family(file.family).outputs(file.config)
-    return bool(specs) and all(spec.kind != "embedding" for spec in specs)
 
 
 def _relative(path: str, output: Path) -> str:

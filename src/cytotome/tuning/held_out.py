@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from cytotome.datasets import splits
-from cytotome.ensemble.load import open_model
 from cytotome.errors import ConfigError, DataError, ModelError
-from cytotome.inference.model import Model
+from cytotome.inference.model import Model, load_single_model
 from cytotome.io.files import atomic_path
 from cytotome.models.registry import read_card
-from cytotome.types import Dataset, Instances, Sample, SoftMasks
+from cytotome.types import AnyArray, Dataset, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +150,11 @@ class Predictions:
         """The model that did not see images of this fold.
 
         Raises:
-            ConfigError: for an ensemble, which has no decoder of its own.
+            ModelError: for an ensemble, which has no decoder of its own.
         """
         path = next(model.path for model in self.method.models if model.fold in (None, fold))
         if path not in self._models:
-            model = open_model(path, device=self.device)
-            if not isinstance(model, Model):
-                raise ConfigError(f"{path}: is an ensemble; give its models")
-            self._models[path] = model
+            self._models[path] = load_single_model(path, device=self.device)
         return self._models[path]
 
     def outputs(self, samples: Sequence[Sample], folds: Sequence[int]) -> list[Any]:
@@ -167,43 +163,32 @@ class Predictions:
 
     def _outputs(self, samples: Sequence[Sample], folds: Sequence[int]) -> Iterator[Any]:
         for sample, fold in zip(samples, folds, strict=True):
-            path = self.path_of(sample, fold)
+            path, model = self.path_of(sample, fold), self.model_of(fold)
             if not path.is_file():
-                write_outputs(path, self.model_of(fold).outputs(sample.image, tta=self.tta))
+                self.keep(sample, fold, model.outputs(sample.image, tta=self.tta))
             self.advance()
-            yield read_outputs(path)
+            yield model.kind.from_arrays(read_outputs(path))
+
+    def keep(self, sample: Sample, fold: int, outputs: Any) -> None:
+        """Puts what the decoder takes of an image into the cache."""
+        write_outputs(self.path_of(sample, fold), self.model_of(fold).kind.to_arrays(outputs))
 
     def path_of(self, sample: Sample, fold: int) -> Path:
         """File of the outputs of an image; its name changes with the model, the pixels and the views."""
         model = self.model_of(fold)
         pixels = hashlib.sha256(np.ascontiguousarray(sample.image.pixels).tobytes()).hexdigest()
-        key = hashlib.sha256(f"{model.hash} {pixels} {self.tta} {model.precision}".encode()).hexdigest()[:32]
+        key = hashlib.sha256(f"{model.digest} {pixels} {self.tta} {model.precision}".encode()).hexdigest()[:32]
         return self.cache / f"{key}.npz"
 
 
-def write_outputs(path: Path, outputs: Any) -> None:
-    """Writes dense maps or instances, whole or not at all."""
-    content: dict[str, Any]
-    if isinstance(outputs, Instances):
-        fields = ("shape", "runs", "offsets", "scores", "classes", "ids", "class_names")
-        content = {f"instances/{name}": np.asarray(getattr(outputs, name)) for name in fields}
-        if outputs.soft is not None:
-            content |= {f"soft/{name}": getattr(outputs.soft, name) for name in ("values", "sizes", "boxes")}
-    else:
-        content = {f"maps/{name}": values for name, values in outputs.items()}
+def write_outputs(path: Path, arrays: Mapping[str, AnyArray]) -> None:
+    """Writes what a decoder takes, as the arrays that its kind of outputs gives; whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-        np.savez(handle, **content)
+        np.savez(handle, **arrays)  # type: ignore[arg-type]
 
 
-def read_outputs(path: Path) -> Any:
-    """What :func:`write_outputs` wrote."""
+def read_outputs(path: Path) -> dict[str, AnyArray]:
+    """The arrays that :func:`write_outputs` wrote."""
     with np.load(path) as file:
-        content = {name: file[name] for name in file.files}
-    if "instances/runs" not in content:
-        return {name.removeprefix("maps/"): values for name, values in content.items()}
-    fields = {name.partition("/")[2]: value for name, value in content.items() if name.startswith("instances/")}
-    soft = {name.partition("/")[2]: value for name, value in content.items() if name.startswith("soft/")}
-    fields["shape"] = tuple(int(side) for side in fields["shape"])
-    fields["class_names"] = tuple(str(name) for name in fields["class_names"])
-    return Instances(**fields, soft=SoftMasks(**soft) if soft else None)
+        return {name: file[name] for name in file.files}

@@ -9,13 +9,14 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cytotome.contract import DecodeParameters, Family, FamilyConfig
+from cytotome.contract import DecodeParameters, FamilyConfig
 from cytotome.ensemble.calibration import fit_curve
 from cytotome.ensemble.cell_type import fit_type_classifier
 from cytotome.ensemble.ensemble import fuse_members
 from cytotome.ensemble.file import EnsembleFile
 from cytotome.ensemble.instances import InstanceFusion
 from cytotome.errors import ConfigError
+from cytotome.families import AnyFamily
 from cytotome.metrics.bootstrap import Interval, bootstrap_mean
 from cytotome.metrics.challenge import image_score
 from cytotome.tuning.search import Knobs, OptunaSearch, Table, Values, greedy
@@ -68,7 +69,7 @@ class TunableModel:
         samples: the images with their truth.
     """
 
-    family: Family
+    family: AnyFamily
     config: FamilyConfig
     parameters: DecodeParameters
     outputs: Sequence[Any]
@@ -282,7 +283,9 @@ def tune_on(
     return typed, table.tried
 
 
-def tune(family: Family, config: FamilyConfig, pairs: Sequence[Pair], parameters: DecodeParameters) -> DecodeParameters:
+def tune(
+    family: AnyFamily, config: FamilyConfig, pairs: Sequence[Pair], parameters: DecodeParameters
+) -> DecodeParameters:
     """Decode parameters for the challenge's mAP: the family's own fit of the scores, then greedy steps.
 
     Args:

@@ -16,9 +16,10 @@ from cytotome.app.segment.settings import SegmentOptions
 from cytotome.data.normalise import Normalisation
 from cytotome.errors import ConfigError
 from cytotome.families import get_family
-from cytotome.inference.model import load_model
+from cytotome.inference.model import load_single_model
 from cytotome.io.images import read_image
 from cytotome.models.file import ModelFile, save_model
+from cytotome.outputs import Detections
 from cytotome.report.maps import draw_embedding, read_colours
 
 Contents = Callable[[Path], dict[str, bytes]]
@@ -40,7 +41,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> SegmentOptions:
 def test_every_map_has_its_picture(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
     out = tmp_path / "out"
     assert run_segment([str(plate)], out, options) == 0
-    model = load_model(options.model, device="cpu", precision="float32")
+    model = load_single_model(options.model, device="cpu", precision="float32")
     colours = read_colours(out / COLOURS_FILE, 8)
     for name in ("A01/one", "A01/two", "B02/well", "top"):
         maps = model.predict_maps(plate / f"{name}.png")
@@ -73,7 +74,7 @@ def test_pictures_of_maps_are_no_images(plate: Path, options: SegmentOptions) ->
 def test_a_model_without_maps_is_refused(
     plate: Path, tmp_path: Path, options: SegmentOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    family = replace(get_family("embedding"), outputs=lambda config: ())
+    family = replace(get_family("embedding"), outputs=lambda config: Detections())
     monkeypatch.setattr("cytotome.inference.model.get_family", lambda name: family)
     with pytest.raises(ConfigError, match="--maps: embedding gives instances and no maps; leave --maps out"):
         run_segment([str(plate)], tmp_path / "out", options)

@@ -23,7 +23,7 @@ from cytotome.app.options import parse_page
 from cytotome.app.segment.run import run_segment
 from cytotome.app.segment.settings import SegmentOptions
 from cytotome.errors import ConfigError, CytotomeError, DataError
-from cytotome.inference.model import load_model
+from cytotome.inference.model import load_single_model
 from cytotome.io.coco import read_coco
 from cytotome.io.files import is_temporary
 from cytotome.io.images import read_image
@@ -52,7 +52,7 @@ def test_every_image_has_its_files_and_its_rows(plate: Path, tmp_path: Path, opt
     assert tuple(cells.columns) == CELL_COLUMNS
     assert tuple(images.columns) == IMAGE_COLUMNS
     assert images["image"].tolist() == ["A01/one.png", "A01/two.png", "B02/well.png", "top.png"]
-    model = load_model(options.model, device="cpu")
+    model = load_single_model(options.model, device="cpu")
     for name, count in zip(images["image"], images["cells"], strict=True):
         found = model.segment(plate / name)
         labels = read_label_map(out / name.replace(".png", "_labels.tif"))
@@ -67,7 +67,7 @@ def test_every_image_has_its_files_and_its_rows(plate: Path, tmp_path: Path, opt
     assert run["state"] == "finished"
     assert run["images"] == {"found": 4, "segmented": 4, "skipped": 0, "corrected": 0, "failed": 0}
     assert run["cells_found"] == len(cells)
-    assert run["settings"]["model_hash"] == model.hash  # type: ignore[index]
+    assert run["settings"]["model_hash"] == model.digest  # type: ignore[index]
     files = {path.name for path in out.rglob("*") if path.is_file() and ".done" not in path.parts}
     assert len(files) == 4 * 2 + 3
 
@@ -84,7 +84,7 @@ def test_a_coco_file_holds_every_mask_and_is_kept_up_to_date(
     run_segment([str(plate)], out, options)
     run_segment([str(plate)], out, replace(options, coco=True))
     assert run_file(out)["images"] == {"found": 4, "segmented": 0, "skipped": 4, "corrected": 0, "failed": 0}
-    file, model = read_coco(out / "cells.json"), load_model(options.model, device="cpu")
+    file, model = read_coco(out / "cells.json"), load_single_model(options.model, device="cpu")
     assert [image.file_name for image in file.images] == ["A01/one.png", "A01/two.png", "B02/well.png", "top.png"]
     for image in file.images:
         found, kept = model.segment(plate / image.file_name), file.instances(image.id)
@@ -243,7 +243,7 @@ def test_every_page_is_an_image(
     failures = run_file(out)["failures"]
     assert set(failures) == {"damaged.tif", "stack_p002.tif"}  # type: ignore[call-overload]
     assert "stack.tif: every pixel" in failures["stack_p002.tif"]  # type: ignore[index]
-    model = load_model(options.model, device="cpu")
+    model = load_single_model(options.model, device="cpu")
     for page in range(2):
         labels = read_label_map(out / f"stack_p00{page}_labels.tif")
         np.testing.assert_array_equal(labels, model.segment(pictures[page]).to_label_map())
@@ -265,7 +265,7 @@ def test_a_page_is_a_number_or_all(text: str) -> None:
 
 def test_tiles_are_as_large_as_asked(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
     run_segment([str(plate / "top.png")], tmp_path / "out", replace(options, tile=64))
-    model = load_model(options.model, device="cpu")
+    model = load_single_model(options.model, device="cpu")
     labels = read_label_map(tmp_path / "out" / "top_labels.tif")
     expected = model.segment(plate / "top.png", tile=64).to_label_map()
     np.testing.assert_array_equal(labels, expected)
@@ -323,7 +323,7 @@ def test_the_size_of_the_cells_is_recorded_and_taken(
     out = tmp_path / "out"
     assert run_segment([str(tmp_path / "a.png")], out, replace(options, scale=0.5)) == 0
     assert run_file(out)["settings"]["scale"] == 0.5  # type: ignore[index]
-    model = load_model(options.model, device="cpu")
+    model = load_single_model(options.model, device="cpu")
     expected = model.segment(pictures[0], scale=0.5).to_label_map()
     np.testing.assert_array_equal(read_label_map(out / "a_labels.tif"), expected)
     with pytest.raises(ConfigError, match=r"scale was 0\.5, now not given"):

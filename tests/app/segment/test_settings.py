@@ -8,7 +8,7 @@ import pytest
 
 from cytotome.app.segment.settings import SegmentOptions, differences, effective_settings, parse_overrides
 from cytotome.errors import ConfigError
-from cytotome.inference.model import load_model
+from cytotome.inference.model import load_single_model
 
 
 def test_overrides_are_read_as_yaml() -> None:
@@ -31,7 +31,7 @@ def test_microns_must_be_a_length(microns: float) -> None:
 
 
 def test_options_and_misspelt_parameters_are_named_at_once(model_file: Path) -> None:
-    model = load_model(model_file, device="cpu")
+    model = load_single_model(model_file, device="cpu")
     options = SegmentOptions(settings=("diameter=60", "min_aera=30", "speed=1", "min_area=20"))
     with pytest.raises(ConfigError) as refused:
         effective_settings(model, options)

@@ -203,7 +203,7 @@ def test_every_network_gives_unit_vectors_and_learns_in_all_its_weights(network:
     with torch.no_grad():
         maps = FAMILY.predict(net.eval(), batch["image"])
     torch.testing.assert_close(maps["embedding"].norm(dim=1), torch.ones(2, 64, 64))
-    assert {spec.name: spec.channels for spec in FAMILY.outputs(config)} == {
+    assert {spec.name: spec.channels for spec in FAMILY.outputs(config).specs} == {
         name: values.shape[1] for name, values in maps.items()
     }
 

@@ -10,8 +10,7 @@ import torch
 from cytotome.data.normalise import Normalisation
 from cytotome.datasets import open_dataset
 from cytotome.families.unetr import FAMILY
-from cytotome.families.unetr.config import UnetrConfig
-from cytotome.families.unetr.parameters import ForegroundParameters
+from cytotome.families.unetr.config import ForegroundParameters, UnetrConfig
 from cytotome.inference.model import build_model
 from cytotome.metrics.challenge import image_score
 from cytotome.models.card import Card
@@ -47,7 +46,7 @@ def test_an_image_larger_than_the_window_is_seen_in_windows() -> None:
     sizes = []
     hook = torch.nn.Module.register_forward_pre_hook
     model = build_model(file, device="cpu", precision="float32")
-    hook(model._net, lambda _, inputs: sizes.append(tuple(inputs[0].shape[2:])))
+    hook(model.runner.net, lambda _, inputs: sizes.append(tuple(inputs[0].shape[2:])))
     maps = model.predict_maps(np.random.default_rng(0).integers(0, 255, (150, 200), np.uint8))
     assert set(sizes) == {(96, 96)}
     assert {name: values.shape for name, values in maps.items()} == {
@@ -67,7 +66,7 @@ def test_the_models_network_gives_what_the_trained_one_does() -> None:
         images = torch.randn(2, 1, *size)
         with torch.no_grad():
             for name, values in FAMILY.predict(net, images).items():
-                torch.testing.assert_close(model._run(images)[name], values, atol=1e-5, rtol=1e-4)
+                torch.testing.assert_close(model.runner.run(images)[name], values, atol=1e-5, rtol=1e-4)
 
 
 def test_the_recipe_is_sound() -> None:

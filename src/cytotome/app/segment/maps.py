@@ -3,84 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
-from cytotome.app.discover import Source
-from cytotome.app.segment.results import Results
-from cytotome.app.segment.settings import SegmentOptions
-from cytotome.errors import ConfigError, CytotomeError
-from cytotome.inference.model import Model
-from cytotome.inference.tiling import TILE
+from cytotome.errors import ConfigError
+from cytotome.inference.segmenter import Segmenter
 from cytotome.report.maps import EmbeddingColours, draw_embedding, draw_map, fit_colours, read_colours
-from cytotome.types import AnyArray, DenseMaps, Image, OutputSpec
+from cytotome.types import AnyArray, DenseMaps, OutputSpec
 
 COLOURS_FILE = "embedding_colours.json"
 
 
-def map_specs(model: Any) -> tuple[OutputSpec, ...]:
+def map_specs(model: Segmenter) -> tuple[OutputSpec, ...]:
     """The maps that a model predicts.
 
     Raises:
         ConfigError: where it predicts none.
     """
-    specs = model.family.outputs(model.file.config) if isinstance(model, Model) else ()
+    specs = model.maps
     if not specs:
         raise ConfigError(f"--maps: {model.method} gives instances and no maps; leave --maps out")
-    return tuple(specs)
+    return specs
 
 
 class MapPictures:
     """Draws the maps of each image; embeddings of all images of a folder in the same colours.
 
     Args:
-        model: predicts the maps, once more than for the cells.
-        results: the folder; it keeps the colours of embeddings, so that a run that is resumed has them too.
-        sources: all images, of which the first that can be used gives the colours where the folder has none.
-        options: those that the cells are found with.
+        specs: the maps.
+        path: of the colours of embeddings, kept in the folder of results so that a run that is resumed has them too.
+            Where it is missing, the first maps that are drawn give the colours.
     """
 
-    def __init__(self, model: Model, results: Results, sources: Sequence[Source], options: SegmentOptions) -> None:
-        self.model, self.results, self.options = model, results, options
-        self.specs = map_specs(model)
+    def __init__(self, specs: Sequence[OutputSpec], path: Path) -> None:
+        self.specs, self.path = specs, path
+        self.embedding = next((spec for spec in specs if spec.kind == "embedding"), None)
         self.colours: EmbeddingColours | None = None
-        for spec in self.specs:
-            if spec.kind == "embedding":
-                self.colours = self._colours(spec, sources)
+        if self.embedding is not None and path.is_file():
+            self.colours = read_colours(path, self.embedding.channels)
 
-    def draw(self, image: Image) -> dict[str, AnyArray]:
+    @property
+    def is_ready(self) -> bool:
+        """Whether the colours are known, so that images may be drawn in any order."""
+        return self.embedding is None or self.colours is not None
+
+    def draw(self, maps: DenseMaps) -> dict[str, AnyArray]:
         """A picture ``(H, W, 3)`` uint8 of each map of an image, by the map's name."""
-        maps = self._maps(image)
-        pictures: dict[str, AnyArray] = {}
-        for spec in self.specs:
-            values = maps[spec.name]
-            if spec.kind == "embedding" and self.colours is not None:
-                pictures[spec.name] = draw_embedding(values, self.colours, _cell(maps))
-            else:
-                pictures[spec.name] = draw_map(values, spec)
-        return pictures
-
-    def _maps(self, image: Image) -> DenseMaps:
-        options = self.options
-        tile, size = options.tile or TILE, {"scale": options.scale, "diameter": options.diameter}
-        return self.model.predict_maps(image, tta=options.tta, tile=tile, **size)
-
-    def _colours(self, spec: OutputSpec, sources: Sequence[Source]) -> EmbeddingColours | None:
-        path = self.results.folder / COLOURS_FILE
-        if path.is_file():
-            return read_colours(path, spec.channels)
-        for source in sources:
-            try:
-                maps = self._maps(source.read(self.options.first_page))
-            except CytotomeError:
-                continue  # named when its turn comes
-            cell = _cell(maps)
-            colours = fit_colours([maps[spec.name]], None if cell is None else [cell])
-            path.parent.mkdir(parents=True, exist_ok=True)
-            colours.save(path)
-            return colours
-        return None
-
-
-def _cell(maps: DenseMaps) -> Any:
-    """``(H, W)`` cell probability, None where no map of that name is there."""
-    return maps["cell"][0] if "cell" in maps else None
+        cell = maps["cell"][0] if "cell" in maps else None
+        if self.embedding is not None and self.colours is None:
+            self.colours = fit_colours([maps[self.embedding.name]], None if cell is None else [cell])
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.colours.save(self.path)
+        return {
+            spec.name: draw_embedding(maps[spec.name], self.colours, cell)
+            if spec.kind == "embedding" and self.colours is not None
+            else draw_map(maps[spec.name], spec)
+            for spec in self.specs
+        }

@@ -1,21 +1,14 @@
-"""Segmenting many images: reading ahead, network and decoder, writing behind; one bad image stops no other."""
+"""A run of ``cytotome segment``: what is to be done, the work itself, and what is said at the end."""
 
 from __future__ import annotations
 
 import datetime
-import errno
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cytotome.app.console import (
-    Bar,
     Notices,
     interruption,
     printable,
@@ -25,46 +18,17 @@ from cytotome.app.console import (
     warn_of_failures,
 )
 from cytotome.app.discover import Found, Source, search, split_clashes, split_unspeakable
-from cytotome.app.options import parse_overrides
-from cytotome.app.segment.corrected import corrected_cells
-from cytotome.app.segment.maps import MapPictures, map_specs
-from cytotome.app.segment.marks import FileState, Marks, file_state
+from cytotome.app.segment.maps import COLOURS_FILE, MapPictures, map_specs
+from cytotome.app.segment.marks import Marks
 from cytotome.app.segment.old_marks import complete_marks
-from cytotome.app.segment.results import Results, Task, read_run
-from cytotome.app.segment.resume import Work, fault_of_files, may_replace, plan_work
+from cytotome.app.segment.results import Results, read_run
+from cytotome.app.segment.resume import Work, may_replace, plan_work
 from cytotome.app.segment.settings import SegmentOptions, differences, effective_settings, versions
-from cytotome.ensemble.load import Segmenter, open_model
-from cytotome.errors import ConfigError, CytotomeError, DataError
-from cytotome.inference.model import Model
-from cytotome.inference.scale import size_note
-from cytotome.inference.stream import map_in_order
-from cytotome.inference.tiling import TILE
+from cytotome.app.segment.stream import Segmenting, Tally
+from cytotome.ensemble.load import load_model
+from cytotome.errors import ConfigError, DataError
+from cytotome.inference.segmenter import Segmenter
 from cytotome.io.exports import load_export
-from cytotome.io.images import page_count
-from cytotome.types import Image, Instances
-
-READERS, WRITERS = 2, 4
-WAITING = 16
-"""Images whose files are being written; more make the network wait."""
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Errors of the disk as a whole, which the next image would meet too."""
-
-
-@dataclass
-class Tally:
-    """What came of a run so far; ``failures`` by the name of the image.
-
-    ``notices.add(image, text)`` tells the user of an image what is no failure.
-    """
-
-    found: int
-    skipped: int = 0
-    segmented: int = 0
-    measured: int = 0
-    cells: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
-    kept: list[str] = field(default_factory=list)
-    notices: Notices = field(default_factory=Notices)
 
 
 def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) -> int:
@@ -78,7 +42,7 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
     found = search(inputs, output)
     sources, failures = _images(found, options)
     exports = {name: load_export(name) for name in options.exports}
-    model = open_model(options.model, device=options.device, precision=options.precision)
+    model = load_model(options.model, device=options.device, precision=options.precision)
     before = read_run(output)
     coco = options.coco or bool(before and before.get("coco"))  # a folder that has a COCO file keeps it up to date
     maps = [spec.name for spec in map_specs(model)] if options.maps else []
@@ -137,10 +101,11 @@ def _run(
     start, state = time.perf_counter(), "stopped"
     with telling_of_compiling(quiet=options.quiet), interruption() as stopped:
         try:
-            drawn = _map_pictures(model, results, work, options)
-            stream = _Segmenting(model, results, options, tally, drawn, stopped)
-            stream.measure(work.measure)
-            stream.run(work.segment)
+            pictures = MapPictures(map_specs(model), results.folder / COLOURS_FILE) if results.maps else None
+            with progress(len(work.segment) + len(work.measure), quiet=options.quiet) as bar:
+                stream = Segmenting(model, results, options, tally, pictures, bar, stopped)
+                stream.segment(work.segment)
+                stream.measure(work.measure)
             state = "finished"
         finally:
             others = _other_settings(results, tally.notices)
@@ -152,11 +117,6 @@ def _run(
             seconds = time.perf_counter() - start
             results.write_run(record | {"state": state, **_outcome(tally, seconds), "other_settings": others})
     return seconds
-
-
-def _map_pictures(model: Segmenter, results: Results, work: Work, options: SegmentOptions) -> MapPictures | None:
-    sources = [task.source for task in (*work.segment, *work.measure)]
-    return MapPictures(model, results, sources, options) if isinstance(model, Model) and results.maps else None
 
 
 def _other_settings(results: Results, notices: Notices) -> list[dict[str, Any]]:
@@ -172,172 +132,6 @@ def _other_settings(results: Results, notices: Notices) -> list[dict[str, Any]]:
         else:
             same.append(mark.name)
     return [{"settings": dict(settings), "images": names} for settings, names in others]
-
-
-class _Stopped(CytotomeError):
-    """The user stopped the run while tiles of an image were predicted."""
-
-
-class _Segmenting:
-    """The stream of images of one run."""
-
-    def __init__(
-        self,
-        model: Segmenter,
-        results: Results,
-        options: SegmentOptions,
-        tally: Tally,
-        maps: MapPictures | None,
-        stopped: threading.Event,
-    ) -> None:
-        self.model, self.results, self.options, self.tally, self.maps = model, results, options, tally, maps
-        self.look = model.look
-        self.stopped = stopped
-        self.left: dict[str, Task] = {}
-        self.in_network: deque[Task] = deque()
-        self.states: dict[str, tuple[Task, FileState | None]] = {}
-        self.in_writing: deque[tuple[Task, Future[int]]] = deque()
-
-    def measure(self, tasks: Sequence[Task]) -> None:
-        """Brings up to date what describes label maps that were corrected by hand."""
-        for task, outcome in zip(tasks, map_in_order(self._measure, tasks, workers=READERS), strict=True):
-            if isinstance(outcome, Exception):
-                self._fail(task, outcome)
-            else:
-                self.tally.cells += outcome
-                self.tally.measured += 1
-
-    def _measure(self, task: Task) -> int | Exception:
-        image = self._read(task)
-        if isinstance(image, Exception):
-            return image
-        try:
-            cells = corrected_cells(self.results, task, image, self.model.class_names)
-            _, state = self.states.pop(image.source)
-            return self.results.write(task, state, image, cells, self.maps.draw(image) if self.maps else None)
-        except Exception as error:  # of whatever kind: the other images are not to suffer
-            return error
-
-    def run(self, tasks: Sequence[Task]) -> None:
-        """Segments the images and writes their files; failures go to the tally.
-
-        An error that ends the stream costs the image at whose turn it came; the stream begins again behind it.
-        """
-        self.left = {task.source.place: task for task in tasks}
-        with progress(len(tasks), quiet=self.options.quiet) as bar, ThreadPoolExecutor(WRITERS) as writers:
-            self.model.watch_tiles(self._watch(bar))
-            try:
-                while self.left:
-                    self._stream(list(self.left.values()), bar, writers)
-            finally:
-                self.model.watch_tiles(None)
-
-    def _stream(self, tasks: Sequence[Task], bar: Bar, writers: ThreadPoolExecutor) -> None:
-        outcomes = self.model.process_many(
-            self._images(tasks, bar),
-            self._writer(writers),
-            tta=self.options.tta,
-            tile=self.options.tile or TILE,
-            scale=self.options.scale,
-            diameter=self.options.diameter,
-            **parse_overrides(self.options.settings),
-        )
-        try:
-            with closing(outcomes):  # type: ignore[type-var]
-                for outcome in outcomes:
-                    self._network_done(outcome, bar)
-        except Exception as error:
-            if not self.in_network or _is_of_the_disk(error):
-                raise
-            self._fail(self.in_network[0], error)
-        finally:
-            self.in_network.clear()
-            self.states.clear()
-        while self.in_writing:
-            self._writing_done(bar)
-
-    def _watch(self, bar: Bar) -> Callable[[int, int], None]:
-        def watch(done: int, total: int) -> None:
-            if self.stopped.is_set():
-                raise _Stopped("stopped")
-            bar.tile(done, total)
-
-        return watch
-
-    def _images(self, tasks: Sequence[Task], bar: Bar) -> Iterator[Image]:
-        """The images that can be read, in order, a few read ahead."""
-        for task, outcome in zip(tasks, map_in_order(self._read, tasks, workers=READERS), strict=True):
-            if isinstance(outcome, Exception):
-                self._fail(task, outcome)
-                bar()
-            else:
-                self.in_network.append(task)
-                yield outcome
-
-    def _read(self, task: Task) -> Image | Exception:
-        source, microns = task.source, self.options.microns
-        self.states[source.place] = (task, file_state(source.path))
-        try:
-            image = source.read(self.options.first_page)
-            if self.options.page is None and page_count(source.path) > 1:
-                self.tally.notices.add(source.name, "several pages, of which page 0 was taken (see --page)")
-            for note in image.notes if microns is None else ():
-                self.tally.notices.add(source.name, note)
-            return image if microns is None else replace(image, microns_per_pixel=microns)
-        except Exception as error:  # of whatever kind: the other images are not to suffer
-            return error
-
-    def _writer(self, writers: ThreadPoolExecutor) -> Callable[[Image, Instances], Future[int]]:
-        def write(image: Image, cells: Instances) -> Future[int]:
-            task, state = self.states[image.source]
-            if note := size_note(image, cells, self.model.cell_sizes, self.options.cell_scale()):
-                self.tally.notices.add(task.source.name, note)
-            if self.look is not None and (note := self.look.note(image, cells)):
-                self.tally.notices.add(task.source.name, note)
-            pictures = self.maps.draw(image) if self.maps else None
-            return writers.submit(self.results.write, task, state, image, cells, pictures)
-
-        return write
-
-    def _network_done(self, outcome: Future[int] | CytotomeError, bar: Bar) -> None:
-        task = self.in_network.popleft()
-        if isinstance(outcome, CytotomeError):
-            self._fail(task, outcome)
-            bar()
-            return
-        self.in_writing.append((task, outcome))
-        while len(self.in_writing) > WAITING or (self.in_writing and self.in_writing[0][1].done()):
-            self._writing_done(bar)
-
-    def _writing_done(self, bar: Bar) -> None:
-        task, future = self.in_writing.popleft()
-        try:
-            self.tally.cells += future.result()
-        except Exception as error:
-            if _is_of_the_disk(error):
-                raise
-            self._fail(task, error)
-        else:
-            self.tally.segmented += 1
-            self.left.pop(task.source.place)
-        bar()
-
-    def _fail(self, task: Task, error: Exception) -> None:
-        self.left.pop(task.source.place, None)
-        self.tally.failures[task.source.name] = _message(task.source, error)
-
-
-def _is_of_the_disk(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in DISK
-
-
-def _message(source: Source, error: Exception) -> str:
-    """One line on why an image was not segmented."""
-    if isinstance(error, CytotomeError):
-        return str(error)
-    if isinstance(error, OSError):
-        return fault_of_files(source, error)
-    return f"{source.path}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _outcome(tally: Tally, seconds: float) -> dict[str, object]:

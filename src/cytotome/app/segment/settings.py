@@ -13,8 +13,8 @@ from cytotome.app.options import check_microns, parse_overrides
 from cytotome.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cytotome.ensemble.load import Segmenter
     from cytotome.inference.scale import CellScale
+    from cytotome.inference.segmenter import Segmenter
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, A
     parameters = model.override(**overrides)
     return {
         "model": options.model,
-        "model_hash": model.hash,
+        "model_hash": model.digest,
         "family": model.method,
         "parameters": parameters.model_dump(mode="json"),
         "page": options.page or 0,
@@ -122,11 +122,11 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     Args:
         before, now: of :func:`effective_settings`.
     """
-    changed = [name for name in now if name not in ("model", "parameters") and before.get(name) != now[name]]
+    changed = [name for name in now if name not in ("model", "family", "parameters") and before.get(name) != now[name]]
     if "model_hash" in changed:
         was, model = before.get("model", "unknown"), now["model"]
         other = f"model was {was}, now {model}" if was != model else f"model {model} was another version"
-        return [other, *(_change(name, before, now) for name in changed if name not in ("model_hash", "family"))]
+        return [other, *(_change(name, before, now) for name in changed if name != "model_hash")]
     old, new = _flat(before.get("parameters", {})), _flat(now.get("parameters", {}))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [_change(name, old, new) for name in names] + [_change(name, before, now) for name in changed]

@@ -11,7 +11,7 @@ from cytotome.app.console import say, warn
 from cytotome.app.discover import discover
 from cytotome.app.image_set import ImageSet
 from cytotome.app.opening import read_and_warn
-from cytotome.ensemble.load import open_model
+from cytotome.ensemble.load import load_model
 from cytotome.errors import ConfigError, CytotomeError, DataError
 from cytotome.io.submission import write_submission
 from cytotome.io.submission_rule import check_submission
@@ -86,7 +86,7 @@ def _segmented(
 ) -> tuple[dict[str, Instances], list[str]]:
     """Instances of the images that time allows, in order, and the ids of the others."""
     assert options.model is not None
-    model = open_model(options.model, device=options.device)
+    model = load_model(options.model, device=options.device)
     limit = float("inf") if options.max_minutes is None else start + 60 * options.max_minutes
     found: dict[str, Instances] = {}
     left, slowest = [], 0.0

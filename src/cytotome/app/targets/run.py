@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from cytotome.app.opening import open_and_warn
 from cytotome.app.options import parse_overrides
-from cytotome.contract import Family, FamilyConfig
+from cytotome.contract import FamilyConfig
 from cytotome.errors import ConfigError, DataError, describe
-from cytotome.families import get_family
+from cytotome.families import AnyFamily, get_family
 from cytotome.io.files import atomic_path
 from cytotome.ops.cell_types import with_classes
 from cytotome.report.overlay import write_overlay
@@ -60,7 +60,7 @@ def run_targets(
     return len(labelled)
 
 
-def _config(family: Family, class_names: Sequence[str], settings: Sequence[str]) -> FamilyConfig:
+def _config(family: AnyFamily, class_names: Sequence[str], settings: Sequence[str]) -> FamilyConfig:
     fields = parse_overrides(settings)
     if class_names:
         fields = {"class_names": tuple(class_names)} | fields
@@ -71,7 +71,7 @@ def _config(family: Family, class_names: Sequence[str], settings: Sequence[str])
         raise ConfigError(f"config of {family.name}: {'; '.join(describe(error))}; there are {names}") from None
 
 
-def _write(sample: Sample, family: Family, config: FamilyConfig, output: Path) -> None:
+def _write(sample: Sample, family: AnyFamily, config: FamilyConfig, output: Path) -> None:
     if sample.instances is None:
         return
     instances = with_classes(sample.instances, config.class_names)
@@ -80,7 +80,7 @@ def _write(sample: Sample, family: Family, config: FamilyConfig, output: Path) -
     with atomic_path(output / f"{stem}.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **targets)  # type: ignore[arg-type]
     write_overlay(output / f"{stem}_overlay.png", sample.image, instances)
-    specs = {spec.name: spec for spec in family.outputs(config)}
+    specs = {spec.name: spec for spec in family.outputs(config).specs}
     for name, values in targets.items():
         if values.ndim == 3 and values.shape[1:] == sample.image.shape:
             write_png(output / f"{stem}_{name}.png", draw_target(name, values, specs))

@@ -52,7 +52,16 @@ def paint_neurites(
 def _paint(
     layer: AnyArray, points: AnyArray, counts: AnyArray, widths: AnyArray, swell: AnyArray, heights: AnyArray
 ) -> None:
-    """Each way as a chain of capsules of Gaussian profile; the highest of a pixel stays."""
+    """Each way as a chain of capsules of Gaussian profile; the highest of a pixel stays.
+
+    Args:
+        layer: ``(H, W)`` float, changed in place.
+        points: ``(K, S, 2)`` x and y of the points of each way.
+        counts: ``(K,)`` segments that are drawn of each.
+        widths: ``(K,)`` pixels at the start.
+        swell: ``(K, S)`` factor of the width along the way.
+        heights: ``(K,)`` value in the middle at the start.
+    """
     rows, columns = layer.shape
     for k in range(len(points)):
         for s in range(min(int(counts[k]), points.shape[1] - 1)):

@@ -70,7 +70,7 @@ def place_waves(shift: Tensor, periods: Sequence[float]) -> Tensor:
     return waves / math.sqrt(len(turns))
 
 
-def build_network(config: EmbeddingConfig) -> nn.Module:
+def build_network(config: EmbeddingConfig) -> EmbeddingNet:
     """A network of random weights."""
     binary = config.variant == "binary"
     fine = {"embedding": config.dimensions} | ({} if binary else {"cell": 1})

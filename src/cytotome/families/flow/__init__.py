@@ -8,19 +8,20 @@ from cytotome.contract import Family, Phase, Stage
 from cytotome.families.flow.config import FlowConfig, FlowParameters
 from cytotome.families.flow.decode import decode_flows, fit_scores
 from cytotome.families.flow.loss import flow_loss
-from cytotome.families.flow.net import build_network, predict_maps
+from cytotome.families.flow.net import FlowNet, build_network, predict_maps
 from cytotome.families.flow.targets import flow_targets, oracle_maps
+from cytotome.outputs import Dense
 from cytotome.types import OutputSpec
 
 
-def _outputs(config: FlowConfig) -> tuple[OutputSpec, ...]:
+def _outputs(config: FlowConfig) -> Dense:
     maps: tuple[OutputSpec, ...] = (OutputSpec("flow", 2, "vector"), OutputSpec("cell", 1))
     if len(config.class_names) > 1:
         maps += (OutputSpec("cell_type", len(config.class_names)),)
-    return maps
+    return Dense(maps)
 
 
-def _stages(config: FlowConfig) -> tuple[Stage, ...]:
+def _stages(config: FlowConfig) -> tuple[Stage[FlowNet], ...]:
     return (Stage("flow", (Phase("all", lambda net: net.parameters(), partial(flow_loss, config=config)),)),)
 
 
@@ -31,6 +32,7 @@ FAMILY = Family(
     parameters=FlowParameters,
     outputs=_outputs,
     build=build_network,
+    stride=lambda net: net.stride,
     targets=flow_targets,
     oracle=oracle_maps,
     stages=_stages,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeAlias
+
 import torch
 from torch import Tensor, nn
 
@@ -10,8 +12,13 @@ from cytotome.families.flow.config import FlowConfig
 from cytotome.losses.flow import FLOW_HEADS
 from cytotome.nets.compact import CompactUNet, initialise
 
+if TYPE_CHECKING:
+    from cytotome.nets.encoder_decoder import EncoderDecoder
 
-def build_network(config: FlowConfig) -> nn.Module:
+FlowNet: TypeAlias = "CellposeNet | CompactUNet | EncoderDecoder"
+
+
+def build_network(config: FlowConfig) -> FlowNet:
     """A network of random weights; it gives logits ``flow``, ``cell`` and, for several classes, ``cell_type``."""
     deep = {"cell_type": len(config.class_names)} if len(config.class_names) > 1 else {}
     if config.network == "timm":

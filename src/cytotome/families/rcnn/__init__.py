@@ -14,15 +14,10 @@ from cytotome.families.rcnn.net import Rcnn, build_network
 from cytotome.families.rcnn.predict import predict_instances
 from cytotome.families.rcnn.pyramid import frozen_parameters
 from cytotome.families.rcnn.targets import oracle_detections, rcnn_targets
-from cytotome.types import OutputSpec
+from cytotome.outputs import Detections
 
 
-def _outputs(config: RcnnConfig) -> tuple[OutputSpec, ...]:
-    del config
-    return ()
-
-
-def _stages(config: RcnnConfig) -> tuple[Stage, ...]:
+def _stages(config: RcnnConfig) -> tuple[Stage[Rcnn], ...]:
     def parameters(net: Rcnn) -> list[nn.Parameter]:
         frozen = frozen_parameters(net.backbone, config.frozen_stages, norms=config.frozen_norm)
         return [parameter for parameter in net.parameters() if parameter not in frozen]
@@ -35,8 +30,9 @@ FAMILY = Family(
     summary="Mask R-CNN and Cascade Mask R-CNN (He et al. 2017; Cai and Vasconcelos 2018)",
     config=RcnnConfig,
     parameters=RcnnParameters,
-    outputs=_outputs,
+    outputs=lambda config: Detections(),
     build=build_network,
+    stride=lambda net: net.stride,
     targets=rcnn_targets,
     oracle=oracle_detections,
     stages=_stages,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import batched_nms, nms
 from torchvision.ops.boxes import clip_boxes_to_image, remove_small_boxes
 
+from cytotome._torch import box_coder
 from cytotome.families.rcnn.config import RcnnConfig
 from cytotome.families.rcnn.net import BOX_CELLS, Rcnn, stage_code
 from cytotome.families.rcnn.targets import MASK_CELLS, detections
@@ -63,7 +63,7 @@ def detect(net: Rcnn, levels: list[Tensor], proposals: list[Tensor], size: tuple
     for stage in range(len(net.config.stages)):
         logits, deltas = net.box_outputs(stage, net.pool(levels, list(torch.split(boxes[:, 0], counts)), BOX_CELLS))
         probabilities.append(logits.softmax(dim=1))
-        coder, each = BoxCoder(stage_code(stage)), deltas.shape[1]
+        coder, each = box_coder(stage_code(stage)), deltas.shape[1]
         if stage + 1 < len(net.config.stages) and each > 1:
             likeliest = logits[:, 1:].argmax(dim=1) + 1
             deltas, each = deltas[torch.arange(len(deltas)), likeliest][:, None], 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cytotome.arrays import Float64Array
+from cytotome.families.unetr.config import ForegroundParameters
 from cytotome.families.unetr.decode import describe, of_image
-from cytotome.families.unetr.parameters import ForegroundParameters
 from cytotome.ops.scores import fit_score_weights
 from cytotome.types import DenseMaps, Instances, Sample
 

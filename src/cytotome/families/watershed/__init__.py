@@ -11,12 +11,13 @@ from cytotome.contract import Family, Phase, Stage
 from cytotome.families.watershed.config import WatershedConfig, WatershedParameters
 from cytotome.families.watershed.decode import calibrate, decode_energy
 from cytotome.families.watershed.loss import direction_loss, energy_loss, joint_loss, semantic_loss
-from cytotome.families.watershed.net import build_network, predict_maps
+from cytotome.families.watershed.net import WatershedNet, build_network, predict_maps
 from cytotome.families.watershed.targets import oracle_maps, watershed_targets
+from cytotome.outputs import Dense
 from cytotome.types import OutputSpec
 
 
-def _outputs(config: WatershedConfig) -> tuple[OutputSpec, ...]:
+def _outputs(config: WatershedConfig) -> Dense:
     maps: tuple[OutputSpec, ...] = (
         OutputSpec("semantic", 3),
         OutputSpec("direction", 2, "vector"),
@@ -24,10 +25,10 @@ def _outputs(config: WatershedConfig) -> tuple[OutputSpec, ...]:
     )
     if len(config.class_names) > 1:
         maps += (OutputSpec("cell_type", len(config.class_names)),)
-    return maps
+    return Dense(maps)
 
 
-def _stages(config: WatershedConfig) -> tuple[Stage, ...]:
+def _stages(config: WatershedConfig) -> tuple[Stage[WatershedNet], ...]:
     """Semantic and energy nets learn apart from true inputs, then all of it from the image alone."""
     everything = ("semantic", "direction", "energy") if config.semantic_weight else ("direction", "energy")
     return (
@@ -55,6 +56,7 @@ FAMILY = Family(
     parameters=WatershedParameters,
     outputs=_outputs,
     build=build_network,
+    stride=lambda net: net.stride,
     targets=watershed_targets,
     oracle=oracle_maps,
     stages=_stages,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cytotome.contract import Batch, DecodeParameters, Family, FamilyConfig, Phase, Stage
+from cytotome.outputs import Dense
 from cytotome.types import AnyArray, DenseMaps, Instances, OutputSpec, Sample
 
 
@@ -130,7 +131,8 @@ FAMILY = Family(
     summary="a tiny segmenter and its critic",
     config=DuelConfig,
     parameters=DuelParameters,
-    outputs=lambda config: (OutputSpec("cell", 1),),
+    outputs=lambda config: Dense((OutputSpec("cell", 1),)),
+    stride=lambda net: net.stride,
     build=lambda config: DuelNet(config.channels, config.width),
     targets=_targets,
     oracle=lambda targets, config: {"cell": targets["cell"]},

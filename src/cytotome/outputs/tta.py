@@ -1,6 +1,6 @@
 """Test-time augmentation: the mean of the maps over symmetries of the square, scales and brightness.
 
-Networks that predict instances are augmented by :mod:`cytotome.inference.instance_tta`.
+Networks that predict instances are augmented by :mod:`cytotome.outputs.instance_tta`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -77,11 +76,7 @@ def transform(images: Tensor, symmetry: Symmetry) -> Tensor:
 def restore(maps: Tensor, symmetry: Symmetry, spec: OutputSpec) -> Tensor:
     """Takes the maps ``(B, C, H, W)`` of a transformed image back to the image.
 
-    Vectors are turned too. Rays are permuted; ray k of n points at the angle 2 pi k / n from x towards y, as in
-    StarDist (Schmidt et al. 2018, arXiv 1806.03535).
-
-    Raises:
-        ConfigError: for rays whose number is no multiple of 4.
+    Vectors are turned too.
     """
     axes = [axis for axis, flip in ((-2, symmetry.flip_y), (-1, symmetry.flip_x)) if flip]
     maps = maps.flip(axes) if axes else maps
@@ -89,17 +84,11 @@ def restore(maps: Tensor, symmetry: Symmetry, spec: OutputSpec) -> Tensor:
         signs = maps.new_tensor([-1.0 if symmetry.flip_y else 1.0, -1.0 if symmetry.flip_x else 1.0])
         maps = maps * signs[:, None, None]
         maps = maps.flip(1) if symmetry.transpose else maps
-    elif spec.kind == "rays":
-        maps = maps[:, _ray_order(symmetry, spec)]
     return maps.transpose(-2, -1) if symmetry.transpose else maps
 
 
 def with_symmetries(predict: Predictor, specs: Sequence[OutputSpec]) -> Predictor:
-    """A predictor that gives the mean over all eight symmetries; embeddings are those of the plain image.
-
-    Raises:
-        ConfigError: when called for rays whose number is no multiple of 4.
-    """
+    """A predictor that gives the mean over all eight symmetries; embeddings are those of the plain image."""
 
     def predict_mean(images: Tensor) -> dict[str, Tensor]:
         totals = {name: maps.float() for name, maps in predict(images).items()}
@@ -117,16 +106,13 @@ def with_symmetries(predict: Predictor, specs: Sequence[OutputSpec]) -> Predicto
 def with_tta(predict: Predictor, specs: Sequence[OutputSpec], tta: Tta, *, stride: int) -> Predictor:
     """A predictor that gives the mean over all views; embeddings are those of the plain image.
 
-    Rays are lengths and are measured in the plain image's pixels again; vectors keep their length.
+    Vectors keep their length.
 
     Args:
         predict: the network.
         specs: its maps.
         tta: the views.
         stride: sides of the images are multiples of it.
-
-    Raises:
-        ConfigError: when called for rays whose number is no multiple of 4.
     """
     turned = with_symmetries(predict, specs) if tta.symmetries else predict
     if len(tta.views) == 1:
@@ -135,25 +121,25 @@ def with_tta(predict: Predictor, specs: Sequence[OutputSpec], tta: Tta, *, strid
 
     def predict_mean(images: Tensor) -> dict[str, Tensor]:
         views = scaled_views(images, tta, stride)
-        totals = {name: maps.float() for name, maps in turned(next(views)[0]).items()}
-        for view, factor in views:
+        totals = {name: maps.float() for name, maps in turned(next(views)).items()}
+        for view in views:
             maps = turned(view)
             for spec in averaged:
                 back = resized(maps[spec.name].float(), totals[spec.name].shape[2:])
-                totals[spec.name] = totals[spec.name] + (back / factor if spec.kind == "rays" else back)
+                totals[spec.name] = totals[spec.name] + back
         names = {spec.name for spec in averaged}
         return {name: total / len(tta.views) if name in names else total for name, total in totals.items()}
 
     return predict_mean
 
 
-def scaled_views(images: Tensor, tta: Tta, stride: int) -> Iterator[tuple[Tensor, float]]:
-    """``(B, C, H', W')`` views of images ``(B, C, H, W)``, sides multiples of ``stride``, with their true scale."""
+def scaled_views(images: Tensor, tta: Tta, stride: int) -> Iterator[Tensor]:
+    """``(B, C, H', W')`` views of images ``(B, C, H, W)``, sides multiples of ``stride``."""
     size = images.shape[2:]
     for scale, gain in tta.views:
         sides = tuple(max(1, round(side * scale / stride)) * stride for side in size) if scale != 1 else tuple(size)
         view = resized(images.float(), sides).to(images.dtype)
-        yield (view if gain == 1 else view * gain), (sides[0] * sides[1] / (size[0] * size[1])) ** 0.5
+        yield view if gain == 1 else view * gain
 
 
 def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
@@ -162,17 +148,3 @@ def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
         return maps
     smaller = size[0] < maps.shape[2]
     return functional.interpolate(maps, size=list(size), mode="bilinear", align_corners=False, antialias=smaller)
-
-
-def _ray_order(symmetry: Symmetry, spec: OutputSpec) -> Tensor:
-    """``order[k]`` is the ray of the transformed image that is ray k of the image."""
-    if spec.channels % 4:
-        raise ConfigError(f"tta: needs a multiple of 4 rays, {spec.name} has {spec.channels}; segment without tta")
-    order = torch.arange(spec.channels)
-    if symmetry.transpose:
-        order = spec.channels // 4 - order
-    if symmetry.flip_x:
-        order = spec.channels // 2 - order
-    if symmetry.flip_y:
-        order = -order
-    return order % spec.channels

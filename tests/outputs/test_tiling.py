@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cytotome.errors import ConfigError
-from cytotome.inference.tiling import axis_windows, tile_starts, with_tiles
+from cytotome.outputs.tiling import axis_windows, tile_starts, with_tiles
 from cytotome.types import OutputSpec
 
 SPEC = (OutputSpec("a", 1), OutputSpec("low", 1), OutputSpec("e", 1, "embedding"))

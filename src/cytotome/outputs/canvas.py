@@ -1,4 +1,4 @@
-"""From images to the network's input, and from its outputs to maps and instances of the images' own size."""
+"""From images to the network's input, and from its outputs to maps and instances of an image's size."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cytotome._torch import resize_bilinear
 from cytotome.ops.labels import from_layers, to_layers
 from cytotome.ops.soft_masks import moved, paste
 from cytotome.types import AnyArray, FloatArray, Instances
@@ -22,14 +23,10 @@ class Canvas:
     Attributes:
         pixels: ``(C, height, width)`` float32, sides multiples of the network's stride.
         content: height and width that the image takes there.
-        size: height and width of the image itself.
-        planes: ``(C, H, W)`` float32, the normalised image, where tiles of it are needed; else None.
     """
 
     pixels: FloatArray
     content: tuple[int, int]
-    size: tuple[int, int]
-    planes: FloatArray | None = None
 
 
 def to_canvas(planes: FloatArray, scale: float, stride: int, offset: tuple[float, float] = (0.0, 0.0)) -> Canvas:
@@ -45,12 +42,12 @@ def to_canvas(planes: FloatArray, scale: float, stride: int, offset: tuple[float
     height, width = (max(1, round(side * scale)) for side in size)
     down, right = -height % stride, -width % stride
     if (height, width) == size and not down and not right and not any(offset):
-        return Canvas(planes, size, size)
+        return Canvas(planes, size)
     pixels = np.empty((len(planes), height + down, width + right), np.float32)
     for plane, target in zip(planes, pixels, strict=True):
         resized = _resized(plane, (height, width), offset)
         cv2.copyMakeBorder(resized, 0, down, 0, right, cv2.BORDER_REFLECT_101, dst=target)
-    return Canvas(pixels, (height, width), size)
+    return Canvas(pixels, (height, width))
 
 
 def _resized(plane: FloatArray, size: tuple[int, int], offset: tuple[float, float]) -> AnyArray:
@@ -65,45 +62,46 @@ def _resized(plane: FloatArray, size: tuple[int, int], offset: tuple[float, floa
     return cv2.warpAffine(plane, matrix, size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def to_image_size(maps: Mapping[str, Tensor], canvas: Canvas) -> dict[str, Tensor]:
-    """Maps of a canvas, resized once and linearly, whatever their resolution, to the image.
+def resized_maps(maps: Mapping[str, Tensor], canvas: Canvas, size: tuple[int, int]) -> dict[str, Tensor]:
+    """Maps of a canvas, resized once and linearly, whatever their resolution, to an image's size.
 
     Args:
         maps: ``(B, C, h, w)`` tensors, each covering the whole canvas.
         canvas: the canvas, or any of the batch; their geometry must be the same.
+        size: rows H and columns W of the result.
 
     Returns:
-        ``(B, C, H, W)`` float32 tensors of the image's size.
+        ``(B, C, H, W)`` float32 tensors.
     """
     resized = {}
     for name, values in maps.items():
         values = values.to(torch.float32, memory_format=torch.contiguous_format)
         # Output pixels per map pixel, by which the operator places its samples; the padding is not sampled.
         factors = [
-            canvas.size[axis] * canvas.pixels.shape[1 + axis] / (canvas.content[axis] * values.shape[2 + axis])
+            size[axis] * canvas.pixels.shape[1 + axis] / (canvas.content[axis] * values.shape[2 + axis])
             for axis in (0, 1)
         ]
         if factors == [1.0, 1.0]:
-            resized[name] = values[:, :, : canvas.size[0], : canvas.size[1]].contiguous()
+            resized[name] = values[:, :, : size[0], : size[1]].contiguous()
         else:
-            resized[name] = torch.ops.aten.upsample_bilinear2d(values, list(canvas.size), False, *factors)
+            resized[name] = resize_bilinear(values, size, factors)
     return resized
 
 
-def instances_to_image_size(instances: Instances, canvas: Canvas) -> Instances:
-    """Instances of a canvas, for networks that predict them, cropped and resized to the image.
+def resized_detections(instances: Instances, content: tuple[int, int], size: tuple[int, int]) -> Instances:
+    """Instances of a canvas, for networks that predict them, cropped to its content and resized to an image's size.
 
     Soft masks are pasted anew at the image's size; masks without them are resized by nearest pixels.
     """
-    height, width = canvas.content
+    height, width = content
     if instances.soft is not None:
-        soft = moved(instances.soft, scale=(canvas.size[0] / height, canvas.size[1] / width))
-        runs, offsets, _ = paste(soft, canvas.size)
-        sized = replace(instances, shape=canvas.size, runs=runs, offsets=offsets, soft=soft)
+        soft = moved(instances.soft, scale=(size[0] / height, size[1] / width))
+        runs, offsets, _ = paste(soft, size)
+        sized = replace(instances, shape=size, runs=runs, offsets=offsets, soft=soft)
         return sized.select(sized.areas > 0)
     layers = to_layers(instances)[:, :height, :width]
-    if canvas.content != canvas.size:
-        rows = ((np.arange(canvas.size[0]) + 0.5) * height / canvas.size[0]).astype(np.int64)
-        columns = ((np.arange(canvas.size[1]) + 0.5) * width / canvas.size[1]).astype(np.int64)
+    if content != size:
+        rows = ((np.arange(size[0]) + 0.5) * height / size[0]).astype(np.int64)
+        columns = ((np.arange(size[1]) + 0.5) * width / size[1]).astype(np.int64)
         layers = layers[:, rows[:, None], columns]
-    return replace(from_layers(layers, instances), shape=canvas.size)
+    return replace(from_layers(layers, instances), shape=size)

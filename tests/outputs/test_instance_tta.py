@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from cytotome.inference.instance_tta import fuse_views, with_instance_tta
-from cytotome.inference.tta import Tta
 from cytotome.ops.runs import mask_crop
 from cytotome.ops.soft_masks import from_crops, pixel_crop
+from cytotome.outputs.instance_tta import fuse_views, with_instance_tta
+from cytotome.outputs.tta import Tta
 from cytotome.types import AnyArray, Instances
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cytotome.errors import ConfigError
-from cytotome.inference.tta import Predictor
+from cytotome.outputs.tta import Predictor
 from cytotome.types import OutputSpec
 
 TILE = 1536

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cytotome.inference.predict import Canvas, instances_to_image_size, to_canvas, to_image_size
+from cytotome.outputs.canvas import resized_detections, resized_maps, to_canvas
 from cytotome.types import Instances
 
 
@@ -18,7 +18,6 @@ def test_a_canvas_holds_the_resized_image_and_its_reflection(shape: tuple[int, i
     canvas = to_canvas(planes, scale, 16)
     height, width = canvas.content
     assert (height, width) == tuple(round(side * scale) for side in shape)
-    assert canvas.size == shape
     assert canvas.pixels.shape[1] == -(-height // 16) * 16
     assert canvas.pixels.shape[2] == -(-width // 16) * 16
     for plane, pixels in zip(planes, canvas.pixels, strict=True):
@@ -41,9 +40,9 @@ def test_places_are_kept_at_every_resolution(map_stride: int, scale: float) -> N
     grid = []
     for axis in (0, 1):
         steps = torch.arange(canvas.pixels.shape[1 + axis] // map_stride)
-        grid.append(((steps + 0.5) * map_stride) * canvas.size[axis] / canvas.content[axis] - 0.5)
+        grid.append(((steps + 0.5) * map_stride) * (90, 131)[axis] / canvas.content[axis] - 0.5)
     maps = torch.stack(torch.meshgrid(*grid, indexing="ij"))[None]
-    placed = to_image_size({"place": maps.to(memory_format=torch.channels_last)}, canvas)["place"]
+    placed = resized_maps({"place": maps.to(memory_format=torch.channels_last)}, canvas, (90, 131))["place"]
     expected = torch.stack(torch.meshgrid(torch.arange(90.0), torch.arange(131.0), indexing="ij"))[None]
     edge = 4 * map_stride
     inner = (slice(None), slice(None), slice(edge, -edge), slice(edge, -edge))
@@ -56,7 +55,7 @@ def test_it_equals_the_plain_resize_where_nothing_is_padded() -> None:
     canvas = to_canvas(np.zeros((1, 64, 32), np.float32), 1.5, 16)
     maps = torch.randn(2, 3, 96, 48).bfloat16()
     expected = functional.interpolate(maps.float(), (64, 32), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(to_image_size({"a": maps}, canvas)["a"], expected)
+    torch.testing.assert_close(resized_maps({"a": maps}, canvas, (64, 32))["a"], expected)
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.0])
@@ -72,7 +71,7 @@ def test_an_offset_image_is_seen_from_further_down_and_right(scale: float) -> No
 def test_maps_at_the_image_scale_are_cropped_exactly() -> None:
     canvas = to_canvas(np.zeros((1, 30, 50), np.float32), 1.0, 32)
     maps = torch.randn(1, 2, 32, 64)
-    assert torch.equal(to_image_size({"a": maps}, canvas)["a"], maps[:, :, :30, :50])
+    assert torch.equal(resized_maps({"a": maps}, canvas, (30, 50))["a"], maps[:, :, :30, :50])
 
 
 def test_instances_follow_their_image() -> None:
@@ -83,7 +82,7 @@ def test_instances_follow_their_image() -> None:
     large[:16, :24] = np.kron(labels, np.ones((2, 2), np.int32))
     large[20:, 20:] = 11
     cells = Instances.from_label_map(large, scores=np.array([0.25, 0.5, 0.75]))
-    found = instances_to_image_size(cells, Canvas(np.zeros((1, 32, 32), np.float32), (16, 24), (8, 12)))
+    found = resized_detections(cells, (16, 24), (8, 12))
     np.testing.assert_array_equal(found.to_label_map(), labels)
     assert found.scores.tolist() == [0.25, 0.5]
     assert found.shape == (8, 12)

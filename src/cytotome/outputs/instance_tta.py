@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 import numpy as np
 from torch import Tensor
 
-from cytotome.inference.predict import Canvas, instances_to_image_size
-from cytotome.inference.tta import SYMMETRIES, Tta, scaled_views, transform
 from cytotome.ops.soft_masks import from_crops, paste, pixel_crop
 from cytotome.ops.stack import Stack, stack
 from cytotome.ops.suppression import iou_graph
 from cytotome.ops.symmetry import undo_symmetry
 from cytotome.ops.voting import cluster_instances, merge_clusters
+from cytotome.outputs.canvas import resized_detections
+from cytotome.outputs.stitching import InstancePredictor
+from cytotome.outputs.tta import SYMMETRIES, Tta, scaled_views, transform
 from cytotome.types import AnyArray, FloatArray, Instances, IntArray
-
-InstancePredictor: TypeAlias = Callable[[Tensor], list[Instances]]
 
 SAME = 0.5
 """Instances of two views whose masks have a greater IoU show one cell."""
@@ -37,14 +35,14 @@ def with_instance_tta(predict: InstancePredictor, tta: Tta, *, stride: int) -> I
     def predict_voted(images: Tensor) -> list[Instances]:
         size = (int(images.shape[2]), int(images.shape[3]))
         views: list[list[Instances]] = [[] for _ in range(len(images))]
-        for view, _ in scaled_views(images, tta, stride):
-            canvas = Canvas(np.zeros((0, 0, 0), np.float32), (int(view.shape[2]), int(view.shape[3])), size)
+        for view in scaled_views(images, tta, stride):
+            seen = (int(view.shape[2]), int(view.shape[3]))
             for symmetry in symmetries:
                 for place, found in enumerate(predict(transform(view, symmetry))):
                     back = undo_symmetry(
                         found, transposed=symmetry.transpose, flip_y=symmetry.flip_y, flip_x=symmetry.flip_x
                     )
-                    views[place].append(instances_to_image_size(back, canvas) if canvas.content != size else back)
+                    views[place].append(resized_detections(back, seen, size) if seen != size else back)
         return [fuse_views(found) for found in views]
 
     return predict_voted

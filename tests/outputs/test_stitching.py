@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from cytotome.errors import ConfigError
-from cytotome.inference.stitching import Tile, stitch, with_stitched_tiles
 from cytotome.metrics.challenge import image_score
 from cytotome.ops.runs import intersections, mask_crop
 from cytotome.ops.soft_masks import from_crops
+from cytotome.outputs.stitching import Tile, stitch, with_stitched_tiles
 from cytotome.types import AnyArray, Instances
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from cytotome.errors import ConfigError
-from cytotome.inference.tta import (
+from cytotome.outputs.tta import (
     SYMMETRIES,
     Symmetry,
     Tta,
@@ -31,20 +30,6 @@ def slopes(images: Tensor) -> Tensor:
     return torch.cat([(images.roll(-1, axis) - images.roll(1, axis)) / 2 for axis in (2, 3)], dim=1)
 
 
-def rays(images: Tensor, number: int) -> Tensor:
-    """Steps from each pixel until the mask is left, along 4 or 8 rays, by brute force."""
-    mask = np.pad(images[0, 0].numpy() > 0, 1)
-    found = np.zeros((number, *mask.shape), np.float32)
-    for k in range(number):
-        dy, dx = round(np.sin(2 * np.pi * k / number)), round(np.cos(2 * np.pi * k / number))
-        for y, x in np.argwhere(mask):
-            steps = 0
-            while mask[y + steps * dy, x + steps * dx]:
-                steps += 1
-            found[k, y, x] = steps
-    return torch.from_numpy(found)[None, :, 1:-1, 1:-1]
-
-
 def test_there_are_eight_symmetries() -> None:
     image = torch.arange(9.0).reshape(1, 1, 3, 3)
     assert len({tuple(transform(image, symmetry).flatten().tolist()) for symmetry in SYMMETRIES}) == 8
@@ -57,18 +42,6 @@ def test_scalars_and_vectors_come_back(symmetry: Symmetry) -> None:
     turned = transform(image, symmetry)
     assert torch.equal(restore(turned, symmetry, SCALAR), image)
     torch.testing.assert_close(restore(slopes(turned), symmetry, VECTOR), slopes(image))
-
-
-@pytest.mark.parametrize("symmetry", SYMMETRIES)
-@pytest.mark.parametrize("number", [4, 8])
-def test_rays_come_back(symmetry: Symmetry, number: int) -> None:
-    mask = torch.zeros(1, 1, 11, 9)
-    mask[0, 0, 2:9, 3:8] = 1
-    mask[0, 0, 5:7, 1:4] = 1
-    expected = rays(mask, number)
-    assert len({tuple(plane.flatten().tolist()) for plane in expected[0]}) == number
-    turned = rays(transform(mask, symmetry), number)
-    assert torch.equal(restore(turned, symmetry, OutputSpec("r", number, "rays")), expected)
 
 
 def test_equivariant_maps_are_unchanged_and_others_averaged() -> None:
@@ -87,29 +60,22 @@ def test_equivariant_maps_are_unchanged_and_others_averaged() -> None:
     torch.testing.assert_close(maps["e"], ramp)
 
 
-def test_rays_that_no_quarter_turn_permutes() -> None:
-    with pytest.raises(ConfigError, match="multiple of 4 rays, r has 6"):
-        restore(torch.zeros(1, 6, 2, 2), SYMMETRIES[1], OutputSpec("r", 6, "rays"))
-
-
 def smooth_image() -> Tensor:
     rows, columns = torch.meshgrid(torch.linspace(-2, 2, 64), torch.linspace(-3, 3, 96), indexing="ij")
     return torch.exp(-((rows - 0.3) ** 2) - (columns + 0.4) ** 2)[None, None]
 
 
 def test_scales_and_gains_change_nothing_of_maps_that_follow_them() -> None:
-    """Brightness over its maximum follows scale and gain; its distance along rays grows with the scale."""
+    """Brightness over its maximum follows scale and gain."""
 
     def predict(images: Tensor) -> Mapping[str, Tensor]:
         bright = images / images.amax(dim=(2, 3), keepdim=True)
-        length = 10 * (images.shape[2] * images.shape[3] / (64 * 96)) ** 0.5
-        return {"s": bright, "r": length * bright.repeat(1, 4, 1, 1), "e": images}
+        return {"s": bright, "e": images}
 
-    specs = (SCALAR, OutputSpec("r", 4, "rays"), OutputSpec("e", 1, "embedding"))
+    specs = (SCALAR, OutputSpec("e", 1, "embedding"))
     image = smooth_image()
     maps = with_tta(predict, specs, Tta(scales=(0.5, 1.25), gains=(0.8, 1.3)), stride=8)(image)
     torch.testing.assert_close(maps["s"], image / image.amax(), atol=0.01, rtol=0)
-    torch.testing.assert_close(maps["r"], 10 * maps["s"].repeat(1, 4, 1, 1), atol=0.15, rtol=0)
     assert torch.equal(maps["e"], image)
 
 

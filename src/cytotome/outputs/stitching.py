@@ -11,10 +11,10 @@ import numpy.typing as npt
 from torch import Tensor
 
 from cytotome.errors import ConfigError
-from cytotome.inference.tiling import TileWatch, tile_starts
 from cytotome.ops.runs import intersections
 from cytotome.ops.soft_masks import from_crops, joined, moved, paste, pixel_crop
 from cytotome.ops.suppression import IouGraph, nms
+from cytotome.outputs.tiling import TileWatch, tile_starts
 from cytotome.types import AnyArray, BoolArray, Instances, SoftMasks
 
 InstancePredictor: TypeAlias = Callable[[Tensor], list[Instances]]
