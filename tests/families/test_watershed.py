@@ -26,12 +26,12 @@ from cytotome.families.watershed.loss import (
     squared_angle,
 )
 from cytotome.families.watershed.net import build_network
-from cytotome.families.watershed.targets import walls
 from cytotome.inference.device import takes_bfloat16
 from cytotome.inference.model import build_model
 from cytotome.metrics.challenge import image_score
 from cytotome.models.card import Card
 from cytotome.models.file import ModelFile
+from cytotome.ops.borders import contact_border, square
 from cytotome.outputs.tta import with_symmetries
 from cytotome.training.recipe import load_recipe
 from cytotome.types import Image, Instances, Sample, SampleInfo
@@ -69,7 +69,7 @@ def test_walls_are_where_dilated_instances_overlap() -> None:
         y, x = rng.integers(0, 48, 2)
         labels[y : y + 12, x : x + 12] = label
     dilated = [ndimage.binary_dilation(labels == k, np.ones((5, 5))) for k in range(1, 12)]
-    np.testing.assert_array_equal(walls(labels), np.sum(dilated, axis=0) > 1)
+    np.testing.assert_array_equal(contact_border(labels, square(2)), np.sum(dilated, axis=0) > 1)
 
 
 def test_distances_over_the_union_do_not_know_where_cells_touch() -> None:

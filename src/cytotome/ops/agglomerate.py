@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cytotome.arrays import AnyArray, BoolArray, FloatArray, IntArray
-from cytotome.ops.kernels import kernel
+from cytotome.ops.kernels import grown, kernel
 
 SIDE = 8
 """Of the squares in which pieces are grown."""
@@ -355,9 +355,7 @@ def near_pairs(labels: AnyArray, reach: int) -> AnyArray:
                         continue
                     last = there
                     if found == len(pairs):
-                        larger = np.empty((2 * found, 2), np.int32)
-                        larger[:found] = pairs
-                        pairs = larger
+                        pairs = grown(pairs, 2 * found)
                     pairs[found, 0], pairs[found, 1] = here, there
                     found += 1
     return pairs[:found].copy()

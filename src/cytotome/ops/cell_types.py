@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cytotome.arrays import AnyArray, FloatArray, IntArray
+from cytotome.arrays import AnyArray, FloatArray, Int64Array, IntArray
 from cytotome.ops.labels import label_means
 
 if TYPE_CHECKING:
@@ -35,6 +35,23 @@ def with_classes(instances: Instances, class_names: tuple[str, ...]) -> Instance
         table = np.array([places.get(name, -1) for name in instances.class_names] + [-1], np.int32)
         classes = table[instances.classes]
     return replace(instances, classes=classes, class_names=class_names)
+
+
+def class_plane(labels: IntArray, classes: IntArray) -> Int64Array:
+    """``(1, H, W)`` int64, the class of each pixel's instance; -1 outside instances and where it is unknown.
+
+    Args:
+        labels: ``(H, W)`` int32, position of the instance + 1, 0 is background.
+        classes: ``(N,)`` int32 of the instances.
+    """
+    plane: Int64Array = np.concatenate([[-1], classes]).astype(np.int64)[labels][None]
+    return plane
+
+
+def one_hot(plane: AnyArray, count: int) -> FloatArray:
+    """``(count, H, W)`` float32, 1 where ``plane`` ``(1, H, W)`` has the number of the channel, 0 elsewhere."""
+    hot: FloatArray = (plane == np.arange(count)[:, None, None]).astype(np.float32)
+    return hot
 
 
 def population(instances: Instances) -> npt.NDArray[np.float64]:

@@ -12,9 +12,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
+import numpy as np
 from numba import config as numba_config
 from numba import njit
 from numba.core import event
+
+from cytotome.arrays import AnyArray
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -102,6 +105,14 @@ def _copy_code(function: Callable[..., Any], folder: Path) -> None:
             os.replace(copy.name, target)
         except OSError:  # it is compiled instead
             return
+
+
+@kernel
+def grown(array: AnyArray, capacity: int) -> AnyArray:
+    """The array ``(K, ...)`` with room for ``capacity`` rows, of which the new ones are not set."""
+    larger = np.empty((capacity,) + array.shape[1:], array.dtype)  # noqa: RUF005 numba has no starred tuples
+    larger[: len(array)] = array
+    return larger
 
 
 class _Teller(event.Listener):

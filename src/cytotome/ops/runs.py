@@ -9,7 +9,7 @@ import numpy as np
 
 from cytotome.arrays import AnyArray, BoolArray, Int64Array, IntArray
 from cytotome.errors import DataError
-from cytotome.ops.kernels import kernel
+from cytotome.ops.kernels import grown, kernel
 
 if TYPE_CHECKING:
     from cytotome.instances import Instances
@@ -151,21 +151,13 @@ def _intersect(
                     shared[j] += overlap
         if found + number > capacity:
             capacity = 2 * (found + number)
-            left, right, pixels = _grown(left, capacity), _grown(right, capacity), _grown(pixels, capacity)
+            left, right, pixels = grown(left, capacity), grown(right, capacity), grown(pixels, capacity)
         for t in range(number):
             j = touched[t]
             left[found], right[found], pixels[found] = i, j, shared[j]
             shared[j] = 0
             found += 1
     return left[:found], right[:found], pixels[:found]
-
-
-@kernel
-def _grown(array: AnyArray, capacity: int) -> AnyArray:
-    """The array ``(K,)`` with room for ``capacity`` elements, of which the new ones are not set."""
-    larger = np.empty(capacity, array.dtype)
-    larger[: len(array)] = array
-    return larger
 
 
 def masks_to_runs(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cytotome.arrays import AnyArray, FloatArray, IntArray
-from cytotome.ops.kernels import kernel
+from cytotome.ops.kernels import grown, kernel
 from cytotome.soft import SoftMasks
 
 if TYPE_CHECKING:
@@ -160,9 +160,7 @@ def _paste(
         first, pixels, total = used, 0, 0.0
         for i in range(y1 - y0):
             if used + (x1 - x0) > len(runs):
-                larger = np.empty((2 * len(runs) + (x1 - x0), 3), np.int32)
-                larger[:used] = runs[:used]
-                runs = larger
+                runs = grown(runs, 2 * len(runs) + (x1 - x0))
             begin = -1
             for j in range(x1 - x0):
                 value = _at(grid, rows[i], columns[j], down[i], right[j])

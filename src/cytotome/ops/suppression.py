@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from cytotome.arrays import AnyArray, BoolArray, Float64Array, IntArray
 from cytotome.errors import ConfigError
-from cytotome.ops.kernels import kernel
+from cytotome.ops.kernels import grown, kernel
 from cytotome.ops.runs import intersections
 
 if TYPE_CHECKING:
@@ -84,9 +84,7 @@ def _box_pairs(boxes: AnyArray, order: AnyArray) -> tuple[AnyArray, AnyArray, An
                 continue
             if found + 2 > capacity:
                 capacity *= 2
-                first = np.concatenate((first, np.empty_like(first)))
-                second = np.concatenate((second, np.empty_like(second)))
-                iou = np.concatenate((iou, np.empty_like(iou)))
+                first, second, iou = grown(first, capacity), grown(second, capacity), grown(iou, capacity)
             shared = height * width
             value = shared / (area + (boxes[j, 2] - boxes[j, 0]) * (boxes[j, 3] - boxes[j, 1]) - shared)
             first[found], second[found], iou[found] = i, j, value

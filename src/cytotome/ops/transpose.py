@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cytotome.arrays import AnyArray
-from cytotome.ops.kernels import kernel
+from cytotome.ops.kernels import grown, kernel
 
 if TYPE_CHECKING:
     from cytotome.types import Instances
@@ -48,9 +48,7 @@ def _transpose(runs: AnyArray, offsets: AnyArray, boxes: AnyArray, canvas: AnyAr
                 crop[x, row] = 1
             pixels += runs[k, 2] - runs[k, 1]
         if found + pixels > len(result):
-            larger = np.empty((2 * (found + pixels), 3), np.int32)
-            larger[:found] = result[:found]
-            result = larger
+            result = grown(result, 2 * (found + pixels))
         for x in range(width):
             y = 0
             while y < height:

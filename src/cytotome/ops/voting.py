@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cytotome.arrays import AnyArray, IntArray
-from cytotome.ops.kernels import kernel
+from cytotome.ops.kernels import grown, kernel
 from cytotome.ops.soft_masks import _sample as sample
 from cytotome.ops.soft_masks import pixel_windows
 from cytotome.ops.stack import Stack
@@ -240,7 +240,7 @@ def _vote(
                 while x < right and canvas[y, x] > limit:
                     x += 1
                 if number == len(found):
-                    found = np.concatenate((found, np.empty_like(found)))
+                    found = grown(found, 2 * number)
                 found[number, 0], found[number, 1], found[number, 2] = y, start, x
                 number += 1
             canvas[y, left:right] = 0

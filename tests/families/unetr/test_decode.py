@@ -9,7 +9,8 @@ from scipy import ndimage
 from cytotome.families.unetr.calibrate import fit_foreground_scores
 from cytotome.families.unetr.config import ForegroundParameters
 from cytotome.families.unetr.decode import decode_foreground
-from cytotome.families.unetr.targets import contact_border, foreground_targets, oracle_foreground
+from cytotome.families.unetr.targets import foreground_targets, oracle_foreground
+from cytotome.ops.borders import contact_border, square
 from cytotome.types import Image, Instances, Sample, SampleInfo
 
 NAMES = ("round", "long")
@@ -38,7 +39,7 @@ def test_the_border_is_where_a_pixel_sees_two_cells(width: int) -> None:
     for y, x in np.ndindex(labels.shape):
         seen = set(padded[y : y + 2 * width + 1, x : x + 2 * width + 1].ravel().tolist()) - {0}
         expected[y, x] = len(seen) > 1
-    assert (contact_border(labels, width) == expected).all()
+    assert (contact_border(labels, square(width)) == expected).all()
 
 
 def test_touching_cells_come_apart_by_their_border_alone() -> None:

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 
 from cytotome.families.embedding.config import EmbeddingConfig
+from cytotome.ops.borders import contact_border
+from cytotome.ops.cell_types import class_plane, one_hot
 from cytotome.ops.labels import label_positions
 from cytotome.types import AnyArray, DenseMaps, FloatArray, Instances, IntArray
 
@@ -24,8 +26,8 @@ def embedding_targets(instances: Instances, config: EmbeddingConfig) -> dict[str
         ``parts`` ``(1, H, W)`` int64 in the variant ``binary``: background, cell and border.
     """
     labels = label_positions(instances)
-    classes = np.concatenate([[-1], instances.classes]).astype(np.int64)
-    targets: dict[str, AnyArray] = {"labels": labels[None], "cell_type": classes[labels][None]}
+    cell_type = class_plane(labels, instances.classes)
+    targets: dict[str, AnyArray] = {"labels": labels[None], "cell_type": cell_type}
     if config.variant == "binary":
         targets["parts"] = parts_of(labels, config.border)[None]
     return targets
@@ -38,25 +40,20 @@ def parts_of(labels: IntArray, border: int) -> AnyArray:
     """
     size = 2 * border + 1
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    values = labels.astype(np.float32)  # exact up to 16 million cells
-    highest: AnyArray = cv2.dilate(values, disk)
-    least: AnyArray = cv2.erode(np.where(labels > 0, values, np.float32(np.inf)), disk)
-    inside = labels > 0
-    near = inside & ((highest > values) | (least < values))
-    return np.where(near, BORDER, np.where(inside, CELL, BACKGROUND)).astype(np.int64)
+    inside = np.where(contact_border(labels, disk.astype(np.uint8)), BORDER, CELL)
+    return np.where(labels > 0, inside, BACKGROUND).astype(np.int64)
 
 
 def oracle_maps(targets: Mapping[str, AnyArray], config: EmbeddingConfig) -> DenseMaps:
     """The dense maps whose network made no error: one random unit vector an instance, one for the background."""
     labels = targets["labels"][0]
-    classes = np.arange(len(config.class_names))[:, None, None]
     maps: dict[str, FloatArray] = {
         "embedding": oracle_embeddings(labels, config.dimensions),
-        "cell_type": (targets["cell_type"] == classes).astype(np.float32),
+        "cell_type": one_hot(targets["cell_type"], len(config.class_names)),
     }
     if config.variant == "binary":
         maps["embedding"] = oracle_embeddings((labels > 0).astype(np.int32), config.dimensions)
-        maps["parts"] = (targets["parts"] == np.arange(3)[:, None, None]).astype(np.float32)
+        maps["parts"] = one_hot(targets["parts"], 3)
     else:
         maps["cell"] = (labels > 0).astype(np.float32)[None]
     return maps

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from cytotome.families.flow.config import FlowConfig
+from cytotome.ops.cell_types import class_plane, one_hot
 from cytotome.ops.flows import flow_maps
 from cytotome.ops.labels import label_positions
 from cytotome.types import AnyArray, DenseMaps, Instances
@@ -22,15 +21,13 @@ def flow_targets(instances: Instances, config: FlowConfig) -> dict[str, AnyArray
     """
     del config
     labels = label_positions(instances)
-    classes = np.concatenate([[-1], instances.classes]).astype(np.int64)
-    return {**flow_maps(labels), "cell_type": classes[labels][None]}
+    return {**flow_maps(labels), "cell_type": class_plane(labels, instances.classes)}
 
 
 def oracle_maps(targets: Mapping[str, AnyArray], config: FlowConfig) -> DenseMaps:
     """The dense maps whose network made no error."""
-    classes = np.arange(len(config.class_names))[:, None, None]
     return {
         "flow": targets["flow"],
         "cell": targets["cell"],
-        "cell_type": (targets["cell_type"] == classes).astype(np.float32),
+        "cell_type": one_hot(targets["cell_type"], len(config.class_names)),
     }

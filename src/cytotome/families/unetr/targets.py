@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import cv2
 import numpy as np
 from torch import Tensor, nn
 
 from cytotome.families.unetr.config import UnetrConfig
+from cytotome.ops.borders import contact_border, square
 from cytotome.ops.labels import label_positions
 from cytotome.outputs import Dense
-from cytotome.types import AnyArray, BoolArray, DenseMaps, Instances, IntArray, OutputSpec
+from cytotome.types import AnyArray, DenseMaps, Instances, OutputSpec
 
 
 def unetr_outputs(config: UnetrConfig) -> Dense:
@@ -50,7 +50,7 @@ def foreground_targets(instances: Instances, class_count: int, border_width: int
     Args:
         instances: their classes are positions below ``class_count``, or -1 where unknown.
         class_count: number of foreground maps.
-        border_width: see :func:`contact_border`.
+        border_width: half the side of the window of :func:`~cytotome.ops.borders.contact_border`.
 
     Returns:
         ``foreground`` ``(K, H, W)`` float32, 1 on instances of each class; ``border`` ``(1, H, W)`` float32;
@@ -61,24 +61,9 @@ def foreground_targets(instances: Instances, class_count: int, border_width: int
     classes = table[labels]
     return {
         "foreground": (classes == np.arange(class_count)[:, None, None]).astype(np.float32),
-        "border": contact_border(labels, border_width).astype(np.float32)[None],
+        "border": contact_border(labels, square(border_width)).astype(np.float32)[None],
         "typed": (classes >= 0).astype(np.float32)[None],
     }
-
-
-def contact_border(labels: IntArray, width: int) -> BoolArray:
-    """``(H, W)`` bool: pixels, of cells and of the gap between them, that see two cells within ``width`` pixels.
-
-    Args:
-        labels: ``(H, W)`` int32 below 2^24, 0 is background.
-        width: half the side of the square that a pixel sees.
-    """
-    kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
-    values = labels.astype(np.float32)
-    highest = cv2.dilate(values, kernel)
-    lowest = cv2.erode(np.where(labels > 0, values, np.float32(np.inf)).astype(np.float32), kernel)
-    border: BoolArray = (highest > 0) & (lowest != highest)
-    return border
 
 
 def oracle_foreground(targets: Mapping[str, AnyArray], *, border: bool) -> DenseMaps:

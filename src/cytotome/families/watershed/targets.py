@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import cv2
 import numpy as np
 
 from cytotome.families.watershed.config import WatershedConfig
+from cytotome.ops.borders import contact_border, square
+from cytotome.ops.cell_types import class_plane, one_hot
 from cytotome.ops.distance import away_from_boundary, boundary_distance, distance_levels
 from cytotome.ops.labels import label_positions
 from cytotome.types import AnyArray, BoolArray, DenseMaps, FloatArray, Instances, IntArray
 
 BACKGROUND, CELL, WALL = 0, 1, 2
-WALL_WINDOW = 5
+WALL_WIDTH = 2
+"""A wall is where two instances lie within so many rows and columns of a pixel, so that these, dilated, overlap."""
 REFERENCE_AREA = 400.0
 """Pixels of an instance whose pixels weigh as much as the background's, 1."""
 
@@ -31,29 +33,16 @@ def watershed_targets(instances: Instances, config: WatershedConfig) -> dict[str
     labels = label_positions(instances)
     parted = labels if config.distance == "instance" else (labels > 0).astype(np.int32)
     distance = boundary_distance(parted)
-    classes = np.concatenate([[-1], instances.classes]).astype(np.int64)
     areas = np.bincount(labels.ravel(), minlength=len(instances) + 1)
     weights = np.sqrt(REFERENCE_AREA / np.maximum(areas, 1)).astype(np.float32)
     weights[0] = 1.0
     return {
-        "semantic": _semantic(labels, walls(labels))[None],
+        "semantic": _semantic(labels, contact_border(labels, square(WALL_WIDTH)))[None],
         "direction": away_from_boundary(parted, distance),
         "energy": distance_levels(distance, np.asarray(config.level_edges, np.float32)).astype(np.int64)[None],
         "weight": weights[labels][None],
-        "cell_type": classes[labels][None],
+        "cell_type": class_plane(labels, instances.classes),
     }
-
-
-def walls(labels: IntArray) -> BoolArray:
-    """``(H, W)`` bool: pixels in whose 5x5 window there are two instances, so that these, dilated, overlap."""
-    kernel = np.ones((WALL_WINDOW, WALL_WINDOW), np.uint8)
-    if labels.max(initial=0) < 2:
-        return np.zeros(labels.shape, bool)
-    values = labels.astype(np.float32)  # exact up to 2 ** 24
-    greatest = cv2.dilate(values, kernel)
-    least = cv2.erode(np.where(labels > 0, values, np.float32(2**24)), kernel)
-    found: BoolArray = (greatest > least) & (least > 0)
-    return found
 
 
 def _semantic(labels: IntArray, wall: BoolArray) -> AnyArray:
@@ -65,11 +54,10 @@ def _semantic(labels: IntArray, wall: BoolArray) -> AnyArray:
 def oracle_maps(targets: Mapping[str, AnyArray], config: WatershedConfig) -> DenseMaps:
     """The dense maps whose networks made no error."""
     maps: dict[str, FloatArray] = {
-        "semantic": (targets["semantic"] == np.arange(3)[:, None, None]).astype(np.float32),
+        "semantic": one_hot(targets["semantic"], 3),
         "direction": targets["direction"].astype(np.float32),
         "energy": targets["energy"].astype(np.float32),
     }
     if len(config.class_names) > 1:
-        classes = np.arange(len(config.class_names))[:, None, None]
-        maps["cell_type"] = (targets["cell_type"] == classes).astype(np.float32)
+        maps["cell_type"] = one_hot(targets["cell_type"], len(config.class_names))
     return maps

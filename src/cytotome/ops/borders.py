@@ -1,0 +1,27 @@
+"""Where labels meet."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from cytotome.arrays import BoolArray, ByteArray, IntArray
+
+
+def contact_border(labels: IntArray, window: ByteArray) -> BoolArray:
+    """``(H, W)`` bool: pixels, of cells and of the gap between them, in whose window there are two cells or more.
+
+    Args:
+        labels: ``(H, W)`` int32 below 2^24, 0 is background.
+        window: uint8 of odd sides, 1 on the pixels that a pixel sees.
+    """
+    values = labels.astype(np.float32)  # exact up to 2 ** 24
+    highest = cv2.dilate(values, window)
+    lowest = cv2.erode(np.where(labels > 0, values, np.float32(np.inf)), window)  # infinite where there is no cell
+    border: BoolArray = lowest < highest
+    return border
+
+
+def square(width: int) -> ByteArray:
+    """The window of all pixels within ``width`` rows and columns."""
+    return np.ones((2 * width + 1, 2 * width + 1), np.uint8)
