@@ -20,6 +20,8 @@ OverlapPolicy = Literal["area", "score", "drop"]
 OVERLAP_POLICIES: tuple[OverlapPolicy, ...] = ("area", "score", "drop")
 MAX_LOSS = 0.2
 COUNTED = 2**22
+LAYERS = 4
+"""Layers that room is made for at first; few images need more."""
 
 
 def label_runs(labels: AnyArray) -> tuple[IntArray, Int64Array, IntArray]:
@@ -178,15 +180,15 @@ def to_layers(instances: Instances) -> IntArray:
     Each instance lies whole in the first layer where it is free of others; values are position + 1. L is the depth of
     the overlaps, 1 where there are none (also for no instance).
     """
-    layers = np.zeros((1, *instances.shape), np.int32)
-    placed, depth = 0, 1
+    layers = np.zeros((LAYERS, *instances.shape), np.int32)  # the pages of layers that stay empty are never touched
+    placed, depth = 0, 0
     owner_layer = np.full(len(instances), -1, np.int64)
     while placed < len(instances):
-        placed += _fill_layer(layers[depth - 1], instances.runs, instances.offsets, owner_layer, depth - 1)
-        if placed < len(instances):
-            layers = np.concatenate([layers, np.zeros((1, *instances.shape), np.int32)])
-            depth += 1
-    return layers
+        if depth == len(layers):
+            layers = np.concatenate([layers, np.zeros_like(layers)])
+        placed += _fill_layer(layers[depth], instances.runs, instances.offsets, owner_layer, depth)
+        depth += 1
+    return layers[: max(1, depth)]
 
 
 @kernel
