@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from cytotome.app.compare import score as compare_entry
-from cytotome.app.compare.run import CompareOptions, State, default_recipes, parse_budget, recommend, run_compare
+from cytotome.app.compare.results import Comparison, ImageResult, MethodResult
+from cytotome.app.compare.run import CompareOptions, State, default_recipes, parse_budget, run_compare
 from cytotome.app.compare.score import Entry, score_in_child
 from cytotome.datasets import open_dataset
 from cytotome.ensemble.file import read_ensemble
@@ -52,15 +53,18 @@ def test_a_bake_off_trains_scores_fuses_and_goes_on(tmp_path: Path, monkeypatch:
     rows = list(csv.reader((tmp_path / "out" / "compare.csv").read_text().splitlines()))
     assert rows[0][:3] == ["method", "family", "mAP"]
     assert [row[0] for row in rows[1:3]] != ["", ""]
-    assert len(results["entries"]) == 2
-    for entry in results["entries"]:
-        assert entry["ceiling"] > 0.8
-        assert entry["peak_megabytes"] > 50
-        assert entry["seconds_per_image"] > 0
-        assert entry["score"] == pytest.approx(np.mean([image["score"] for image in entry["images"].values()]))
+    assert len(results.methods) == 2
+    for method in results.methods:
+        assert method.ceiling > 0.8
+        assert method.peak_megabytes > 50
+        assert method.seconds_per_image > 0
+        assert method.score == pytest.approx(np.mean([image.score for image in method.images.values()]))
+    written = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert list(written) == ["data", "images", "entries", "ensemble", "failures", "recommendation"]
+    assert [MethodResult.from_dict(one) for one in written["entries"]] == list(results.methods)
     page = (tmp_path / "out" / "compare.html").read_text()
     assert page.count("data:image/png;base64,") >= 2
-    assert results["recommendation"].split(";")[0] in page
+    assert results.recommendation.split(";")[0] in page
     assert len(read_ensemble(tmp_path / "out" / "ensemble.yaml").members) == 2
 
     def never(*_: object, **__: object) -> None:
@@ -69,8 +73,8 @@ def test_a_bake_off_trains_scores_fuses_and_goes_on(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("cytotome.training.train.train", never)
     monkeypatch.setattr("cytotome.app.compare.run.score_in_child", never)
     again = run_compare(data, options)
-    assert again["entries"] == results["entries"]
-    assert again["recommendation"] == results["recommendation"]
+    assert again.methods == results.methods
+    assert again.recommendation == results.recommendation
 
 
 def test_without_time_there_is_nothing_to_compare(tmp_path: Path) -> None:
@@ -108,7 +112,7 @@ def scored(tmp_path: Path) -> Entry:
 
 
 def test_any_fault_of_scoring_is_told(scored: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Sender(list[tuple[str, object]]):
+    class Sender(list[object]):
         send = list.append
         close = list.copy
 
@@ -118,7 +122,7 @@ def test_any_fault_of_scoring_is_told(scored: Entry, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(compare_entry, "score_entry", fails)
     sent = Sender()
     compare_entry._child(scored, sent)
-    assert sent == [("MemoryError: too large", {})]
+    assert sent == ["MemoryError: too large"]
 
 
 def test_a_process_that_dies_tells_its_exit_code(scored: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,11 +132,8 @@ def test_a_process_that_dies_tells_its_exit_code(scored: Entry, monkeypatch: pyt
 
 
 def test_without_an_ensemble_the_page_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def score(of: Entry) -> dict[str, Any]:
-        images = {info.id: {"score": 0.5} for info in open_dataset("synthetic:10").infos}
-        sizes = {"seconds_per_image": 1.0, "peak_megabytes": 1.0, "model_megabytes": 1.0}
-        facts = {"name": of.method.name, "family": "flow", "types": {}, "ceiling": 1.0, "licence": ""}
-        return {"key": of.key(), "score": 0.5, "images": images, **sizes, **facts}
+    def score(of: Entry) -> MethodResult:
+        return method_result(of.method.name, [0.5] * 10, 1.0, key=of.key())
 
     def fails(*_: object, **__: object) -> None:
         raise MemoryError("too large")
@@ -142,10 +143,10 @@ def test_without_an_ensemble_the_page_is_written_all_the_same(tmp_path: Path, mo
     monkeypatch.setattr(Predictions, "outputs", lambda *_: [])
     models = ("neurons", "neurons-rcnn")
     results = run_compare("synthetic:10", CompareOptions(tmp_path, models=models, quiet=True))
-    assert results["failures"] == {"the ensemble": "MemoryError: too large"}
+    assert results.failures == {"the ensemble": "MemoryError: too large"}
     page = (tmp_path / "compare.html").read_text()
     assert "the ensemble failed: MemoryError: too large" in page
-    assert results["recommendation"] in page
+    assert results.recommendation in page
 
 
 def test_the_budget_is_shared_and_remembered(tmp_path: Path) -> None:
@@ -161,17 +162,19 @@ def test_the_budget_is_shared_and_remembered(tmp_path: Path) -> None:
     assert state.minutes_left(1) == 0
 
 
-def entry(name: str, scores: list[float], seconds: float) -> dict[str, Any]:
-    images = {str(number): {"score": score} for number, score in enumerate(scores)}
-    return {"name": name, "score": float(np.mean(scores)), "images": images, "seconds_per_image": seconds}
+def method_result(name: str, scores: list[float], seconds: float, key: str = "") -> MethodResult:
+    images = {str(number): ImageResult(score, "", 1) for number, score in enumerate(scores)}
+    sizes = {"ceiling": 1.0, "seconds_per_image": seconds, "peak_megabytes": 1.0, "model_megabytes": 1.0}
+    return MethodResult(key, name, "given", "flow", float(np.mean(scores)), {}, licence="", images=images, **sizes)
 
 
 def test_the_recommendation_says_what_is_noise() -> None:
     good, close, fast = [0.5, 0.6, 0.4, 0.5], [0.6, 0.5, 0.4, 0.49], [0.1, 0.2, 0.1, 0.1]
-    said = recommend({"images": 4, "entries": [entry("b", close, 1), entry("a", good, 3)]})
+    best = method_result("a", good, 3)
+    said = Comparison("data", 4, (method_result("b", close, 1), best)).recommendation
     assert said.startswith("use a (mAP 0.500 on 4 images)")
     assert "within noise, b is the faster" in said
-    assert "within noise" not in recommend({"images": 4, "entries": [entry("a", good, 3), entry("c", fast, 1)]})
+    assert "within noise" not in Comparison("data", 4, (best, method_result("c", fast, 1))).recommendation
 
 
 def test_images_are_those_that_every_method_did_not_see() -> None:
@@ -259,3 +262,19 @@ def test_a_name_that_stands_for_another_model_now_is_another_entry(
         keys.append(entry.key())
     monkeypatch.undo()
     assert len(set(keys)) == 2
+
+
+def test_results_of_another_form_are_not_reused() -> None:
+    content = method_result("a", [0.5, 0.25], 1).to_dict()
+    assert content["images"]["1"] == {"score": 0.25, "type": "", "cells": 1}
+    assert MethodResult.from_dict(content) == method_result("a", [0.5, 0.25], 1)
+    for damaged in ({}, {**content, "images": 3}, {**content, "new": 1}, {**content, "images": {"0": {}}}):
+        assert MethodResult.from_dict(damaged) is None
+
+
+def test_images_without_known_cells_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = open_dataset("synthetic:2")
+    monkeypatch.setattr(dataset, "instances", lambda _: None)
+    model = Predictions(parse_method("neurons"), tmp_path, device="cpu").model_of(0)
+    with pytest.raises(DataError, match=f"compare: image {dataset.infos[1].id} has no known cells; give labelled"):
+        compare_entry.ceiling(model, dataset, [1])

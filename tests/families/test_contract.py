@@ -22,7 +22,7 @@ from cytotome.data.normalise import Normalisation
 from cytotome.data.sampling import Crops, CropSettings, Source, crop_loader
 from cytotome.datasets import open_dataset
 from cytotome.datasets.synthetic import SyntheticDataset
-from cytotome.families import AnyFamily, family_names, get_family
+from cytotome.families import FORMER_NAMES, AnyFamily, family_names, get_family
 from cytotome.inference.model import build_model, load_single_model
 from cytotome.metrics.challenge import image_score, mean_score
 from cytotome.models.card import Card
@@ -47,9 +47,10 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(params=family_names(), scope="module")
+@pytest.fixture(params=(*family_names(), *FORMER_NAMES), scope="module")
 def family(request: pytest.FixtureRequest) -> AnyFamily:
-    return get_family(request.param)
+    """Each family, and what reads the files of a former one."""
+    return replace(get_family(request.param), name=request.param)
 
 
 @pytest.fixture(scope="module")

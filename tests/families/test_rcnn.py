@@ -22,13 +22,13 @@ from cytotome.errors import ConfigError
 from cytotome.families import get_family
 from cytotome.families.rcnn import FAMILY
 from cytotome.families.rcnn.config import RcnnConfig, RcnnParameters
-from cytotome.families.rcnn.loss import class_loss, jittered, mask_targets, match, rcnn_loss, split_truth
+from cytotome.families.rcnn.loss import class_loss, jittered, match, rcnn_loss, split_truth
 from cytotome.families.rcnn.net import Rcnn, build_network
 from cytotome.families.rcnn.predict import predict_instances
 from cytotome.families.rcnn.pretrained import load_pretrained
 from cytotome.families.rcnn.proposals import centre_is_valid
 from cytotome.families.rcnn.pyramid import Pyramid, frozen_parameters
-from cytotome.families.rcnn.targets import BOXES, CLASSES, MASKS, detections, rcnn_targets
+from cytotome.families.rcnn.targets import BOXES, CLASSES, MASKS, detections, mask_targets, rcnn_targets
 from cytotome.inference.model import build_model
 from cytotome.losses.flow import flow_losses
 from cytotome.models.card import Card

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 AnyFamily: TypeAlias = "Family[FamilyConfig, DecodeParameters, torch.nn.Module, Any, Any]"
 """A family as engines have it, by its name: the types that it is generic over are known when the program runs."""
 
+FORMER_NAMES = {"unetr_gan": "unetr"}
+"""Names that families had in older recipes and model files, and the families that read them today."""
+
 
 def family_names() -> tuple[str, ...]:
     """Names of all families, in alphabetical order."""
@@ -22,11 +25,15 @@ def family_names() -> tuple[str, ...]:
 
 
 def get_family(name: str) -> AnyFamily:
-    """The family of that name.
+    """The family of that name, or of a name in older files, which reads the config that such a file holds.
 
     Raises:
         ConfigError: where there is none; the message lists those there are.
     """
+    if name in FORMER_NAMES:
+        former = importlib.import_module(f"{__name__}.{FORMER_NAMES[name]}").FORMER[name]
+        assert isinstance(former, Family)
+        return former
     if name not in family_names():
         raise ConfigError(f"there is no family {name!r}; choose one of {', '.join(family_names())}")
     family = importlib.import_module(f"{__name__}.{name}").FAMILY

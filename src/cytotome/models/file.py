@@ -106,7 +106,7 @@ def read_model(path: str | os.PathLike[str], *, family: AnyFamily | None = None)
     except ConfigError as error:
         raise ModelError(f"{path}: {error}") from None
     return ModelFile(
-        family=header.family,
+        family=family.name,
         config=_validated(path, family.config, header.config),
         parameters=_validated(path, family.parameters, header.parameters),
         normalisation=header.normalisation,

@@ -15,7 +15,7 @@ from cytotome.contract import DecodeParameters, FamilyConfig
 from cytotome.data.augment import Augmentation, Probability
 from cytotome.data.normalise import Normalisation, image_channels
 from cytotome.errors import ConfigError
-from cytotome.families import AnyFamily, family_names, get_family
+from cytotome.families import FORMER_NAMES, AnyFamily, family_names, get_family
 from cytotome.training.plan import stage_faults
 from cytotome.training.schedule import AtLeastOne, Count, Positive, Pretraining, Schedule, Section, TeacherSettings
 
@@ -196,7 +196,7 @@ def check_recipe(content: Mapping[str, Any], place: str = "recipe") -> Recipe:
         faults += _faults(error, "")
     family = content.get("family")
     if isinstance(family, str):
-        if family not in family_names():
+        if family not in (*family_names(), *FORMER_NAMES):
             faults.append(f"family: there is no {family!r}, only {', '.join(family_names())}")
         else:
             faults += _family_faults(get_family(family), content)

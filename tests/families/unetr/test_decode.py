@@ -7,8 +7,9 @@ import pytest
 from scipy import ndimage
 
 from cytotome.families.unetr.calibrate import fit_foreground_scores
-from cytotome.families.unetr.decode import contact_border, decode_foreground, foreground_targets, oracle_foreground
-from cytotome.families.unetr.parameters import ForegroundParameters
+from cytotome.families.unetr.config import ForegroundParameters
+from cytotome.families.unetr.decode import decode_foreground
+from cytotome.families.unetr.targets import contact_border, foreground_targets, oracle_foreground
 from cytotome.ops.labels import from_label_map, to_label_map
 from cytotome.types import Image, Instances, Sample, SampleInfo
 

@@ -10,8 +10,7 @@ import torch
 from cytotome.data.normalise import Normalisation
 from cytotome.datasets import open_dataset
 from cytotome.families.unetr import FAMILY
-from cytotome.families.unetr.config import UnetrConfig
-from cytotome.families.unetr.parameters import ForegroundParameters
+from cytotome.families.unetr.config import ForegroundParameters, UnetrConfig
 from cytotome.inference.model import build_model
 from cytotome.metrics.challenge import image_score
 from cytotome.models.card import Card

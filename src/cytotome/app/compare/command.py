@@ -66,6 +66,6 @@ def compare(
         quiet=quiet,
     )
     with resumable():
-        failures = run_compare(data, options)["failures"]
+        failures = run_compare(data, options).failures
     if failures:
         raise typer.Exit(FAILED)

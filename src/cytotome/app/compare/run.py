@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cytotome.app.compare.page import write_page
+from cytotome.app.compare.results import Comparison, EnsembleResult, MethodResult
 from cytotome.app.compare.score import Entry, one_line, score_in_child
 from cytotome.app.console import say, warn
 from cytotome.app.opening import open_and_warn
@@ -85,8 +86,8 @@ def _streams(recipe: Recipe) -> set[str]:
     return {stream for stage in recipe.get_family().stages(recipe.family_config()) for stream in stage.streams}
 
 
-def run_compare(data: str, options: CompareOptions) -> dict[str, Any]:
-    """Trains, scores and fuses; what is done already in the folder is not done again. Gives all results.
+def run_compare(data: str, options: CompareOptions) -> Comparison:
+    """Trains, scores and fuses; what is done already in the folder is not done again.
 
     Raises:
         ConfigError: where there is nothing to compare, or Lightning is not installed and needed.
@@ -115,19 +116,30 @@ def run_compare(data: str, options: CompareOptions) -> dict[str, Any]:
     entries = [entry for _, entry in scored if entry]
     if not entries:
         raise ConfigError(f"compare: no method could be scored: {_joined(state.content['failures'])}")
-    results: dict[str, Any] = {"data": dataset.name, "images": len(fold_of), "entries": entries}
+    fused: EnsembleResult | str = ""
     if len(entries) > 1:
         say(f"fusing the best of {len(entries)} methods", quiet=options.quiet)
         made = _attempt(ENSEMBLE, state, options, lambda: _ensemble(methods_left, entries, dataset, fold_of, options))
-        results["ensemble"] = made or {"note": "the ensemble failed"}
-    results["failures"] = state.content["failures"]
-    results["recommendation"] = recommend(results)
-    _write(options.output / "results.json", results)
-    write_page(options.output, results)
-    say(f"{options.output / 'compare.html'}: {results['recommendation']}", quiet=options.quiet)
-    for name, why in results["failures"].items():
-        warn(f"{name} failed: {why}")
+        fused = made or "the ensemble failed"
+    results = Comparison(
+        data=dataset.name,
+        images=len(fold_of),
+        methods=tuple(entries),
+        ensemble=fused if isinstance(fused, EnsembleResult) else None,
+        ensemble_note=fused if isinstance(fused, str) else "",
+        failures=state.content["failures"],
+    )
+    _report(results, options)
     return results
+
+
+def _report(results: Comparison, options: CompareOptions) -> None:
+    """Writes the results and the page, and says what to use and what failed."""
+    _write(options.output / "results.json", results.to_dict())
+    write_page(options.output, results)
+    say(f"{options.output / 'compare.html'}: {results.recommendation}", quiet=options.quiet)
+    for name, why in results.failures.items():
+        warn(f"{name} failed: {why}")
 
 
 class State:
@@ -232,37 +244,36 @@ def _apart(methods: Sequence[tuple[Method, str]]) -> list[tuple[Method, str]]:
 
 def _entry(
     method: Method, kind: str, data: str, fold_of: dict[int, int], options: CompareOptions, state: State
-) -> dict[str, Any]:
+) -> MethodResult | None:
     entry = Entry(method, kind, data, options.layout, fold_of, options.output, options.tta, options.device)
     path = options.output / "entries" / f"{method.name}.json"
-    known = read_json_object(path)
-    if known and known.get("key") == _attempt(method.name, state, options, entry.key):
+    known = MethodResult.from_dict(read_json_object(path) or {})
+    if known is not None and known.key == _attempt(method.name, state, options, entry.key):
         state.succeed(method.name)
         return known
     say(f"scoring {method.name} on {len(fold_of)} images", quiet=options.quiet)
     result = _attempt(method.name, state, options, lambda: score_in_child(entry))
-    if result is None:
-        return {}
-    _write(path, result)
+    if result is not None:
+        _write(path, result.to_dict())
     return result
 
 
 def _ensemble(
     methods: Sequence[Method],
-    entries: Sequence[dict[str, Any]],
+    entries: Sequence[MethodResult],
     dataset: Dataset,
     fold_of: dict[int, int],
     options: CompareOptions,
-) -> dict[str, Any]:
-    """The best fusion of the best two methods, three and so on, tuned on other folds, beside the best single one."""
+) -> EnsembleResult | str:
+    """The best fusion of the best two methods, three and so on, tuned on other folds; or why there is none."""
     samples: list[Sample] = [dataset[position] for position in fold_of]
     folds = list(fold_of.values())
     made = [Predictions(method, options.output / "cache", tta=options.tta, device=options.device) for method in methods]
     found = member_instances([(one, one.outputs(samples, folds)) for one in made], folds)
     parts = tuning_parts(samples, folds)
     if len(set(parts)) < 2:
-        return {"note": "images of one group are too few for an ensemble"}
-    order = sorted(range(len(methods)), key=lambda number: -float(entries[number]["score"]))
+        return "images of one group are too few for an ensemble"
+    order = sorted(range(len(methods)), key=lambda number: -entries[number].score)
     tried = []
     for count in range(2, len(methods) + 1):
         chosen = order[:count]
@@ -272,45 +283,22 @@ def _ensemble(
     tuned, chosen = max(tried, key=lambda one: float(one[0].nested.mean()))
     best = entries[order[0]]
     ids = [sample.info.id for sample in samples]
-    gain = bootstrap_mean(tuned.nested - [best["images"][name]["score"] for name in ids])
+    gain = bootstrap_mean(tuned.nested - [best.images[name].score for name in ids])
     path = options.output / "ensemble.yaml"
     chosen_methods = [methods[number] for number in chosen]
     scores = {f"mAP on {dataset.name}, nested folds": round(float(tuned.nested.mean()), 4)}
     save_ensemble(path, ensemble_of(chosen_methods, tuned.result, scores, path, tta=options.tta))
-    return {
-        "score": float(tuned.nested.mean()),
-        "best_single": best["name"],
-        "members": [methods[number].name for number in chosen],
-        "tried": len(tried),
-        "gain": [gain.mean, gain.low, gain.high],
-        "within_noise": gain.within_noise,
-        "types": {
-            kind: float(tuned.nested[[k == kind for k in tuned.cell_types]].mean()) for kind in set(tuned.cell_types)
+    return EnsembleResult(
+        score=float(tuned.nested.mean()),
+        best_single=best.name,
+        members=tuple(method.name for method in chosen_methods),
+        tried=len(tried),
+        gain=gain,
+        types={
+            kind: float(tuned.nested[[k == kind for k in tuned.cell_types]].mean())
+            for kind in sorted(set(tuned.cell_types))
         },
-    }
-
-
-def recommend(results: dict[str, Any]) -> str:
-    """One or two sentences: what to use, and how sure that is."""
-    entries = sorted(results["entries"], key=lambda entry: -float(entry["score"]))
-    best = entries[0]
-    text = f"use {best['name']} (mAP {best['score']:.3f} on {results['images']} images)"
-    if len(entries) > 1:
-        ids = sorted(best["images"])
-        second = entries[1]
-        lead = bootstrap_mean([best["images"][name]["score"] - second["images"][name]["score"] for name in ids])
-        if lead.within_noise:
-            faster = min(best, second, key=lambda entry: float(entry["seconds_per_image"]))
-            text += f"; its lead over {second['name']} is within noise, {faster['name']} is the faster of the two"
-    ensemble = results.get("ensemble", {})
-    if "gain" in ensemble:
-        low, high = ensemble["gain"][1:]
-        sure = "within noise" if ensemble["within_noise"] else "beyond noise" if low > 0 else "a loss"
-        text += (
-            f"; the best of {ensemble['tried']} ensembles, {' + '.join(ensemble['members'])}: "
-            f"{ensemble['gain'][0]:+.3f} ({low:+.3f} to {high:+.3f}), {sure}"
-        )
-    return text
+    )
 
 
 def _write(path: Path, content: Any) -> None:

@@ -7,13 +7,14 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cytotome.app.compare.results import ImageResult, MethodResult
 from cytotome.errors import CytotomeError, DataError
 from cytotome.models.header import read_header
 from cytotome.models.registry import find_model
@@ -54,8 +55,8 @@ class Entry:
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def score_in_child(entry: Entry) -> dict[str, Any]:
-    """The results of an entry, from a fresh process, whose peak memory is that of the method alone.
+def score_in_child(entry: Entry) -> MethodResult:
+    """The result of an entry, from a fresh process, whose peak memory is that of the method alone.
 
     Raises:
         DataError: where the process fails; the message says why.
@@ -66,23 +67,21 @@ def score_in_child(entry: Entry) -> dict[str, Any]:
     process.start()
     sender.close()
     try:
-        fault, result = receiver.recv()
+        answer: MethodResult | str = receiver.recv()
     except (EOFError, OSError):
-        fault, result = "", None
+        answer = ""
     process.join()
-    if result is None:
-        fault = f"the process ended without an answer (exit code {process.exitcode})"
-    if fault:
-        raise DataError(fault)
-    assert isinstance(result, dict)
-    return result
+    if isinstance(answer, str):
+        raise DataError(answer or f"the process ended without an answer (exit code {process.exitcode})")
+    return answer
 
 
 def _child(entry: Entry, sender: Any) -> None:
+    """Sends the result, or one line on what went wrong."""
     try:
-        sender.send(("", score_entry(entry)))
+        sender.send(score_entry(entry))
     except Exception as error:
-        sender.send((one_line(error), {}))
+        sender.send(one_line(error))
     finally:
         sender.close()
 
@@ -93,43 +92,51 @@ def one_line(error: Exception) -> str:
     return text if isinstance(error, CytotomeError) else f"{type(error).__name__}: {text}"
 
 
-def score_entry(entry: Entry) -> dict[str, Any]:
-    """Predicts, decodes and scores every image; keeps the networks' outputs and the best and worst pictures."""
+def score_entry(entry: Entry) -> MethodResult:
+    """Predicts, decodes and scores every image; keeps the networks' outputs and pictures.
+
+    Raises:
+        DataError: where an image has no known cells.
+    """
     from cytotome.datasets import open_dataset
     from cytotome.metrics.challenge import image_score
 
     dataset = open_dataset(entry.data, layout=entry.layout)
     predictions = Predictions(entry.method, entry.output / "cache", tta=entry.tta, device=entry.device)
-    images: dict[str, dict[str, Any]] = {}
+    images: dict[str, ImageResult] = {}
     seconds = []
     for place, fold in entry.fold_of.items():
         sample: Sample = dataset[place]
-        assert sample.instances is not None
+        truth = _known(sample.instances, sample.info.id)
         model = predictions.model_of(fold)
         start = time.perf_counter()
         outputs = model.outputs(sample.image, tta=entry.tta)
         found = model.decode(outputs)
         seconds.append(time.perf_counter() - start)
         predictions.keep(sample, fold, outputs)
-        score = image_score(found, sample.instances)
-        images[sample.info.id] = {"score": score, "type": sample.info.cell_type, "cells": len(found)}
+        images[sample.info.id] = ImageResult(image_score(found, truth), sample.info.cell_type, len(found))
         _draw(entry, sample, found)
     model = predictions.model_of(next(iter(entry.fold_of.values())))
-    scores = [image["score"] for image in images.values()]
-    return {
-        "key": entry.key(),
-        "name": entry.method.name,
-        "kind": entry.kind,
-        "family": model.method,
-        "score": float(np.mean(scores)),
-        "types": _by_type(images),
-        "ceiling": ceiling(model, dataset, list(entry.fold_of)),
-        "seconds_per_image": float(np.median(seconds)),
-        "peak_megabytes": peak_megabytes(),
-        "model_megabytes": _size(entry.method),
-        "licence": model.card.licence or "that of the data it was trained on",
-        "images": images,
-    }
+    return MethodResult(
+        key=entry.key(),
+        name=entry.method.name,
+        kind=entry.kind,
+        family=model.method,
+        score=float(np.mean([image.score for image in images.values()])),
+        types=_by_type(images),
+        ceiling=ceiling(model, dataset, list(entry.fold_of)),
+        seconds_per_image=float(np.median(seconds)),
+        peak_megabytes=peak_megabytes(),
+        model_megabytes=find_model(entry.method.models[0].path).stat().st_size / 2**20,
+        licence=model.card.licence or "that of the data it was trained on",
+        images=images,
+    )
+
+
+def _known(truth: Instances | None, name: str) -> Instances:
+    if truth is None:
+        raise DataError(f"compare: image {name} has no known cells; give labelled images")
+    return truth
 
 
 def ceiling(model: Any, dataset: Dataset, places: Sequence[int]) -> float:
@@ -140,8 +147,7 @@ def ceiling(model: Any, dataset: Dataset, places: Sequence[int]) -> float:
     parameters = family.parameters()
     scores = []
     for place in list(places)[:: max(1, len(places) // CEILING_IMAGES)][:CEILING_IMAGES]:
-        truth = dataset.instances(place)
-        assert truth is not None
+        truth = _known(dataset.instances(place), dataset.infos[place].id)
         outputs = family.oracle(family.targets(truth, config), config)
         scores.append(image_score(family.decode(outputs, parameters, config.class_names), truth))
     return float(np.mean(scores))
@@ -157,15 +163,9 @@ def peak_megabytes() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def _by_type(images: dict[str, dict[str, Any]]) -> dict[str, float]:
-    kinds = sorted({image["type"] for image in images.values()})
-    return {kind: float(np.mean([i["score"] for i in images.values() if i["type"] == kind])) for kind in kinds}
-
-
-def _size(method: Method) -> float:
-    from cytotome.models.registry import find_model
-
-    return find_model(method.models[0].path).stat().st_size / 2**20
+def _by_type(images: Mapping[str, ImageResult]) -> dict[str, float]:
+    kinds = sorted({image.cell_type for image in images.values()})
+    return {kind: float(np.mean([i.score for i in images.values() if i.cell_type == kind])) for kind in kinds}
 
 
 def _draw(entry: Entry, sample: Sample, found: Instances) -> None:

@@ -120,11 +120,11 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     Args:
         before, now: of :func:`effective_settings`.
     """
-    changed = [name for name in now if name not in ("model", "parameters") and before.get(name) != now[name]]
+    changed = [name for name in now if name not in ("model", "family", "parameters") and before.get(name) != now[name]]
     if "model_hash" in changed:
         was, model = before.get("model", "unknown"), now["model"]
         other = f"model was {was}, now {model}" if was != model else f"model {model} was another version"
-        return [other, *(_change(name, before, now) for name in changed if name not in ("model_hash", "family"))]
+        return [other, *(_change(name, before, now) for name in changed if name != "model_hash")]
     old, new = _flat(before.get("parameters", {})), _flat(now.get("parameters", {}))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [_change(name, old, new) for name in names] + [_change(name, before, now) for name in changed]

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
-from torchvision.ops import box_iou, roi_align
+from torchvision.ops import box_iou
 from torchvision.ops.boxes import clip_boxes_to_image
 
 from cytotome.contract import Batch
 from cytotome.families.rcnn.config import RcnnConfig
 from cytotome.families.rcnn.net import BOX_CELLS, Rcnn, stage_code
 from cytotome.families.rcnn.proposals import centre_is_valid
-from cytotome.families.rcnn.targets import BOXES, CLASSES, MASK_CELLS, MASKS
+from cytotome.families.rcnn.targets import BOXES, CLASSES, MASK_CELLS, MASKS, mask_targets
 from cytotome.losses.flow import flow_losses
 
 BETA = 1 / 9
@@ -186,27 +186,3 @@ def mask_loss(
     predicted = logits[torch.arange(len(logits), device=logits.device), label][known]
     wrong = functional.binary_cross_entropy_with_logits(predicted, torch.cat(goals)[known], reduction="sum")
     return wrong / max(1, predicted.numel())
-
-
-def mask_targets(masks: Tensor, boxes: Tensor, regions: Tensor, cells: int) -> Tensor:
-    """What the mask head is to say of each region: the mask resampled linearly over it, then cut at a half.
-
-    Args:
-        masks: ``(R, G, G)`` uint8 over ``boxes``, 255 inside.
-        boxes: ``(R, 4)`` of x0, y0, x1, y1.
-        regions: ``(R, 4)``, where the mask is asked for.
-        cells: along each axis of the result.
-
-    Returns:
-        ``(R, cells, cells)`` float32 of 0 and 1.
-    """
-    if len(masks) == 0:
-        return torch.zeros(0, cells, cells, device=masks.device)
-    # A border of zeros, since RoIAlign repeats the last cell of what it samples.
-    grids = functional.pad(masks.float() / 255, (1, 1, 1, 1))[:, None]
-    size = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)
-    places = (regions - boxes[:, :2].repeat(1, 2)) / size.repeat(1, 2) * masks.shape[-1] + 1
-    owners = torch.arange(len(masks), device=masks.device)[:, None]
-    sampled = roi_align(grids, torch.cat([owners, places], dim=1), cells, sampling_ratio=2, aligned=True)[:, 0]
-    above: Tensor = sampled >= 0.5
-    return above.float()

@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.ops import roi_align
 
 from cytotome.contract import PER_INSTANCE
 from cytotome.families.rcnn.config import RcnnConfig
@@ -48,12 +52,32 @@ def rcnn_targets(instances: Instances, config: RcnnConfig) -> dict[str, AnyArray
     }
 
 
+def mask_targets(masks: Tensor, boxes: Tensor, regions: Tensor, cells: int) -> Tensor:
+    """What the mask head is to say of each region: the mask resampled linearly over it, then cut at a half.
+
+    Args:
+        masks: ``(R, G, G)`` uint8 over ``boxes``, 255 inside.
+        boxes: ``(R, 4)`` of x0, y0, x1, y1.
+        regions: ``(R, 4)``, where the mask is asked for.
+        cells: along each axis of the result.
+
+    Returns:
+        ``(R, cells, cells)`` float32 of 0 and 1.
+    """
+    if len(masks) == 0:
+        return torch.zeros(0, cells, cells, device=masks.device)
+    # A border of zeros, since RoIAlign repeats the last cell of what it samples.
+    grids = functional.pad(masks.float() / 255, (1, 1, 1, 1))[:, None]
+    size = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)
+    places = (regions - boxes[:, :2].repeat(1, 2)) / size.repeat(1, 2) * masks.shape[-1] + 1
+    owners = torch.arange(len(masks), device=masks.device)[:, None]
+    sampled = roi_align(grids, torch.cat([owners, places], dim=1), cells, sampling_ratio=2, aligned=True)[:, 0]
+    above: Tensor = sampled >= 0.5
+    return above.float()
+
+
 def oracle_detections(targets: Mapping[str, AnyArray], config: RcnnConfig) -> Instances:
     """The detections of a network that made no error: the masks as the mask head has to learn them."""
-    import torch
-
-    from cytotome.families.rcnn.loss import mask_targets
-
     boxes = torch.from_numpy(targets[BOXES])
     grids = mask_targets(torch.from_numpy(targets[MASKS]), boxes, boxes, MASK_CELLS).numpy()
     soft = from_grids(grids, targets[BOXES][:, [1, 0, 3, 2]])

@@ -1,23 +1,30 @@
-"""UNETR: a transformer's states feed a U-Net's decoder; foreground by cell type, parted by a border."""
+"""UNETR: a transformer's states feed a U-Net's decoder; foreground by cell type, parted by a border.
+
+With ``adversarial``, a discriminator of images with masks lets it learn from unlabelled images too.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
 from cytotome.contract import Batch, Family, Phase, Stage
+from cytotome.families.unetr.adversarial import discriminator_loss, generator_loss
 from cytotome.families.unetr.calibrate import fit_foreground_scores
-from cytotome.families.unetr.config import UnetrConfig
+from cytotome.families.unetr.config import Adversarial, ForegroundParameters, FormerGanConfig, UnetrConfig
 from cytotome.families.unetr.decode import decode_foreground
-from cytotome.families.unetr.net import Unetr
-from cytotome.families.unetr.parameters import ForegroundParameters
+from cytotome.families.unetr.discriminator import clip_weights
+from cytotome.families.unetr.loss import foreground_losses
+from cytotome.families.unetr.net import Unetr, UnetrGan
 from cytotome.families.unetr.targets import predict_maps, unetr_heads, unetr_oracle, unetr_outputs, unetr_targets
-from cytotome.losses.foreground import foreground_losses
 
 
-def _build(config: UnetrConfig) -> Unetr:
-    return Unetr(config, unetr_heads(config))
+def _build(config: UnetrConfig) -> Unetr | UnetrGan:
+    heads = unetr_heads(config)
+    return Unetr(config, heads) if config.adversarial is None else UnetrGan(config, heads, config.adversarial)
 
 
 def _loss(net: nn.Module, batch: Batch, config: UnetrConfig) -> dict[str, Tensor]:
@@ -25,8 +32,35 @@ def _loss(net: nn.Module, batch: Batch, config: UnetrConfig) -> dict[str, Tensor
     return foreground_losses(outputs, batch, dice_weight=config.dice_weight, border_weight=config.border_weight)
 
 
-def _stages(config: UnetrConfig) -> tuple[Stage[Unetr], ...]:
+def _stages(config: UnetrConfig) -> tuple[Stage[Any], ...]:
+    if config.adversarial is not None:
+        phases = _adversarial_phases(config, config.adversarial)
+        return (Stage("gan", phases, streams=("labelled", "unlabelled")),)
     return (Stage("unetr", (Phase("all", lambda net: net.parameters(), partial(_loss, config=config)),)),)
+
+
+def _adversarial_phases(config: UnetrConfig, settings: Adversarial) -> tuple[Phase[UnetrGan], Phase[UnetrGan]]:
+    def clip(net: UnetrGan) -> None:
+        clip_weights(net.discriminator, settings.clip_limit)
+
+    generator = Phase(
+        "generator",
+        lambda net: net.generator.parameters(),
+        partial(generator_loss, config=config, settings=settings),
+        every=settings.generator_every,
+        optimiser=settings.optimiser,
+        learning_rate=settings.learning_rate,
+    )
+    discriminator = Phase(
+        "discriminator",
+        lambda net: net.discriminator.parameters(),
+        partial(discriminator_loss, settings=settings),
+        every=settings.discriminator_every,
+        optimiser=settings.optimiser,
+        learning_rate=settings.discriminator_learning_rate or settings.learning_rate,
+        after_step=clip if settings.lipschitz == "clip" else None,
+    )
+    return generator, discriminator
 
 
 FAMILY = Family(
@@ -46,3 +80,6 @@ FAMILY = Family(
     ceiling=0.94,
     calibrate=fit_foreground_scores,
 )
+
+FORMER = {"unetr_gan": replace(FAMILY, config=FormerGanConfig)}
+"""The family by a name that it had, with the config of that time."""

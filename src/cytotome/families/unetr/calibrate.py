@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cytotome.families.unetr.config import ForegroundParameters
 from cytotome.families.unetr.decode import features, of_image, segment
-from cytotome.families.unetr.parameters import ForegroundParameters
 from cytotome.ops.labels import from_label_map
 from cytotome.ops.scores import are_hits, fit_logistic
 from cytotome.types import DenseMaps, Sample

@@ -1,15 +1,64 @@
-"""What can be set of a UNETR that predicts foreground and border maps; the families that use one add their own."""
+"""What can be set of UNETR: network, targets, losses, the discriminator, the decoder."""
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from cytotome.contract import FamilyConfig
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cytotome.contract import DecodeParameters, FamilyConfig
 
 PATCH = 16
 """Side of a token's patch in pixels, as in the paper."""
 STRIDE = 32
 """Sides of the images that the network takes are multiples of it: two patches, so that no map is a single pixel."""
+
+
+class Adversarial(BaseModel):
+    """A discriminator of images with their masks, against which the network is trained.
+
+    Attributes:
+        width: channels of the discriminator's first convolution.
+        levels: its convolutions, each of which halves the resolution; None for as many as bring ``window`` below 32
+            pixels.
+        pooling: ``mean`` takes crops of any size; ``places`` has a weight for each place of crops of ``window``.
+        lipschitz: what keeps the discriminator's slope bounded: a ``penalty`` on its gradient, or ``clip`` its weights.
+        penalty_weight: of the gradient penalty.
+        clip_limit: largest weight of the discriminator under ``clip``.
+        supervised_weight: of the losses on labelled images in the generator's phase; 0 leaves them out.
+        weight: of the discriminator's value in the generator's phase.
+        judged: whose predictions the discriminator sees: of ``unlabelled`` images only, or of ``all``, so that it
+            cannot identify them by the image.
+        generator_every, discriminator_every: the phase runs on one batch in this many.
+        optimiser, learning_rate: of both phases, and ``discriminator_learning_rate`` where it differs; None for the
+            recipe's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    width: int = Field(default=16, ge=1)
+    levels: int | None = Field(default=4, ge=1, le=8)
+    pooling: Literal["mean", "places"] = "mean"
+    lipschitz: Literal["penalty", "clip"] = "penalty"
+    penalty_weight: float = Field(default=10.0, ge=0)
+    clip_limit: float = Field(default=0.01, gt=0)
+    supervised_weight: float = Field(default=1.0, ge=0)
+    weight: float = Field(default=0.1, ge=0)
+    judged: Literal["unlabelled", "all"] = "all"
+    generator_every: int = Field(default=1, ge=1)
+    discriminator_every: int = Field(default=1, ge=1)
+    optimiser: Literal["adamw", "adam", "rmsprop"] | None = None
+    learning_rate: float | None = Field(default=None, gt=0)
+    discriminator_learning_rate: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Adversarial:
+        if self.supervised_weight == 0 and self.weight == 0:
+            raise ValueError("supervised_weight and weight are both 0; the generator would learn nothing")
+        if self.pooling == "mean" and self.levels is None:
+            raise ValueError("levels must be a number where pooling is mean")
+        return self
 
 
 class UnetrConfig(FamilyConfig):
@@ -25,6 +74,7 @@ class UnetrConfig(FamilyConfig):
         border_width: pixels on each side of the line between two cells that belong to the border.
         dice_weight: of the soft Dice loss beside the cross entropy.
         border_weight: of the losses of the border beside those of the foreground.
+        adversarial: train against a discriminator, on unlabelled images too; None trains on labelled images only.
     """
 
     window: tuple[int, int] = (256, 256)
@@ -37,6 +87,7 @@ class UnetrConfig(FamilyConfig):
     border_width: int = Field(default=1, ge=1, le=10)
     dice_weight: float = Field(default=1.0, ge=0)
     border_weight: float = Field(default=1.0, ge=0)
+    adversarial: Adversarial | None = None
 
     @model_validator(mode="after")
     def _check_sizes(self) -> UnetrConfig:
@@ -45,3 +96,54 @@ class UnetrConfig(FamilyConfig):
         if self.hidden_size % self.heads:
             raise ValueError(f"hidden_size must be a multiple of heads, got {self.hidden_size} and {self.heads}")
         return self
+
+
+FORMER_FIELDS = {
+    "discriminator_width": "width",
+    "discriminator_levels": "levels",
+    "adversarial_weight": "weight",
+    **{name: name for name in Adversarial.model_fields if name not in ("width", "levels", "weight")},
+}
+"""Fields of :class:`Adversarial` by the names that they had in a config of ``unetr_gan``."""
+
+
+class FormerGanConfig(UnetrConfig):
+    """A config of ``unetr_gan``, as recipes and model files had it before the discriminator was an option of UNETR.
+
+    The discriminator's fields stood beside the others; they are moved into ``adversarial``.
+    """
+
+    adversarial: Adversarial | None = Adversarial()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _move_fields(cls, values: Any) -> Any:
+        moved = {new: values[old] for old, new in FORMER_FIELDS.items() if old in values} if values else {}
+        if not moved or not isinstance(values, Mapping):
+            return values
+        rest = {name: value for name, value in values.items() if name not in FORMER_FIELDS}
+        return {**rest, "adversarial": {**(rest.get("adversarial") or {}), **moved}}
+
+
+class ForegroundParameters(DecodeParameters):
+    """How instances are made of foreground and border maps; areas are in pixels of the image.
+
+    Attributes:
+        threshold: pixels of a higher foreground probability belong to a cell.
+        border_threshold: pixels of a higher border probability part cells.
+        min_seed: parts of a cell's inside with fewer pixels make no cell of their own beside a larger part.
+        score_weights: logistic weights of the features that :func:`~cytotome.families.unetr.decode.features` names.
+    """
+
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    border_threshold: float = Field(default=0.5, ge=0, le=1)
+    min_seed: int = Field(default=12, ge=1)
+    score_weights: tuple[float, ...] = (6.0, -2.0, 0.0, -2.5)
+
+    search: ClassVar[dict[str, tuple[float, ...]]] = {
+        "threshold": (0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8),
+        "border_threshold": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+        "min_seed": (3, 6, 12, 20, 30),
+        "min_score": (0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6),
+        "min_area": (15, 30, 45, 60, 80, 100, 130, 160),
+    }

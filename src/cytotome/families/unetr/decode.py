@@ -1,12 +1,8 @@
-"""Cells as foreground that a border parts: targets, the oracle's maps, the decoder.
-
-The border is the line between cells that touch, as the winners of the Data Science Bowl 2018 drew it: a cell that
-stands alone has none, so that thin branches stay whole. Without a border map, each connected component is a cell.
-"""
+"""Decoding of foreground maps that a border splits into cells; without it each connected component is a cell."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -14,54 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from cytotome.families.unetr.parameters import ForegroundParameters
-from cytotome.ops.labels import components, from_label_map, label_means, label_positions
+from cytotome.families.unetr.config import ForegroundParameters
+from cytotome.ops.labels import components, from_label_map, label_means
 from cytotome.ops.runs import empty_instances
-from cytotome.types import AnyArray, BoolArray, DenseMaps, FloatArray, Instances, IntArray
+from cytotome.types import BoolArray, DenseMaps, FloatArray, Instances, IntArray
 
 FEATURES = ("mean foreground", "mean border", "log area", "constant")
-
-
-def foreground_targets(instances: Instances, class_count: int, border_width: int) -> dict[str, AnyArray]:
-    """Targets of one crop; where instances overlap, the smaller one gets the pixels.
-
-    Args:
-        instances: their classes are positions below ``class_count``, or -1 where unknown.
-        class_count: number of foreground maps.
-        border_width: see :func:`contact_border`.
-
-    Returns:
-        ``foreground`` ``(K, H, W)`` float32, 1 on instances of each class; ``border`` ``(1, H, W)`` float32;
-        ``typed`` ``(1, H, W)`` float32, 0 on instances of unknown class, where no foreground map is known.
-    """
-    labels = label_positions(instances)
-    table = np.concatenate([[class_count], instances.classes]).astype(np.int64)  # background is of no class
-    classes = table[labels]
-    return {
-        "foreground": (classes == np.arange(class_count)[:, None, None]).astype(np.float32),
-        "border": contact_border(labels, border_width).astype(np.float32)[None],
-        "typed": (classes >= 0).astype(np.float32)[None],
-    }
-
-
-def contact_border(labels: IntArray, width: int) -> BoolArray:
-    """``(H, W)`` bool: pixels, of cells and of the gap between them, that see two cells within ``width`` pixels.
-
-    Args:
-        labels: ``(H, W)`` int32 below 2^24, 0 is background.
-        width: half the side of the square that a pixel sees.
-    """
-    kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
-    values = labels.astype(np.float32)
-    highest = cv2.dilate(values, kernel)
-    lowest = cv2.erode(np.where(labels > 0, values, np.float32(np.inf)).astype(np.float32), kernel)
-    border: BoolArray = (highest > 0) & (lowest != highest)
-    return border
-
-
-def oracle_foreground(targets: Mapping[str, AnyArray], *, border: bool) -> DenseMaps:
-    """The maps of a network that makes no error; ``border`` says whether it predicts one."""
-    return {name: targets[name] for name in (("foreground", "border") if border else ("foreground",))}
 
 
 def decode_foreground(maps: DenseMaps, parameters: ForegroundParameters, class_names: Sequence[str]) -> Instances:

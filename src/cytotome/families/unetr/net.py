@@ -1,4 +1,4 @@
-"""UNETR (Hatamizadeh et al. 2022) in two dimensions, of MONAI's blocks, for images of any size."""
+"""UNETR (Hatamizadeh et al. 2022) in two dimensions, of MONAI's blocks, for images of any size; its discriminator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from monai.networks.nets.unetr import UNETR as MonaiUnetr
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cytotome.families.unetr.config import PATCH, STRIDE, UnetrConfig
+from cytotome.families.unetr.config import PATCH, STRIDE, Adversarial, UnetrConfig
+from cytotome.families.unetr.discriminator import Discriminator
 from cytotome.nets.heads import split_heads
 
 TAPS = (3, 6, 9)
@@ -78,6 +79,37 @@ class Unetr(nn.Module):
         size = (max(rows, self.grid[0]), max(columns, self.grid[1]))
         wide = functional.interpolate(grid.float(), size, mode="bicubic", align_corners=False)
         return wide[:, :, :rows, :columns].to(grid.dtype)
+
+
+class UnetrGan(nn.Module):
+    """A UNETR, and a discriminator of images with the maps that belong to them.
+
+    Args:
+        config: sizes of the generator.
+        heads: name to channels of the generator's outputs.
+        adversarial: sizes of the discriminator.
+    """
+
+    def __init__(self, config: UnetrConfig, heads: dict[str, int], adversarial: Adversarial) -> None:
+        super().__init__()
+        self.generator = Unetr(config, heads)
+        self.stride, self.tile = self.generator.stride, self.generator.tile
+        self.heads = tuple(heads)
+        self.discriminator = Discriminator(
+            config.channels + sum(heads.values()),
+            adversarial.width,
+            levels=adversarial.levels,
+            size=config.window if adversarial.pooling == "places" else None,
+        )
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """The generator's logits."""
+        outputs: dict[str, Tensor] = self.generator(images)
+        return outputs
+
+    def pairs(self, images: Tensor, maps: dict[str, Tensor], valid: Tensor) -> Tensor:
+        """``(B, C + maps, H, W)`` float32, what the discriminator sees: 0 wherever ``valid`` ``(B, 1, H, W)`` is."""
+        return torch.cat([images, *(maps[name] for name in self.heads)], dim=1).float() * valid
 
 
 def _to_map(tokens: Tensor, rows: int, columns: int) -> Tensor:

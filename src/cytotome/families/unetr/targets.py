@@ -1,15 +1,21 @@
-"""What the families that are built on a UNETR share: the maps that it predicts, and what they are to be."""
+"""The maps that UNETR predicts, their targets, and what a perfect network would predict.
+
+The border is the line between cells that touch, as the winners of the Data Science Bowl 2018 drew it: a cell that
+stands alone has none, so that thin branches stay whole.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import cv2
+import numpy as np
 from torch import Tensor, nn
 
 from cytotome.families.unetr.config import UnetrConfig
-from cytotome.families.unetr.decode import foreground_targets, oracle_foreground
+from cytotome.ops.labels import label_positions
 from cytotome.outputs import Dense
-from cytotome.types import AnyArray, DenseMaps, Instances, OutputSpec
+from cytotome.types import AnyArray, BoolArray, DenseMaps, Instances, IntArray, OutputSpec
 
 
 def unetr_outputs(config: UnetrConfig) -> Dense:
@@ -24,15 +30,57 @@ def unetr_heads(config: UnetrConfig) -> dict[str, int]:
 
 
 def unetr_targets(instances: Instances, config: UnetrConfig) -> dict[str, AnyArray]:
-    """See :func:`cytotome.families.unetr.decode.foreground_targets`."""
+    """See :func:`foreground_targets`."""
     return foreground_targets(instances, len(config.class_names), config.border_width)
 
 
 def unetr_oracle(targets: Mapping[str, AnyArray], config: UnetrConfig) -> DenseMaps:
-    """See :func:`cytotome.families.unetr.decode.oracle_foreground`."""
+    """See :func:`oracle_foreground`."""
     return oracle_foreground(targets, border=config.border)
 
 
 def predict_maps(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Named probabilities ``(B, C, H, W)`` of ``(B, C, H, W)`` images."""
     return {name: logits.sigmoid() for name, logits in net(images).items()}
+
+
+def foreground_targets(instances: Instances, class_count: int, border_width: int) -> dict[str, AnyArray]:
+    """Targets of one crop; where instances overlap, the smaller one gets the pixels.
+
+    Args:
+        instances: their classes are positions below ``class_count``, or -1 where unknown.
+        class_count: number of foreground maps.
+        border_width: see :func:`contact_border`.
+
+    Returns:
+        ``foreground`` ``(K, H, W)`` float32, 1 on instances of each class; ``border`` ``(1, H, W)`` float32;
+        ``typed`` ``(1, H, W)`` float32, 0 on instances of unknown class, where no foreground map is known.
+    """
+    labels = label_positions(instances)
+    table = np.concatenate([[class_count], instances.classes]).astype(np.int64)  # background is of no class
+    classes = table[labels]
+    return {
+        "foreground": (classes == np.arange(class_count)[:, None, None]).astype(np.float32),
+        "border": contact_border(labels, border_width).astype(np.float32)[None],
+        "typed": (classes >= 0).astype(np.float32)[None],
+    }
+
+
+def contact_border(labels: IntArray, width: int) -> BoolArray:
+    """``(H, W)`` bool: pixels, of cells and of the gap between them, that see two cells within ``width`` pixels.
+
+    Args:
+        labels: ``(H, W)`` int32 below 2^24, 0 is background.
+        width: half the side of the square that a pixel sees.
+    """
+    kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+    values = labels.astype(np.float32)
+    highest = cv2.dilate(values, kernel)
+    lowest = cv2.erode(np.where(labels > 0, values, np.float32(np.inf)).astype(np.float32), kernel)
+    border: BoolArray = (highest > 0) & (lowest != highest)
+    return border
+
+
+def oracle_foreground(targets: Mapping[str, AnyArray], *, border: bool) -> DenseMaps:
+    """The maps of a network that makes no error; ``border`` says whether it predicts one."""
+    return {name: targets[name] for name in (("foreground", "border") if border else ("foreground",))}

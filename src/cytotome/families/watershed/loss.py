@@ -12,7 +12,7 @@ from cytotome.contract import Batch
 from cytotome.families.watershed.config import WatershedConfig
 from cytotome.families.watershed.targets import BACKGROUND, CELL, WALL
 from cytotome.losses.cell_type import cell_type_loss
-from cytotome.losses.foreground import soft_dice_loss
+from cytotome.losses.dice import soft_dice_loss
 
 if TYPE_CHECKING:
     from cytotome.families.watershed.net import WatershedNet

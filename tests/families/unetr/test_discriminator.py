@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cytotome.errors import ConfigError
-from cytotome.nets.discriminator import Discriminator, clip_weights, halvings
+from cytotome.families.unetr.discriminator import Discriminator, clip_weights, halvings
 
 
 def test_the_teams_has_five_convolutions_and_a_weight_for_each_place() -> None:

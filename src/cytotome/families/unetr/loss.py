@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cytotome.contract import Batch
-
-SMOOTH = 1.0
+from cytotome.losses.dice import soft_dice_loss
 
 
 def foreground_losses(
@@ -48,17 +47,3 @@ def entropy_and_dice(logits: Tensor, truth: Tensor, weight: Tensor, dice_weight:
     entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     entropy = (entropy * weight).sum() / (weight.sum() * logits.shape[1]).clamp(min=1)
     return entropy + dice_weight * soft_dice_loss(torch.sigmoid(logits), truth, weight)
-
-
-def soft_dice_loss(probabilities: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """1 - Dice of each channel over the whole batch (Milletari et al. 2016, arXiv 1606.04797).
-
-    The mean is over the channels that have any truth; of a class that is nowhere, the Dice of few false pixels is as
-    bad as that of many, so that it would only stand in the way. The cross entropy sees those.
-    """
-    shared = (probabilities * truth * weight).sum(dim=(0, 2, 3))
-    area = (truth * weight).sum(dim=(0, 2, 3))
-    total = area + (probabilities * weight).sum(dim=(0, 2, 3))
-    present = (area > 0).float()
-    loss = 1 - (2 * shared + SMOOTH) / (total + SMOOTH)
-    return (loss * present).sum() / present.sum().clamp(min=1)

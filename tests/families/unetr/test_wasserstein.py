@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cytotome.losses.wasserstein import distance, gradient_penalty
+from cytotome.families.unetr.adversarial import distance, gradient_penalty
 
 
 def test_distance_is_the_difference_of_means() -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cytotome.losses.foreground import foreground_losses, soft_dice_loss
+from cytotome.families.unetr.loss import foreground_losses
+from cytotome.losses.dice import soft_dice_loss
 
 
 def batch_of(valid: float = 1.0) -> dict[str, Tensor]:
