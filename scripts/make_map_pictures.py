@@ -35,7 +35,7 @@ UNSEEN = 1000
 
 def specs_of(model: ct.Model) -> dict[str, OutputSpec]:
     """The maps of a model by name."""
-    return {spec.name: spec for spec in model.family.outputs(model.file.config)}
+    return {spec.name: spec for spec in model.maps}
 
 
 def watershed_pictures(sample: Sample, model: ct.Model | None) -> list[np.ndarray]:
@@ -43,7 +43,7 @@ def watershed_pictures(sample: Sample, model: ct.Model | None) -> list[np.ndarra
     if model is None:
         family = get_family("watershed")
         config = family.config()
-        specs = {spec.name: spec for spec in family.outputs(config)}
+        specs = {spec.name: spec for spec in family.outputs(config).specs}
         maps = family.oracle(family.targets(sample.instances, config), config)
         cells = family.decode(maps, family.parameters(), config.class_names)
     else:

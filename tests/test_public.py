@@ -97,3 +97,15 @@ def test_train_load_segment_and_decode(tmp_path: Path) -> None:
     assert len(model.segment(image, min_area=10**6)) == 0
     with pytest.raises(ct.CytotomeError, match=r"decode parameters: .*nonsense"):
         model.segment(image, nonsense=1)
+
+
+def test_models_and_ensembles_open_by_the_same_door() -> None:
+    from cytotome.ensemble.ensemble import Ensemble
+
+    single, several = (
+        ct.load_model(name, device="cpu", precision="float32") for name in ("nuclei", "neurons-ensemble")
+    )
+    assert isinstance(single, ct.Model)
+    assert isinstance(several, Ensemble)
+    assert repr(several) == "Ensemble('neurons-ensemble', flow + rcnn, cpu, float32)"
+    assert single.config.class_names == single.class_names

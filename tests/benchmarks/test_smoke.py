@@ -312,6 +312,39 @@ def test_watershed_overfit(run: Run, data: Path, tmp_path: Path) -> None:
     assert [row["stage"] for row in json.loads((tmp_path / "rows.json").read_text())] == ["semantic", "direction"]
 
 
+def test_same_results(run: Run, load: Load, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load("same_results")
+    monkeypatch.setattr(module, "MODELS", ("nuclei",))
+    monkeypatch.setattr(module, "RUNS", {"flow": module.RUNS["flow"]})
+    out = tmp_path / "same.json"
+    said = run("same_results", REPOSITORY, REPOSITORY, data / "usiigaci", "--steps", 10, "--json", out)
+    answer = json.loads(out.read_text())
+    assert [(row["what"], row["same"]) for row in answer["results"]] == [
+        ("segment, nuclei", True),
+        ("train, flow", True),
+    ]
+    assert answer["results"][0]["files"] == 6  # of two images and of the folder
+    assert answer["results"][1]["figures"] >= 4  # three losses or more and the learning rate
+    assert "lines of src" in said
+
+
+def test_same_results_names_what_differs(load: Load, tmp_path: Path) -> None:
+    module = load("same_results")
+    for name, text in (("before", "id,area\n1,20\n"), ("after", "id,area\n1,21\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cells.csv").write_text(text)
+        (tmp_path / name / "images.csv").write_text("image,cells\n")
+    found = module.compare_files(tmp_path / "before", tmp_path / "after")
+    assert found == {"files": 2, "different": ["cells.csv"], "same": False}
+    package = tmp_path / "src" / "package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "first.py").write_text("from package import second\n")
+    (package / "second.py").write_text("def late():\n    from package.first import thing\n")
+    (package / "third.py").write_text("import package.first\n")
+    assert module.import_circles(tmp_path / "src") == [["package.first", "package.second"]]
+
+
 @pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.name)
 def test_every_benchmark_has_a_smoke_test(path: Path) -> None:
     """The others are imported by these."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from cytotome.contract import OptimiserName, Phase, Stage
 from cytotome.errors import ConfigError
 from cytotome.training.schedule import Schedule, StageSettings
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)

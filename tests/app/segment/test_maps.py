@@ -17,6 +17,7 @@ from cytotome.data.normalise import Normalisation
 from cytotome.errors import ConfigError
 from cytotome.families import get_family
 from cytotome.inference.model import load_single_model
+from cytotome.inference.runner import Runner
 from cytotome.io.images import read_image
 from cytotome.models.file import ModelFile, save_model
 from cytotome.outputs import Detections
@@ -49,6 +50,20 @@ def test_every_map_has_its_picture(plate: Path, tmp_path: Path, options: Segment
         np.testing.assert_array_equal(drawn, draw_embedding(maps["embedding"], colours, maps["cell"][0]))
         cell = read_image(out / f"{name}_map_cell.png").pixels
         assert np.abs(cell[:, :, 0] / 255 - maps["cell"][0]).max() <= 0.5 / 255 + 1e-6
+
+
+def test_maps_and_cells_come_from_one_pass_of_the_network(
+    plate: Path, tmp_path: Path, options: SegmentOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, run = [], Runner.run
+
+    def counted(self: Runner, images: torch.Tensor) -> object:
+        calls.append(len(images))
+        return run(self, images)
+
+    monkeypatch.setattr(Runner, "run", counted)
+    assert run_segment([str(plate)], tmp_path / "out", options) == 0
+    assert calls == [1] * 4
 
 
 def test_a_run_that_goes_on_makes_what_is_missing_in_the_same_colours(

@@ -45,9 +45,7 @@ def segment(
         int | None, typer.Option("--tile", min=64, help="Side of the tiles of large images, where memory is short.")
     ] = None,
     overlays: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write a picture of the outlines.")] = True,
-    maps: Annotated[
-        bool, typer.Option("--maps", help="Write pictures of the network's maps; takes about twice the time.")
-    ] = False,
+    maps: Annotated[bool, typer.Option("--maps", help="Write pictures of the network's maps.")] = False,
     coco: Annotated[
         bool, typer.Option("--coco", help="Write cells.json too: each mask whole, also where cells overlap.")
     ] = False,
