@@ -76,7 +76,8 @@ def read_queue(path: Path = QUEUE) -> list[Run]:
 def score(run: Run, root: Path, runs: Path) -> None:
     """Scores a run on the images of its fold."""
     words = [sys.executable, str(HERE / "accuracy.py"), str(root / "sartorius"), "--name", f"queue {run.name}"]
-    words += ["--training", f"{run.minutes:g} min", "--model", f"{run.model(runs)}:{run.fold}"]
+    training = f"{run.minutes:g} min" + (f", started from {run.weights}" if run.weights else "")
+    words += ["--training", training, "--model", f"{run.model(runs)}:{run.fold}"]
     subprocess.run(words, check=True)
 
 

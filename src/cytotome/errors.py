@@ -35,6 +35,11 @@ class TrainingError(CytotomeError):
     """Training that cannot go on: a loss that is not finite, no labelled cell, nothing to validate on."""
 
 
+def one_line(error: Exception) -> str:
+    """Type and message of an error, as one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def describe(error: ValidationError, place: str = "") -> list[str]:
     """One line per fault that pydantic found: the field, what is wrong with it and what was given.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, Literal, TypeVar
 
-from cytotome.errors import ConfigError
+from cytotome.errors import ConfigError, one_line
 
 Group = Literal["cytotome.families", "cytotome.layouts", "cytotome.exports"]
 FAMILIES: Final = "cytotome.families"
@@ -46,11 +46,6 @@ def load_plugin(group: Group, name: str, kind: type[Kind]) -> Kind:
         got = type(value).__name__
         raise ConfigError(f"{_described(point)} must be of type {kind.__name__}, got {got}; {_remedy(point)}")
     return value
-
-
-def one_line(error: Exception) -> str:
-    """Type and message of an error, as one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _described(point: EntryPoint) -> str:

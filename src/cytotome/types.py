@@ -13,7 +13,7 @@ from cytotome.arrays import AnyArray as AnyArray
 from cytotome.arrays import BoolArray as BoolArray
 from cytotome.arrays import FloatArray as FloatArray
 from cytotome.arrays import IntArray as IntArray
-from cytotome.errors import CytotomeError, DataError, ImageError
+from cytotome.errors import CytotomeError, DataError, ImageError, one_line
 from cytotome.instances import Instances as Instances
 from cytotome.soft import SoftMasks as SoftMasks
 
@@ -256,7 +256,7 @@ class Dataset(Sequence[Sample]):
         except CytotomeError:
             raise
         except Exception as error:
-            raise DataError(f"{which} cannot be read ({type(error).__name__}: {error}); check its read") from error
+            raise DataError(f"{which} cannot be read ({one_line(error)}); check its read") from error
         if not isinstance(sample, Sample):
             raise DataError(f"{which}: read must give a Sample, got {type(sample).__name__}")
         return sample

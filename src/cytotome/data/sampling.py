@@ -71,7 +71,7 @@ class CropSettings:
         cell_bias: probability that a crop is laid over a cell.
         balance: 1 draws each cell type of a source equally often, 0 each image.
         sized: probability that an image is first brought to the config's ``cell_size`` by its median cell.
-        sized_scale: least and greatest enlargement of such a crop, in the place of the augmentation's ``scale``.
+        sized_scale: least and greatest enlargement of such a crop, instead of the augmentation's ``scale``.
         streams: kinds of samples in a batch, in turn.
         cache_megabytes: memory for images that were read, in each worker.
     """

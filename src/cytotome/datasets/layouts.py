@@ -13,8 +13,8 @@ from cytotome.datasets.folders import FoldersDataset, has_images
 from cytotome.datasets.livecell import LivecellDataset, annotation_files
 from cytotome.datasets.sartorius import SartoriusDataset
 from cytotome.datasets.synthetic import SyntheticDataset
-from cytotome.errors import ConfigError, CytotomeError, DataError
-from cytotome.plugins import LAYOUTS, load_plugin, one_line, plugin_names
+from cytotome.errors import ConfigError, CytotomeError, DataError, one_line
+from cytotome.plugins import LAYOUTS, load_plugin, plugin_names
 from cytotome.types import Dataset, Note
 
 SYNTHETIC_COUNT = 12

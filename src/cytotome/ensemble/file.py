@@ -52,7 +52,7 @@ class Member(BaseModel):
         group: members of the same group, all of one family, have their maps averaged and are decoded as one, by the
             decoder of the first of them; without a group a member's instances are fused with those of the others.
         tta: views of the image; true for the symmetries.
-        parameters: of its decoder, in the place of those of its file.
+        parameters: of its decoder, instead of those of its file.
         curve: from its scores to expected precision.
     """
 

@@ -26,7 +26,7 @@ from cytotome.models.cell_size import CellSizes
 from cytotome.models.file import ModelFile, read_model
 from cytotome.models.look import Look
 from cytotome.models.registry import find_model
-from cytotome.outputs.tiling import TILE
+from cytotome.outputs.tiling import TILE, round_up
 from cytotome.outputs.tta import Tta
 from cytotome.types import DenseMaps, FloatArray, Image, Instances, OutputSpec
 
@@ -48,7 +48,7 @@ class Model(Segmenter):
         return f"Model({self.card.name!r}, {self.method}, {self.device}, {precision})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as its file: the network is built anew on the same kind of device."""
+        """Pickled as its file: the network is rebuilt on the same kind of device."""
         known = self.family.name in family_names() and get_family(self.family.name) is self.family
         precision = str(self.precision).removeprefix("torch.")
         return _rebuilt, (self.file, None if known else self.family, str(self.device), precision)
@@ -231,7 +231,7 @@ class Model(Segmenter):
         once more.
         """
         scale = max(content / side for content, side in zip(seen.canvas.content, seen.size, strict=True))
-        tile = -(-how.tile // self.runner.stride) * self.runner.stride
+        tile = round_up(how.tile, self.runner.stride)
         inside = replace(how, tile=tile, keep=False)
 
         def segment(planes: FloatArray) -> Instances:

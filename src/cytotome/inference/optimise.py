@@ -100,7 +100,7 @@ def optimise(net: nn.Module, *, fuse_activations: bool) -> nn.Module:
 
 
 def _part_layers(net: nn.Module) -> None:
-    """Puts plain layers in the place of timm's normalisation with activation, and of our depthwise convolutions."""
+    """Substitutes plain layers for timm's normalisation with activation and for our depthwise convolutions."""
     for module in list(net.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.BatchNorm2d) and type(child).__name__ == "BatchNormAct2d":

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cytotome.errors import DataError
+from cytotome.errors import DataError, one_line
 from cytotome.io.coco_entries import Grouped, ImageId, accept_crowds, check_unique_ids, group_by_image, notes_of
 from cytotome.io.files import atomic_path
 from cytotome.io.polygons import polygon_rles
@@ -166,9 +166,7 @@ def read_coco(path: str | os.PathLike[str], *, like: CocoFile | None = None) -> 
             group_by_image(listed, [image.id for image in images], source),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(
-            f"{source}: not laid out as COCO ({type(error).__name__}: {error}); see cocodataset.org"
-        ) from None
+        raise DataError(f"{source}: not laid out as COCO ({one_line(error)}); see cocodataset.org") from None
 
 
 def _with_notes(
@@ -210,9 +208,7 @@ def _results(entries: Sequence[dict[str, Any]], source: str, like: CocoFile | No
         shapes = {key: _shape(found[0]["segmentation"]["size"]) for key, found in grouped.items()}
         categories = sorted({entry["category_id"] for entry in entries} - {UNKNOWN_CATEGORY})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(
-            f"{source}: not COCO results ({type(error).__name__}: {error}); give the ground truth too"
-        ) from None
+        raise DataError(f"{source}: not COCO results ({one_line(error)}); give the ground truth too") from None
     images = tuple(CocoImage(key, "", shape) for key, shape in shapes.items())
     names = tuple(f"category {number}" for number in categories)
     return _with_notes(images, names, tuple(categories), source, grouped)

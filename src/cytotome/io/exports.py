@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cytotome.errors import DataError
-from cytotome.plugins import EXPORTS, load_plugin, one_line
+from cytotome.errors import DataError, one_line
+from cytotome.plugins import EXPORTS, load_plugin
 from cytotome.types import Image, Instances
 
 

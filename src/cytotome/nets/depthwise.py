@@ -50,7 +50,7 @@ def pads_same(layer: nn.Conv2d) -> bool:
 
 
 def speed_up_depthwise(net: nn.Module) -> None:
-    """Puts :class:`DepthwiseConv2d` in the place of each depthwise convolution; names of weights stay."""
+    """Replaces each depthwise convolution by :class:`DepthwiseConv2d`; names of weights stay."""
     for module in list(net.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Conv2d) and child.groups == child.in_channels > 1 and child.padding_mode == "zeros":

@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from cytotome.errors import ConfigError
 from cytotome.ops.runs import intersections
 from cytotome.ops.soft_masks import from_crops, joined, moved, paste, pixel_crop
 from cytotome.ops.suppression import IouGraph, nms
-from cytotome.outputs.tiling import TileWatch, tile_starts
+from cytotome.outputs.tiling import TileWatch, tile_and_overlap, tile_starts
 from cytotome.types import AnyArray, BoolArray, Instances, SoftMasks
 
 InstancePredictor: TypeAlias = Callable[[Tensor], list[Instances]]
@@ -50,10 +49,7 @@ def with_stitched_tiles(
     Raises:
         ConfigError: where tiles are too small to overlap by one stride.
     """
-    tile = -(-tile // stride) * stride
-    overlap = -(-(tile // 4) // stride) * stride
-    if tile < max(1, 2 * overlap):
-        raise ConfigError(f"tile: {tile} pixels are too few for this network; use {2 * stride} or more")
+    tile, overlap = tile_and_overlap(tile, stride, shared=4, overlaps=2)
 
     def predict_tiles(images: Tensor) -> list[Instances]:
         height, width = int(images.shape[2]), int(images.shape[3])

@@ -38,10 +38,7 @@ def with_tiles(
     Raises:
         ConfigError: where tiles are too small to overlap by one stride.
     """
-    tile = -(-tile // stride) * stride
-    overlap = -(-(tile // 8) // stride) * stride
-    if tile < max(1, 3 * overlap):
-        raise ConfigError(f"tile: {tile} pixels are too few for this network; use {3 * stride} or more")
+    tile, overlap = tile_and_overlap(tile, stride, shared=8, overlaps=3)
     kinds = {spec.name: spec.kind for spec in specs}
 
     def predict_tiles(images: Tensor) -> dict[str, Tensor]:
@@ -71,6 +68,30 @@ def with_tiles(
         return blended
 
     return predict_tiles
+
+
+def round_up(length: int, stride: int) -> int:
+    """The next multiple of ``stride``."""
+    return -(-length // stride) * stride
+
+
+def tile_and_overlap(tile: int, stride: int, *, shared: int, overlaps: int) -> tuple[int, int]:
+    """Side of the tiles and what neighbours share at least, in pixels: multiples of ``stride``.
+
+    Args:
+        tile: side that is asked for.
+        stride: of the network.
+        shared: neighbours share one in ``shared`` of a tile's side.
+        overlaps: how many overlaps a tile must hold.
+
+    Raises:
+        ConfigError: where tiles are too small to overlap by one stride.
+    """
+    tile = round_up(tile, stride)
+    overlap = round_up(tile // shared, stride)
+    if tile < max(1, overlaps * overlap):
+        raise ConfigError(f"tile: {tile} pixels are too few for this network; use {overlaps * stride} or more")
+    return tile, overlap
 
 
 def tile_starts(length: int, tile: int, overlap: int, stride: int) -> tuple[int, ...]:

@@ -78,9 +78,7 @@ def known_types(model: Model, prepared: Prepared) -> KnownTypes | None:
     """What a model finds in the images of each cell type that it was trained on; None for a single type."""
     if len(model.class_names) < 2:
         return None
-    by_type: dict[str, list[Place]] = {}
-    for dataset, place in labelled_places(prepared.sources):
-        by_type.setdefault(dataset.infos[place].cell_type, []).append((dataset, place))
+    by_type = _by_type(labelled_places(prepared.sources))
     chosen = {name: places for name, places in by_type.items() if len(places) >= MIN_IMAGES and name}
     return measure_types(
         model,
@@ -101,10 +99,15 @@ def mean_score(model: Model, places: Sequence[Place]) -> float:
 
 def types_in_turn(places: Sequence[Place], count: int) -> list[Place]:
     """Up to ``count`` images, the cell types in turn, so that each is among them."""
+    in_turn = chain(*zip_longest(*_by_type(places).values()))
+    return [place for place in in_turn if place is not None][:count]
+
+
+def _by_type(places: Sequence[Place]) -> dict[str, list[Place]]:
     by_type: dict[str, list[Place]] = {}
     for dataset, position in places:
         by_type.setdefault(dataset.infos[position].cell_type, []).append((dataset, position))
-    return [place for place in chain(*zip_longest(*by_type.values())) if place is not None][:count]
+    return by_type
 
 
 @dataclass(frozen=True)

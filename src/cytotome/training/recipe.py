@@ -52,7 +52,7 @@ class Sampling(Section):
         cell_bias: probability that a crop is laid over a cell.
         balance: 1 draws each cell type of a dataset equally often, 0 each image.
         sized: probability that a crop's image is first brought to the config's ``cell_size`` by its median cell, as in
-            the second pass of prediction; then ``sized_scale`` stands in the place of the augmentation's ``scale``.
+            the second pass of prediction; then ``sized_scale`` is used instead of the augmentation's ``scale``.
         sized_scale: least and greatest further enlargement of such crops.
         sources: settings by name of the dataset; those not named have weight 1 and scale 1.
         workers: processes that make crops; 0 makes them between the steps.

@@ -80,7 +80,7 @@ def train(
         layout: of the datasets that are given as paths; told from the files where None.
         fold: validation fold that is not trained on; None trains on everything.
         resume: go on from ``last.ckpt`` where there is one; else start anew.
-        max_minutes: wall time of the whole run, in the place of the recipe's ``schedule.minutes``.
+        max_minutes: wall time of the whole run instead of the recipe's ``schedule.minutes``.
         overrides: ``key=value`` changes of the recipe, such as ``schedule.steps=500``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         console: what is said goes here; standard error by default.

@@ -117,7 +117,7 @@ class TunableEnsemble:
         file: the ensemble.
         found: of each image, the instances of each group of members, low scores too.
         samples: the images with their truth.
-        classify: fit a classifier of the images' cell types, in the place of the majority of what is found.
+        classify: fit a classifier of the images' cell types instead of the majority of what is found.
     """
 
     file: EnsembleFile

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from cytotome.app.compare.page import write_page
 from cytotome.app.compare.results import Comparison, EnsembleResult, MethodResult
-from cytotome.app.compare.score import Entry, one_line, score_in_child
+from cytotome.app.compare.score import Entry, message, score_in_child
 from cytotome.app.console import say, warn
 from cytotome.app.opening import open_and_warn
 from cytotome.app.options import check_extra
@@ -216,8 +216,8 @@ def _attempt(name: str, state: State, options: CompareOptions, work: Callable[[]
     try:
         result = work()
     except Exception as error:
-        state.fail(name, one_line(error))
-        say(f"{name}: {one_line(error)}", quiet=options.quiet)
+        state.fail(name, message(error))
+        say(f"{name}: {message(error)}", quiet=options.quiet)
         return None
     state.succeed(name)
     return result

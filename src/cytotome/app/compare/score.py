@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cytotome.app.compare.results import ImageResult, MethodResult
-from cytotome.errors import CytotomeError, DataError
+from cytotome.errors import CytotomeError, DataError, one_line
 from cytotome.models.header import read_header
 from cytotome.models.registry import find_model
 from cytotome.tuning.held_out import Method, Predictions
@@ -81,15 +81,14 @@ def _child(entry: Entry, sender: Any) -> None:
     try:
         sender.send(score_entry(entry))
     except Exception as error:
-        sender.send(one_line(error))
+        sender.send(message(error))
     finally:
         sender.close()
 
 
-def one_line(error: Exception) -> str:
-    """What went wrong; the kind of error comes first, unless it was raised on purpose."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, CytotomeError) else f"{type(error).__name__}: {text}"
+def message(error: Exception) -> str:
+    """What went wrong, as one line; the kind of error comes first, unless it was raised on purpose."""
+    return " ".join(str(error).split()) if isinstance(error, CytotomeError) else one_line(error)
 
 
 def score_entry(entry: Entry) -> MethodResult:

@@ -96,7 +96,7 @@ def distance(real: Tensor, made: Tensor) -> Tensor:
 def gradient_penalty(discriminate: Callable[[Tensor], Tensor], real: Tensor, made: Tensor) -> Tensor:
     """Mean of ``(slope - 1)^2`` at points between the real and the made (Gulrajani et al. 2017, arXiv 1704.00028).
 
-    The slope is taken along the root mean square over the input's numbers, in the place of the paper's Euclidean norm,
+    The slope is taken along the root mean square over the input's numbers instead of the paper's Euclidean norm,
     so that values and losses mean the same for crops of any size. Computed in float32, since half precision loses the
     gradient's gradient.
 
