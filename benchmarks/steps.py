@@ -105,7 +105,7 @@ def main() -> None:
     for chosen in groups:
         file = EnsembleFile(members=tuple(Member(model=methods[k].name) for k in chosen))
         members = [[made[k][i] for k in chosen] for i in range(len(samples))]
-        name = f"fusion of {', '.join(str(k + 1) for k in chosen)}, against the best single"
+        name = f"fusion of {', '.join(str(k + 1) for k in chosen)}, compared with the best single model"
         table.add(name, tuned(TunableEnsemble(file, members, samples)).nested, best)
     entry = {
         "methods": [method.name for method in methods],
