@@ -7,8 +7,8 @@
     python benchmarks/accuracy.py DATA --name "neurons" --bundled neurons:0
     python benchmarks/accuracy.py
 
-DATA is a dataset with folds, such as `sartorius/`. A model `PATH:FOLD` is scored twice on the full-quality images of its
-fold: with its own decoder parameters, and with parameters fitted on the images it was TRAINED on, so that no scored
+DATA is a dataset with folds, such as `sartorius/`. A model `PATH:FOLD` is scored twice on the full-quality images of
+its fold: with its own decoder parameters, and with parameters fitted on the images it was TRAINED on, so that no scored
 image is used to choose parameters. The score on these training images is stored too, but not shown in the table; it
 indicates how far a network is from convergence. --save writes the fitted parameters of the first model, for bundling.
 `FOLDER:FOLD` of --labels contains label maps of another program. `NAME:FOLD` of --bundled is a model or an ensemble as

@@ -2,8 +2,9 @@
 
     python benchmarks/coco.py DATA "rcnn=runs/rcnn/rcnn-r50-small.safetensors:0" "flow=neurons:0"
 
-DATA is a dataset with folds, such as `sartorius/`. Instances with low scores count too (--min-score), as COCO AP requires.
-Cell types are ignored, so that a cell of another type counts. Results are stored in benchmarks/results/coco.json.
+DATA is a dataset with folds, such as `sartorius/`. Instances with low scores count too (--min-score), as COCO AP
+requires. Cell types are ignored, so that a cell of another type counts. Results are stored in
+benchmarks/results/coco.json.
 """
 
 from __future__ import annotations

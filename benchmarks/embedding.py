@@ -1,4 +1,4 @@
-"""Decoders of the family `embedding`: representation ceilings under noise, and time and memory beside scikit-learn.
+"""Measures the decoders of `embedding`: representation ceilings under noise; time and memory against scikit-learn.
 
     python benchmarks/embedding.py ceiling DATA [--decoders connected resized] [--thresholds 0.5 0.7] [--json FILE]
     python benchmarks/embedding.py speed --peer PYTHON [--cells 500] [--json FILE]

@@ -1,4 +1,4 @@
-"""How often an image of the wrong kind is recognised by the card of a bundled model.
+"""Counts how often a bundled model recognises an image of the wrong kind.
 
     python benchmarks/looks.py DATA [--every N]     (DATA holds sartorius/, livecell/, dsb2018/ and usiigaci/)
 

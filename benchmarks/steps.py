@@ -1,4 +1,4 @@
-"""What each step brings: single models, + test-time augmentation, + tuning, + fusion of two and of all.
+"""Measures the gain of each step: single models, + test-time augmentation, + tuning, + fusion of two and of all.
 
     python benchmarks/steps.py DATA METHOD... [--cache DIR] [--trials 20] [--training]
 

@@ -1,4 +1,4 @@
-"""Time of the tuner: 1,000 settings of a model on cached predictions of all labelled images.
+"""Times the tuner: 1,000 settings of a model on cached predictions of all labelled images.
 
     python benchmarks/tuning.py DATA [--model neurons] [--cache DIR] [--trials 60]
 

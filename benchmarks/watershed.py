@@ -1,4 +1,4 @@
-"""The watershed family's targets and decoders on true masks: ceiling by type, levels and distance; times.
+"""Measures targets and decoders of `watershed` on true masks: ceilings by type, levels and distance; times.
 
     python benchmarks/watershed.py ceiling DATA [--json FILE]
     python benchmarks/watershed.py speed DATA [--json FILE]

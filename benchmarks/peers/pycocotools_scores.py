@@ -1,4 +1,4 @@
-"""COCO AP and AR of masks by pycocotools. Runs in the peers' environment.
+"""Measures COCO AP and AR of masks with pycocotools. Runs in the peers' environment.
 
     benchmarks/peers/run pycocotools_scores TRUTH RESULTS [--json FILE]
 
