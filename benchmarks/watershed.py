@@ -154,7 +154,7 @@ def last(folder: Path, column: str) -> float | None:
 
 
 def overfit(data: str, out: Path, steps: int, side: int, stages: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a stage."""
+    """One row per stage."""
     crops = Crops(data, side)
     rows: list[dict[str, Any]] = []
     weights: Path | None = None

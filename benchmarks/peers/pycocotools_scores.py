@@ -3,7 +3,7 @@
     benchmarks/peers/run pycocotools_scores TRUTH RESULTS [--json FILE]
 
 ``TRUTH`` and ``RESULTS`` are COCO files. The figures are named as those of ``cytotome.metrics.coco.CocoScores``, for at
-most 100 and 1,000 detections an image; reading the files is not timed.
+most 100 and 1,000 detections per image; reading the files is not timed.
 """
 
 from __future__ import annotations
