@@ -72,7 +72,7 @@ def test_segment_and_evaluate_by_command(plate: Path, tmp_path: Path, model_file
             ["evaluate", ".", "synthetic:1", "--rule", "best"],
             "error: rule: must be one of matching, kernel, got 'best'",
         ),
-        (["models", "show", "nowhere"], "error: nowhere: no such model file"),
+        (["models", "show", "nowhere"], "error: nowhere: neither a model file"),
         (["data", "info", "nowhere"], "error: nowhere: no such file or folder"),
         (["train", "nowhere", "-d", "synthetic:2", "-o", "out"], "error: nowhere: neither a recipe file nor"),
         (["train", "flow", "-d", ".", "-o", "out", "--layout", "plates"], "error: layout 'plates' is unknown"),
@@ -151,7 +151,9 @@ def test_data_info_names_labels_that_fit_no_image(tmp_path: Path) -> None:
     (tmp_path / "labels" / "a.png").unlink()
     done = cytotome("data", "info", tmp_path)
     assert done.returncode == 2
-    assert re.fullmatch(r"error: .*: no label map fits an image by its name, first labels/gt_b\.png .*\n", done.stderr)
+    assert re.fullmatch(
+        r"error: .*: no label map is named like an image, for example labels/gt_b\.png .*\n", done.stderr
+    )
 
 
 def test_data_info_names_what_does_not_go_together(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_label_maps_become_a_legal_submission(folder: Path) -> None:
     code, said = run(folder / "found", "--images", folder / "test", "-o", folder / "s.csv")
     assert code == 2
     assert "3 images" in said
-    assert "1 of 3 images have an empty row, first image2" in said
+    assert "1 of 3 images have an empty row, the first is image2" in said
     dataset = open_dataset("synthetic:3")
     shapes = {f"image{index}": dataset[index].image.shape for index in range(3)}
     cells = read_submission(folder / "s.csv", shapes)
@@ -85,7 +85,7 @@ def test_images_that_cannot_be_used_get_an_empty_row(folder: Path) -> None:
     code, said = run(folder / "found", *options)
     assert code == 2
     assert "image3.png" in said
-    assert "2 of 4 images have an empty row, first image2" in said
+    assert "2 of 4 images have an empty row, the first is image2" in said
     dataset = open_dataset("synthetic:3")
     shapes = {f"image{index}": dataset[index % 3].image.shape for index in range(4)}
     found = check_submission(folder / "s.csv", shapes)
@@ -97,7 +97,7 @@ def test_images_that_cannot_be_used_get_an_empty_row(folder: Path) -> None:
         cv2.imwrite(str(path), cv2.imread(str(path), 0)[:128, :160])
     code, said = run(folder / "test", "--model", "neurons", "--device", "cpu", "-o", folder / "s.csv")
     assert code == 2
-    assert "3 of 4 images have an empty row, first image0" in said
+    assert "3 of 4 images have an empty row, the first is image0" in said
     assert [line.split(",")[0] for line in (folder / "s.csv").read_text().splitlines()[1:4]] == [
         "image0",
         "image1",
@@ -111,13 +111,13 @@ def test_faults_of_submissions_are_found(tmp_path: Path) -> None:
     faults = {
         "id;predicted\n": "the first line must be id,predicted",
         "id,predicted\na,1 2\n": "1 images have no row, first 'b'",
-        "id,predicted\na,1 2\nb,\nc,\n": "'c' is no image of the test set",
+        "id,predicted\na,1 2\nb,\nc,\n": "'c' is not an image of the test set",
         "id,predicted\na,1 2\nb,1 2\nb,2 2\n": "1 pixels are in two cells",
         "id,predicted\na,9 2 1 2\nb,\n": "do not rise or touch",
         "id,predicted\na,1 2 3 1\nb,\n": "do not rise or touch",
         "id,predicted\na,20 2\nb,\n": "does not fit an image of 4x5",
         "id,predicted\na,1 2,3\nb,\n": "line 2 has 3 fields",
-        "id,predicted\na,1 2\na,\nb,\n": "an empty row beside cells",
+        "id,predicted\na,1 2\na,\nb,\n": "an empty row as well as cells",
     }
     for text, message in faults.items():
         path.write_text(text)
@@ -133,10 +133,10 @@ def test_faults_of_submissions_are_found(tmp_path: Path) -> None:
 
 def test_options_that_do_not_go_together_are_named(folder: Path) -> None:
     output = ("-o", folder / "s.csv")
-    assert "say which images must have a row by --images" in run(folder / "found", *output)[1]
-    assert "limits segmentation; give --model" in run(folder / "found", "--images", "x", "--max-minutes", 1, *output)[1]
+    assert "name the images that must have a row with --images" in run(folder / "found", *output)[1]
+    assert "limits segmentation; add --model" in run(folder / "found", "--images", "x", "--max-minutes", 1, *output)[1]
     assert "max-minutes: must be positive" in run(folder, "--model", "neurons", "--max-minutes", 0, *output)[1]
     said = run(folder / "found", "--images", folder / "test", "--overlaps", "best", *output)[1]
     assert "overlaps: must be one of area, score, drop, got 'best'" in said
     (folder / "found" / "image9_labels.tif").write_bytes((folder / "found" / "image0_labels.tif").read_bytes())
-    assert "'image9' is none of the images" in run(folder / "found", "--images", folder / "test", *output)[1]
+    assert "'image9' is not one of the images" in run(folder / "found", "--images", folder / "test", *output)[1]

@@ -68,7 +68,7 @@ def test_crowds_are_ignored(coco: Path) -> None:
 def test_masks_are_read_where_the_picture_is_missing(coco: Path) -> None:
     dataset = CocoDataset(coco)
     assert len(dataset.instances(2)) == 0
-    with pytest.raises(DataError, match=r"truth\.json\.gz: the image gone\.png is not below .*; add it"):
+    with pytest.raises(DataError, match=r"truth\.json\.gz: the image gone\.png is not in .*; add it"):
         dataset[2]
 
 
@@ -98,7 +98,7 @@ def test_ids_are_as_short_as_they_can_be_and_never_those_of_others(
 
 def test_one_file_for_two_images_is_refused(coco: Path) -> None:
     with pytest.raises(
-        DataError, match=r"truth\.json\.gz: same\.png is the file of 2 images; give each image file once"
+        DataError, match=r"truth\.json\.gz: same\.png is the file of 2 images; list each image file once"
     ):
         renamed(coco, "same.png", "same.png", "other.png")
 
@@ -111,7 +111,9 @@ def test_equal_names_in_two_folders_are_two_images(coco: Path, write_picture) ->
     assert dataset[0].image.source == str(first)
     with pytest.raises(DataError, match=rf"{second}: the image is 9x9"):
         dataset[1]
-    with pytest.raises(DataError, match=r"the image 1\.png may be .*x/1\.png or .*y/1\.png; give file_name its folder"):
+    with pytest.raises(
+        DataError, match=r"the image 1\.png matches both .*x/1\.png and .*y/1\.png; add the folder to file_name"
+    ):
         renamed(coco, "1.png", "b.png", "c.png")[0]
 
 

@@ -54,7 +54,7 @@ def test_synthetic_is_a_name(text: str, count: int, seed: int) -> None:
     [
         ("nowhere", "nowhere: no such file or folder"),
         ("synthetic:many", "'synthetic:many': expected synthetic, synthetic:COUNT"),
-        ("empty", r"empty: the layout cannot be told; expected train\.csv \(sartorius\)"),
+        ("empty", r"empty: the layout cannot be detected; expected train\.csv \(sartorius\)"),
         ("empty/table.txt", r"table\.txt: a dataset is a folder or a COCO file"),
         ("double", r"double: expected one COCO file, found a\.json, b\.json; give the path of the file itself"),
     ],
@@ -73,7 +73,9 @@ def test_what_cannot_be_opened_says_why(
 
 def test_a_folder_of_other_kinds_names_them(tmp_path: Path) -> None:
     (tmp_path / "a.bmp").write_bytes(b"BM")
-    with pytest.raises(DataError, match=r"the layout cannot be told; .*files of kinds that are not read \(1\): a\.bmp"):
+    with pytest.raises(
+        DataError, match=r"the layout cannot be detected; .*files of kinds that are not read \(1\): a\.bmp"
+    ):
         open_dataset(tmp_path)
 
 

@@ -63,7 +63,9 @@ def test_a_file_of_another_depth_or_width_is_refused(
     torch.save(timm.create_model(**file).state_dict(), tmp_path / "weights.pth")
     encoder = timm.create_model(**network, features_only=True)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    with pytest.raises(ConfigError, match=rf"weights\.pth is of another network: of the \d+ tensors needed, .*{fault}"):
+    with pytest.raises(
+        ConfigError, match=rf"weights\.pth belongs to another network: of the \d+ tensors needed, .*{fault}"
+    ):
         load_encoder(encoder, tmp_path / "weights.pth")
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
 
@@ -121,7 +123,7 @@ def test_a_failing_download_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", broken)
     monkeypatch.setattr("cytotome.nets.pretrained.require_host", lambda *names: None)
-    with pytest.raises(ConfigError, match=r"cannot be fetched from timm/any \(the server is slow\); name a file"):
+    with pytest.raises(ConfigError, match=r"cannot be downloaded from timm/any \(the server is slow\); give a file"):
         hub_file("timm/any", ("a",), "any")
 
 

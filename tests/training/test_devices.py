@@ -6,6 +6,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
@@ -24,10 +26,21 @@ def content(**schedule: Any) -> dict[str, Any]:
         "name": "shared",
         "family": "unetr",
         "config": UNETR,
-        "sampling": {"crop": [96, 96], "batch": 2, "workers": 0, "cell_bias": 0.0},
+        "sampling": {"crop": [32, 32], "batch": 2, "workers": 0, "cell_bias": 0.0},
         "augmentation": {"rotate": 0.0, "scale": [1.0, 1.0]},  # no crop reaches beyond its image
         "schedule": {"steps": 20, "learning_rate": 0.003, "precision": "float32", "ema": 0.5, **schedule},
     }
+
+
+@pytest.fixture
+def folder(disks: Any, tmp_path: Path) -> Path:
+    """Images and label maps as files, which a new process can open too."""
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    for position, sample in enumerate(disks(4, 0)):
+        cv2.imwrite(str(tmp_path / "images" / f"{position}.png"), sample.image.pixels)
+        cv2.imwrite(str(tmp_path / "labels" / f"{position}.png"), sample.instances.to_label_map().astype(np.uint16))
+    return tmp_path
 
 
 def losses(folder: Path) -> list[float]:
@@ -35,22 +48,22 @@ def losses(folder: Path) -> list[float]:
         return [float(row["unetr/all/total"]) for row in csv.DictReader(handle)]
 
 
-def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path) -> None:
-    one = train(content(), "synthetic:4", output=tmp_path / "one", device="cpu")
-    two = train(content(), "synthetic:4", output=tmp_path / "two", device="cpu", devices=2)
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+def test_two_processes_have_the_loss_curve_of_one(folder: Path) -> None:
+    one = train(content(), folder, output=folder / "one", device="cpu")
+    two = train(content(), folder, output=folder / "two", device="cpu", devices=2)
+    assert losses(folder / "two") == pytest.approx(losses(folder / "one"), rel=1e-4)
     expected, found = read_model(one), read_model(two)
     for name, value in expected.weights.items():
         torch.testing.assert_close(found.weights[name], value, rtol=0, atol=2e-3)
     assert found.card.trained_on == expected.card.trained_on
 
 
-def test_accumulated_batches_have_the_loss_curve_of_one_large_batch(tmp_path: Path) -> None:
-    train(content(), "synthetic:4", output=tmp_path / "large", device="cpu")
+def test_accumulated_batches_have_the_loss_curve_of_one_large_batch(folder: Path) -> None:
+    train(content(), folder, output=folder / "large", device="cpu")
     recipe = content(accumulate=2)
     recipe["sampling"]["batch"] = 1
-    train(recipe, "synthetic:4", output=tmp_path / "small", device="cpu")
-    assert losses(tmp_path / "small") == pytest.approx(losses(tmp_path / "large"), rel=1e-4)
+    train(recipe, folder, output=folder / "small", device="cpu")
+    assert losses(folder / "small") == pytest.approx(losses(folder / "large"), rel=1e-4)
 
 
 def test_an_error_of_one_process_is_one_line() -> None:
@@ -71,6 +84,6 @@ def test_an_error_of_one_process_is_one_line() -> None:
         ({"logger": "papyrus"}, "logger: must be one of wandb, mlflow, got 'papyrus'"),
     ],
 )
-def test_options_that_cannot_be_are_told(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_options_that_cannot_be_are_told(options: dict[str, Any], message: str, folder: Path) -> None:
     with pytest.raises(ConfigError, match=message):
-        train(content(), "synthetic:4", output=tmp_path, device="cpu", **options)
+        train(content(), folder, output=folder / "run", device="cpu", **options)

@@ -46,9 +46,10 @@ def test_patience_counts_scores_that_are_not_better() -> None:
 
 
 def test_a_run_ends_early_with_its_best_weights_and_resumes_with_more_patience(
-    recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path
+    recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe["schedule"] |= {"steps": 200, "learning_rate": 1e-9, "validate_every": 10, "patience": 2}
+    monkeypatch.setattr("cytotome.training.fit.mean_score", lambda model, places: 0.25)
+    recipe["schedule"] |= {"steps": 200, "validate_every": 10, "patience": 2}
     path = train(recipe, disks(9), output=tmp_path, fold=0, console=quiet, device="cpu")
     with (tmp_path / "metrics.csv").open(newline="") as handle:
         assert [int(row["step"]) for row in csv.DictReader(handle) if row["validation/map"]] == [10, 20, 30]

@@ -20,7 +20,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from cytotome.contract import FamilyConfig
-from cytotome.data.sampling import Crops, CropSettings, crop_loader, lacking_memory
+from cytotome.data.sampling import Crops, CropSettings, crop_loader, why_no_workers
 from cytotome.data.strong import StrongChange
 from cytotome.errors import ConfigError
 from cytotome.families import AnyFamily
@@ -45,7 +45,8 @@ from cytotome.training.stopping import EarlyStopping, StopSignals
 from cytotome.training.teacher import MeanTeacher
 from cytotome.training.weights import load_weights, start_weights
 
-logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # in each new process, without its greetings
+for _chatty in ("lightning.fabric", "lightning_utilities"):  # greetings of each new process
+    logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,9 +235,9 @@ class Fitting:
             settings,
             self._strong(),
         )
-        lacking = lacking_memory(crops, first_batch, self.workers)
-        if lacking is not None:
-            self._say(f"note: {lacking}")
+        why = why_no_workers(crops, first_batch, self.workers)
+        if why:
+            self._say(f"note: {why}")
             self.workers = 0
         return crop_loader(
             crops,
