@@ -1,4 +1,4 @@
-"""Scores methods on the folds they were not trained on, and renews the table of docs/accuracy.md.
+"""Scores models on folds they were not trained on, and updates the tables in docs/accuracy.md.
 
     python benchmarks/accuracy.py DATA --name "flow" --training "45 min, one thread" \
         --model runs/neurons-0/neurons.safetensors:0 --model runs/neurons-1/neurons.safetensors:1 \
@@ -7,13 +7,13 @@
     python benchmarks/accuracy.py DATA --name "neurons" --bundled neurons:0
     python benchmarks/accuracy.py
 
-DATA is a dataset with folds, such as `sartorius/`. A model `PATH:FOLD` is scored on the full-quality images of its
-fold twice: with its own decode parameters, and with parameters that are fitted on the images that it was TRAINED on, so
-that no image takes part in choosing what it is scored with. The score on these training images is kept beside them, out
-of the table, to tell how far a network is from being trained out. --save writes the parameters that were fitted for the
-first model, for a bundled model. `FOLDER:FOLD` of --labels holds label maps of another program.
-`NAME:FOLD` of --bundled is a model or an ensemble as `cytotome segment` runs it; its F1 at IoU 0.5 and its counts stand
-in the second table. Results are kept in benchmarks/results/accuracy/; without arguments only the tables are rewritten.
+DATA is a dataset with folds, such as `sartorius/`. A model `PATH:FOLD` is scored twice on the full-quality images of
+its fold: with its own decoder parameters, and with parameters fitted on the images it was TRAINED on, so that no scored
+image is used to choose parameters. The score on these training images is stored too, but not shown in the table; it
+indicates how far a network is from convergence. --save writes the fitted parameters of the first model, for bundling.
+`FOLDER:FOLD` of --labels contains label maps of another program. `NAME:FOLD` of --bundled is a model or an ensemble as
+`cytotome segment` runs it; its F1 at IoU 0.5 and its counts are shown in a table of their own. Results are stored in
+benchmarks/results/accuracy/; without arguments, only the tables are rewritten.
 """
 
 from __future__ import annotations
@@ -147,36 +147,56 @@ def score_labels(folders: list[tuple[Path, int]], dataset: Dataset) -> dict[str,
     return {"own parameters": means(scores)}
 
 
+def _entries() -> list[Mapping[str, Any]]:
+    """All results, in the order of their names."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+
+
+def _line(*cells: object) -> str:
+    """A row of a table."""
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _figures(row: Mapping[str, float]) -> list[str]:
+    """Score per cell type and overall; empty for a type without images."""
+    return [f"{row[name]:.3f}" if name in row else "" for name in (*TYPES, "all")]
+
+
 def write_table() -> None:
-    """Puts the table of all results into the page, between its two marks."""
-    lines = ["| method | training | folds | images | decode parameters | cort | astro | shsy5y | over all |"]
-    lines.append("|" + "---|" * 9)
-    for path in sorted(RESULTS.glob("*.json")):
-        entry: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for kind in ("own parameters", "parameters fitted on training images", "ceiling"):
+    """Puts the scores into the page, between its two marks; the largest number of images first."""
+    rows = []
+    for entry in _entries():
+        for kind in ("own parameters", "parameters fitted on training images"):
             if kind in entry["scores"]:
                 row = entry["scores"][kind]
-                figures = [f"{row[name]:.3f}" if name in row else "" for name in (*TYPES, "all")]
-                folds = ", ".join(map(str, entry["folds"]))
-                what = (entry["name"], entry["training"], folds, str(row["images"]), kind)
-                if kind == "ceiling":
-                    name = entry["name"].split(",")[0] + ", ceiling"
-                    what = (name, "none: decoded targets", "all", str(row["images"]), "")
-                lines.append("| " + " | ".join((*what, *figures)) + " |")
-    put_table("table", dict.fromkeys(lines))
+                what = (entry["name"], entry["training"], ", ".join(map(str, entry["folds"])), row["images"], kind)
+                rows.append((row["images"], _line(*what, *_figures(row))))
+    head = "| method | training | folds | images | decoder parameters | cort | astro | shsy5y | overall |"
+    put_table("table", (head, "|" + "---|" * 9, *(line for _, line in sorted(rows, key=lambda row: -row[0]))))
+
+
+def write_ceilings() -> None:
+    """Puts the representation ceiling of each family into the page."""
+    found = {}
+    for entry in _entries():
+        if "ceiling" in entry["scores"]:
+            row = entry["scores"]["ceiling"]
+            family = entry.get("family", entry["name"].split(",")[0])
+            found[family, row["images"]] = _figures(row)
+    lines = (_line(*which, *figures) for which, figures in sorted(found.items()))
+    put_table("ceilings", ("| family | images | cort | astro | shsy5y | overall |", "|" + "---|" * 6, *lines))
 
 
 def write_counts() -> None:
     """Puts F1 and counts of the results that have them into the page."""
     lines = ["| model | images | cells | F1 at IoU 0.5 | found | annotated | error of the count |", "|" + "---|" * 7]
-    for path in sorted(RESULTS.glob("*.json")):
-        entry: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for entry in _entries():
         counts: Mapping[str, Counts] = entry["scores"].get("own parameters", {}).get("counts", {})
         for kind in (kind for kind in (*TYPES, "all") if kind in counts):
             matched, found, truth = (counts[kind][key] for key in ("matched", "found", "truth"))
             figures = (f"{2 * matched / max(1, found + truth):.2f}", found, truth, f"{found / max(1, truth) - 1:+.0%}")
             images = entry["scores"]["own parameters"]["images"] if kind == "all" else ""
-            lines.append("| " + " | ".join(map(str, (entry["name"], images, kind, *figures))) + " |")
+            lines.append(_line(entry["name"], images, kind, *figures))
     put_table("counts", lines)
 
 
@@ -217,11 +237,14 @@ def main() -> None:
             scores = score_labels([(Path(path), fold) for path, fold in split(options.labels)], dataset)
         folds = [fold for _, fold in split(options.model or options.labels or options.bundled)]
         entry = {"name": options.name, "training": options.training, "folds": folds, "scores": scores}
+        if options.model:
+            entry["family"] = models[0][0].family.name
         print(json.dumps(entry, indent=1))
         RESULTS.mkdir(parents=True, exist_ok=True)
         slug = re.sub(r"\W+", "-", options.name.lower()).strip("-")
         (RESULTS / f"{slug}.json").write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
     write_table()
+    write_ceilings()
     write_counts()
 
 

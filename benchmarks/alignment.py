@@ -1,4 +1,4 @@
-"""How far cells lie beside their masks, as a model sees them: whether the annotation of a dataset is shifted.
+"""Measures the shift between cells, as found by a model, and their annotated masks.
 
     python benchmarks/alignment.py DATA [DATA ...] --model neurons [--model-fold 0]
 

@@ -1,4 +1,4 @@
-"""What every benchmark does with what it found: prints it, and keeps it where ``--json`` says."""
+"""Prints the result of a benchmark, and stores it if ``--json`` is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model finds in images whose cells are smaller or larger than those that it was trained on.
+"""Measures what a model finds in images whose cells are smaller or larger than its training cells.
 
     python benchmarks/cell_size.py MODEL DATA... [--fold K] [--sizes 0.5 1 2] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""How often the type of an image is right, wrong or unknown, on images that no statistics were made of.
+"""Counts images whose cell type is correct, wrong or unknown, on images not used for the statistics.
 
     python benchmarks/cell_types.py DATA [--model neurons] [--json FILE]
 

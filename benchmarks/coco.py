@@ -1,9 +1,10 @@
-"""COCO's AP and AR of models on the folds they were not trained on, and the table of docs/accuracy.md.
+"""Measures COCO AP and AR of models on folds they were not trained on, and updates the table in docs/accuracy.md.
 
     python benchmarks/coco.py DATA "rcnn=runs/rcnn/rcnn-r50-small.safetensors:0" "flow=neurons:0"
 
-DATA is a dataset with folds, such as `sartorius/`. Instances of low scores count too (--min-score), as COCO's averages
-want it; cell types are not told apart, so that a cell of another type counts. Keeps benchmarks/results/coco.json.
+DATA is a dataset with folds, such as `sartorius/`. Instances with low scores count too (--min-score), as COCO AP
+requires. Cell types are ignored, so that a cell of another type counts. Results are stored in
+benchmarks/results/coco.json.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def rows_of(path: str, fold: int, dataset: Dataset, min_score: float) -> list[di
 
 def write_table(kept: dict[str, Any]) -> None:
     """Puts the table into the page, between its two marks."""
-    lines = ["| method | images | most detections | AP | AP 50 | AP 75 | AR |", "|" + "---|" * 7]
+    lines = ["| method | images | max detections | AP | AP 50 | AP 75 | AR |", "|" + "---|" * 7]
     for name, rows in kept.items():
         for row in rows:
             figures = (f"{row[key]:.3f}" for key in ("ap", "ap50", "ap75", "ar"))

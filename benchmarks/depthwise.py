@@ -1,4 +1,4 @@
-"""Training of an encoder of depthwise convolutions on a processor: all in bfloat16, and those convolutions in float32.
+"""Times training of an encoder with depthwise convolutions on a CPU: all in bfloat16, and these in float32.
 
     python benchmarks/depthwise.py [--encoder tf_efficientnet_lite2] [--repeats 7] [--json FILE]
 

@@ -1,9 +1,9 @@
-"""Decoders of the family `embedding`: representation ceilings under noise, and time and memory beside scikit-learn.
+"""Measures the decoders of `embedding`: representation ceilings under noise; time and memory against scikit-learn.
 
     python benchmarks/embedding.py ceiling DATA [--decoders connected resized] [--thresholds 0.5 0.7] [--json FILE]
     python benchmarks/embedding.py speed --peer PYTHON [--cells 500] [--json FILE]
 
-`ceiling` decodes oracle embeddings (a random unit vector an instance) of all full-quality images of DATA, such as
+`ceiling` decodes oracle embeddings (a random unit vector per instance) of all full-quality images of DATA, such as
 `sartorius/`, with noise of four standard deviations on each of the 8 components, by each decoder; its threshold is the
 one of `--thresholds` that is best over all images of that noise, which is what calibration would find. The score is the
 challenge's mAP, mean over the images of each cell type.

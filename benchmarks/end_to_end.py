@@ -1,4 +1,4 @@
-"""Images a second of ``cytotome segment``, whole: from image files to label maps, overlays and tables on the disk.
+"""Times ``cytotome segment`` from image files to label maps, overlays and tables on disk.
 
     .venv/bin/python benchmarks/end_to_end.py [--model neurons] [--images 60] [--no-overlay] [--peers SAMPLES]
         [--repeats 5] [--json FILE]

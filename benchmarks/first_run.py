@@ -1,4 +1,4 @@
-"""The first and the second run of ``cytotome segment`` after installation: how long the kernels take to compile.
+"""Times the first and second run of ``cytotome segment`` after installation: the cost of compiling the kernels.
 
     .venv/bin/python benchmarks/first_run.py [--model neurons] [--json FILE]
 

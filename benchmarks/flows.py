@@ -1,4 +1,4 @@
-"""Flow targets and flow decoding of the family `flow`, beside Cellpose's on the same images and the same flows.
+"""Times flow targets and decoding of the family `flow` against Cellpose's on the same images and flows.
 
     python benchmarks/peers/export.py DATA SAMPLES
     benchmarks/peers/run cellpose_dynamics flows SAMPLES FLOWS --json FLOWS.json

@@ -1,4 +1,4 @@
-"""Time of each fusion of 5 models x 800 instances in an image of 520 x 704, on one thread.
+"""Times each fusion of 5 models x 800 instances in an image of 520 x 704, on one thread.
 
     python benchmarks/fusion.py [--models 5] [--instances 800] [--repeats 5]
     python benchmarks/fusion.py --export cases.npz --data sartorius/ && benchmarks/peers/run fusion_reference cases.npz

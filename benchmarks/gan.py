@@ -1,4 +1,4 @@
-"""Trains the UNETR GAN on synthetic images, half of them without masks: losses over time, and what it draws.
+"""Trains the UNETR GAN on synthetic images, half of them without masks; records losses and pictures.
 
     python benchmarks/gan.py OUT [--steps 300] [--minutes M] [--recipe unetr-gan] [--set KEY=VALUE] [--picture PNG]
 

@@ -1,4 +1,4 @@
-"""Two threads that run the same kernel on images of their own, against one: 1 is twice the work in the same time.
+"""Times kernels on two threads relative to one; 1 means twice the work in the same time.
 
     .venv/bin/python benchmarks/kernels.py [--size 1024] [--calls 5] [--repeats 60] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""Kills ``cytotome segment`` at random moments, takes it up again, and compares with an unbroken run.
+"""Kills ``cytotome segment`` at random moments, resumes it, and compares with an uninterrupted run.
 
     .venv/bin/python benchmarks/kill.py [--model neurons] [--kills 20] [--images 40] [--seed 0] [--json FILE]
 

@@ -1,7 +1,8 @@
-"""How often an image of the wrong kind is recognised by the card of a bundled model.
+"""Counts how often a bundled model recognises an image of the wrong kind.
 
-    python benchmarks/looks.py DATA [--every N]     (DATA holds sartorius/, livecell/, dsb2018/ and usiigaci/)
+    python benchmarks/looks.py DATA [--every N] [--models NAME ...]
 
+DATA holds sartorius/, livecell/, dsb2018/ and usiigaci/.
 Each image is taken whole, at half its size and as a crop of 256 x 256 pixels from its middle, as it is and inverted.
 Prints, for each model and kind of image, the share of images with a note on the background, and for whole images the
 share with any note, for which the model segments the image.
@@ -21,7 +22,7 @@ from rich.progress import track
 
 from cytotome.data.normalise import to_channels
 from cytotome.datasets import open_dataset
-from cytotome.inference.model import load_single_model
+from cytotome.ensemble.load import load_model
 from cytotome.types import AnyArray
 
 SETS = ("dsb2018/stage1_train", "dsb2018/stage1_test", "sartorius", "livecell", "usiigaci/train", "usiigaci/val")
@@ -41,9 +42,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--every", type=int, default=1, help="Take one image of so many.")
+    parser.add_argument(
+        "--models", nargs="+", default=["nuclei", "neurons"], metavar="NAME", help="Models or ensembles."
+    )
     options = parser.parse_args()
     logging.getLogger("cytotome").setLevel(logging.ERROR)  # the notes are counted here
-    models = {name: load_single_model(name) for name in ("nuclei", "neurons")}
+    models = {name: load_model(name) for name in options.models}
     for name in SETS:
         dataset = open_dataset(options.data / name)
         noted: dict[tuple[str, str, str], list[bool]] = {}
@@ -58,10 +62,9 @@ def main() -> None:
                         noted.setdefault((model, kind, view), []).append(bool(net.look.note(picture)))
                         if view == "whole":
                             cells = net.segment(picture, scale=1)
-                            note = net.look.note(picture, cells)
-                            noted.setdefault((model, kind, "with cells"), []).append(bool(note))
+                            noted.setdefault((model, kind, "with cells"), []).append(bool(net.note(picture, cells)))
         for (model, kind, view), found in noted.items():
-            print(f"{model:8} {name:22} {kind:9} {view:10} {len(found):4} images, {np.mean(found):.1%} with a note")
+            print(f"{model:16} {name:22} {kind:9} {view:10} {len(found):4} images, {np.mean(found):.1%} with a note")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Peak memory of ``cytotome segment`` on few and on many images.
+"""Measures the peak memory of ``cytotome segment`` on few and on many images.
 
     .venv/bin/python benchmarks/memory.py [--model neurons] [--few 20] [--many 1000] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""The challenge's metric over 506 annotated images: its speed, its exactness, and its peers.
+"""Times and verifies the challenge's metric on 506 annotated images, against peers.
 
     .venv/bin/python benchmarks/metric.py [--data DIR] [--stardist] [--pycocotools] [--json FILE]
 

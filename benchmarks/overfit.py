@@ -1,4 +1,4 @@
-"""Overfits some real crops by a family, to show that it can learn what it is asked.
+"""Overfits a few real crops with a family, to show that it can learn its task.
 
     python benchmarks/overfit.py DATA --family embedding [--set config.sampler=box] [--steps 300] [--size 128]
         [--types cort astro shsy5y] [--crops 2] [--fit] [--name NAME]

@@ -1,4 +1,4 @@
-"""The tables that benchmarks keep in docs/accuracy.md."""
+"""Writes the tables of benchmarks to docs/accuracy.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The R-CNN family beside torchvision's Mask R-CNN: equality, pasting of masks, a dense image.
+"""Compares `rcnn` with torchvision's Mask R-CNN: equality, pasting of masks, a dense image.
 
     python benchmarks/rcnn.py [equality] [paste] [dense] [recipes]
 

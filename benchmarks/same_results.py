@@ -1,4 +1,4 @@
-"""Do two source trees give the same results? Label maps and tables of ``segment``, losses and weights of ``train``.
+"""Compares two source trees: label maps and tables of ``segment``, losses and weights of ``train``.
 
     python benchmarks/same_results.py BEFORE AFTER [DATA] [--json FILE] [--steps 50] [--only segment|train|source]
 

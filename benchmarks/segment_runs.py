@@ -1,4 +1,4 @@
-"""What the benchmarks of ``cytotome segment`` share: images, a model, and runs in processes of their own."""
+"""Shared code of the benchmarks of ``cytotome segment``: images, a model, and runs in separate processes."""
 
 from __future__ import annotations
 

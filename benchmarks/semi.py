@@ -1,4 +1,4 @@
-"""What unlabelled images add: half of the labels are withheld, and each method makes of the rest what it can.
+"""Measures the gain from unlabelled images: half of the labels are withheld, and each method uses the rest.
 
     python benchmarks/semi.py DATA OUT --fold 0 --minutes 10 --seeds 0 1 2 [--recipe unetr] [--methods half pseudo ...]
 

@@ -1,4 +1,4 @@
-"""What each step brings: single models, + test-time augmentation, + tuning, + fusion of two and of all.
+"""Measures the gain of each step: single models, + test-time augmentation, + tuning, + fusion of two and of all.
 
     python benchmarks/steps.py DATA METHOD... [--cache DIR] [--trials 20] [--training]
 
@@ -25,7 +25,7 @@ from cytotome.io.files import atomic_path
 from cytotome.metrics.bootstrap import bootstrap_mean
 from cytotome.metrics.challenge import image_score
 from cytotome.tuning.ensembles import LOW_SCORE
-from cytotome.tuning.held_out import Predictions, held_out_images, parse_method, training_images
+from cytotome.tuning.held_out import CachedOutputs, held_out_images, parse_method, training_images
 from cytotome.tuning.nested import Tunable, TunableEnsemble, TunableModel, Tuned, tune_apart, tune_nested
 
 RESULT = Path(__file__).parent / "results" / "steps.json"
@@ -85,8 +85,8 @@ def main() -> None:
     made, singles = [], []
     for number, method in enumerate(methods):
         name = f"{number + 1} {method.name}"
-        plain = Predictions(method, options.cache)
-        augmented = Predictions(method, options.cache, tta=True)
+        plain = CachedOutputs(method, options.cache)
+        augmented = CachedOutputs(method, options.cache, tta=True)
         model = plain.model_of(folds[0])
         parameters = (model.family, model.file.config, model.parameters)
         own = scores(TunableModel(*parameters, plain.outputs(samples[: len(held)], folds[: len(held)]), samples), held)
@@ -105,7 +105,7 @@ def main() -> None:
     for chosen in groups:
         file = EnsembleFile(members=tuple(Member(model=methods[k].name) for k in chosen))
         members = [[made[k][i] for k in chosen] for i in range(len(samples))]
-        name = f"fusion of {', '.join(str(k + 1) for k in chosen)}, against the best single"
+        name = f"fusion of {', '.join(str(k + 1) for k in chosen)}, compared with the best single model"
         table.add(name, tuned(TunableEnsemble(file, members, samples)).nested, best)
     entry = {
         "methods": [method.name for method in methods],

@@ -1,4 +1,4 @@
-"""Runs the training queue of benchmarks/train_queue.yaml: each run resumes where it stopped and is scored when done.
+"""Runs the training queue of benchmarks/train_queue.yaml: interrupted runs are resumed, and finished runs scored.
 
     nice -n 19 python benchmarks/train_queue.py ../shared/data [--runs runs/queue] [--only NAME ...]
     python benchmarks/train_queue.py ../shared/data --status

@@ -1,8 +1,8 @@
-"""Time of the tuner: 1,000 settings of a model on cached predictions of all labelled images.
+"""Times the tuner: 1,000 settings of a model on cached predictions of all labelled images.
 
     python benchmarks/tuning.py DATA [--model neurons] [--cache DIR] [--trials 60]
 
-The networks run once an image, which is not counted; the model has seen the images, so that the scores say nothing.
+The networks run once per image, which is not counted; the model has seen the images, so that the scores say nothing.
 Seconds on the processor are those of this process alone, where the machine does other work
 too. Writes ``results/tuning.json``.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cytotome.datasets import open_dataset
 from cytotome.io.files import atomic_path
-from cytotome.tuning.held_out import Predictions, parse_method
+from cytotome.tuning.held_out import CachedOutputs, parse_method
 from cytotome.tuning.nested import TunableModel
 from cytotome.tuning.search import OptunaSearch, Table, greedy
 
@@ -35,7 +35,7 @@ def main() -> None:
     dataset = open_dataset(options.data)
     places = [place for place, info in enumerate(dataset.infos) if info.is_scored]
     samples = [dataset[place] for place in places]
-    predictions = Predictions(parse_method(options.model), options.cache, device="cpu")
+    predictions = CachedOutputs(parse_method(options.model), options.cache, device="cpu")
     outputs = predictions.outputs(samples, [0] * len(samples))
     model = predictions.model_of(0)
     entry: dict[str, object] = {"model": options.model, "images": len(samples), "limit": LIMIT}

@@ -1,4 +1,4 @@
-"""The watershed family's targets and decoders on true masks: ceiling by type, levels and distance; times.
+"""Measures targets and decoders of `watershed` on true masks: ceilings by type, levels and distance; times.
 
     python benchmarks/watershed.py ceiling DATA [--json FILE]
     python benchmarks/watershed.py speed DATA [--json FILE]
@@ -154,7 +154,7 @@ def last(folder: Path, column: str) -> float | None:
 
 
 def overfit(data: str, out: Path, steps: int, side: int, stages: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a stage."""
+    """One row per stage."""
     crops = Crops(data, side)
     rows: list[dict[str, Any]] = []
     weights: Path | None = None

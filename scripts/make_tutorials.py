@@ -74,7 +74,7 @@ def run_bash(code: str, folder: Path) -> str:
     """What the commands print, both streams; ``cytotome`` and ``python`` are those of this environment."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     command = [shutil.which("bash") or "bash", "-euo", "pipefail", "-c", code]
-    environment = {**os.environ, "PATH": path, "COLUMNS": "160", "PYTHONIOENCODING": "utf-8"}
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "160", "PYTHONUTF8": "1"}
     done = subprocess.run(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
     )

@@ -192,7 +192,7 @@ def test_a_broken_layout_is_noted_and_other_layouts_open(
     ("code", "said"),
     [
         ("PLUGIN = Layout(open=lambda path: 1 / 0)", "the layout 'shaky' cannot open it .ZeroDivisionError"),
-        ("PLUGIN = Layout(open=lambda path: [])", "the layout 'shaky' must give a Dataset, got list"),
+        ("PLUGIN = Layout(open=lambda path: [])", "the layout 'shaky' must return a Dataset, got list"),
     ],
 )
 def test_a_layout_that_fails_is_named(

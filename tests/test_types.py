@@ -36,7 +36,7 @@ def two_cells(**changes: Any) -> Instances:
         ({"offsets": np.array([1, 2, 3])}, "offsets must run from 0 to the number of runs"),
         ({"runs": np.zeros((3, 2), np.int32)}, r"runs must be \(R, 3\)"),
         ({"scores": np.ones(3, np.float32)}, r"scores must be \(2,\), got \(3,\)"),
-        ({"runs": np.array([[0, 1, 3], [1, 1, 4], [1, 2, 7]], np.int32)}, "a run leaves the image of 4x6"),
+        ({"runs": np.array([[0, 1, 3], [1, 1, 4], [1, 2, 7]], np.int32)}, "a run exceeds the image of 4x6"),
         ({"runs": np.array([[0, 3, 3], [1, 1, 4], [1, 2, 6]], np.int32)}, "a run must have start < stop"),
     ],
 )
@@ -101,7 +101,7 @@ def test_iterating_gives_each_cell_once() -> None:
     ("masks", "message"),
     [
         (np.ones((4, 6), bool), r"masks must be \(N, H, W\) or a list of \(H, W\), got a mask of \(6,\)"),
-        ([np.ones((4, 6)), np.ones((4, 5))], r"masks must be of one size, got \(4, 5\) beside \(4, 6\)"),
+        ([np.ones((4, 6)), np.ones((4, 5))], r"masks must have the same size, got \(4, 5\) and \(4, 6\)"),
         ([], r"give shape=\(H, W\) where there is no mask"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_dataset_has_a_name_without_setting_one() -> None:
     ("index", "message"),
     [
         (1, r"^Squares: sample 1 \(square-1\) cannot be read \(KeyError: 'pixels'\); check its read$"),
-        (2, r"^Squares: sample 2 \(square-2\): read must give a Sample, got ndarray$"),
+        (2, r"^Squares: sample 2 \(square-2\): read must return a Sample, got ndarray$"),
         (3, r"^square\.png: damaged$"),
     ],
 )
@@ -186,7 +186,7 @@ def test_a_dataset_without_infos_says_what_to_set() -> None:
     class Bare(Dataset):
         pass
 
-    with pytest.raises(DataError, match="Bare: infos is not set; set it to a tuple of a SampleInfo for each sample"):
+    with pytest.raises(DataError, match="Bare: infos is not set; set it to a tuple with one SampleInfo per sample"):
         len(Bare())
 
 

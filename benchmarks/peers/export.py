@@ -1,4 +1,4 @@
-"""Writes a dataset as one npz per image, which the scripts of the peers read. Runs in cytotome's own environment.
+"""Writes a dataset as one npz file per image for the peers' scripts. Runs in cytotome's own environment.
 
     .venv/bin/python benchmarks/peers/export.py DATASET OUT
 

@@ -1,4 +1,4 @@
-"""Weighted boxes fusion and mask IoU against the packages ensemble-boxes and pycocotools, on exported cases.
+"""Compares weighted boxes fusion and mask IoU with ensemble-boxes and pycocotools, on exported cases.
 
     python benchmarks/fusion.py --export cases.npz --data sartorius/
     benchmarks/peers/run fusion_reference cases.npz

@@ -1,9 +1,9 @@
-"""COCO AP and AR of masks by pycocotools. Runs in the peers' environment.
+"""Measures COCO AP and AR of masks with pycocotools. Runs in the peers' environment.
 
     benchmarks/peers/run pycocotools_scores TRUTH RESULTS [--json FILE]
 
 ``TRUTH`` and ``RESULTS`` are COCO files. The figures are named as those of ``cytotome.metrics.coco.CocoScores``, for at
-most 100 and 1,000 detections an image; reading the files is not timed.
+most 100 and 1,000 detections per image; reading the files is not timed.
 """
 
 from __future__ import annotations

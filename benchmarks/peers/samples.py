@@ -1,4 +1,4 @@
-"""What the peers' scripts share: the images that ``export.py`` wrote, diameters of cells, timing. Needs NumPy only."""
+"""Shared code of the peers' scripts: images written by ``export.py``, cell diameters, timing. Needs NumPy only."""
 
 from __future__ import annotations
 

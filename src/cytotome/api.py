@@ -50,9 +50,9 @@ def segment(
         The instances of the image, or a list with those of each image.
 
     Raises:
-        ImageError: where an image cannot be used.
-        ModelError: where there is no such model, or its file is damaged.
-        ConfigError: where an option is unknown or out of range.
+        ImageError: if an image cannot be used.
+        ModelError: if there is no such model, or its file is damaged.
+        ConfigError: if an option is unknown or out of range.
     """
     return load_model(model, device=device).segment(images, **options)
 
@@ -92,7 +92,7 @@ def tune(
         The tuned settings, with the score of each image before and after, on images they were not chosen on.
 
     Raises:
-        ConfigError: where the models do not go together with the images or the output, or Optuna is not installed.
+        ConfigError: if the models do not go together with the images or the output, or Optuna is not installed.
     """
     from cytotome.app.tune.run import TuneOptions, run_tune
 
@@ -136,7 +136,7 @@ def compare(
         What ``results.json`` in the folder holds.
 
     Raises:
-        ConfigError: where there is nothing to compare, or Lightning is not installed and needed.
+        ConfigError: if there is nothing to compare, or Lightning is not installed and needed.
     """
     from cytotome.app.compare.run import CompareOptions, run_compare
 

@@ -31,7 +31,7 @@ Targets whose name begins with ``PER_INSTANCE`` hold the instances of all crops 
 ``(B,)`` int64 says how many belong to each crop."""
 
 PER_INSTANCE = "instance."
-"""Begins the name of a target of ``(N, ...)`` arrays, one row an instance."""
+"""Begins the name of a target of ``(N, ...)`` arrays, one row per instance."""
 
 Losses: TypeAlias = "Mapping[str, torch.Tensor]"
 """Named scalars; ``total`` is the one that is minimised, the others are logged."""
@@ -127,7 +127,7 @@ class DecodeParameters(BaseModel):
         """With some fields replaced; these also come before overrides by cell type.
 
         Raises:
-            pydantic.ValidationError: where one is unknown or out of range.
+            pydantic.ValidationError: if one is unknown or out of range.
         """
         content = self.model_dump()
         by_class = {
@@ -219,7 +219,7 @@ class Outputs(Protocol[Batched, Output]):
         """A predictor that sees at most ``tile`` x ``tile`` pixels at once; ``watch`` is called after each tile.
 
         Raises:
-            ConfigError: where tiles are too small to overlap by one stride.
+            ConfigError: if tiles are too small to overlap by one stride.
         """
         ...
 
@@ -234,19 +234,19 @@ class Outputs(Protocol[Batched, Output]):
         ...
 
     def why_no_mean(self) -> str:
-        """Why outputs of several models cannot be averaged before one decoder; empty where they can."""
+        """Why outputs of several models cannot be averaged before one decoder; empty if they can."""
         ...
 
     def mean(self, outputs: Sequence[Output], weights: Sequence[float]) -> Output:
         """The weighted mean of several models' outputs for one image.
 
         Raises:
-            DataError: where they do not go together.
+            DataError: if they do not go together.
         """
         ...
 
     def why_no_difference(self) -> str:
-        """Why two networks cannot be compared by their outputs; empty where they can."""
+        """Why two networks cannot be compared by their outputs; empty if they can."""
         ...
 
     def difference(self, found: Batched, expected: Batched) -> torch.Tensor:
@@ -284,9 +284,9 @@ class Family(Generic[Config, Parameters, Network, Batched, Output]):
             (probabilities, unit-free vectors), or a list of Instances with soft masks, before anything is dropped.
         decode: ``decode(output, parameters, class_names)`` gives instances with scores; no network.
         ceiling: least mAP of ``decode(oracle(targets(truth)))`` on the real images, over all; tests hold it.
-        tile: largest side of the input of a network that is made for windows of one size; None where any size goes.
+        tile: largest side of the input of a network that is made for windows of one size; None if any size goes.
         calibrate: ``calibrate(pairs, parameters, class_names)`` fits decode parameters on pairs of outputs and truth;
-            None where nothing is fitted.
+            None if nothing is fitted.
     """
 
     name: str

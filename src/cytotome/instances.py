@@ -63,12 +63,12 @@ class Instances:
             if getattr(self, name).shape != (count,):
                 raise DataError(f"instances: {name} must be ({count},), got {getattr(self, name).shape}")
         if self.soft is not None and len(self.soft) != count:
-            raise DataError(f"instances: soft must hold {count} masks, one each, got {len(self.soft)}")
+            raise DataError(f"instances: soft must contain {count} masks, one each, got {len(self.soft)}")
         if len(self.runs):
             rows, starts, stops = self.runs.T
             height, width = self.shape
             if rows.min() < 0 or rows.max() >= height or starts.min() < 0 or stops.max() > width:
-                raise DataError(f"instances: a run leaves the image of {height}x{width}")
+                raise DataError(f"instances: a run exceeds the image of {height}x{width}")
             if (starts >= stops).any():
                 raise DataError("instances: a run must have start < stop")
 
@@ -246,7 +246,7 @@ class Instances:
         """The pairs of these instances and those of ``truth`` that share a pixel, with their IoU.
 
         Raises:
-            DataError: where the two are of images of different size.
+            DataError: if the two are of images of different size.
         """
         from cytotome.ops.matching import find_overlaps
 

@@ -24,7 +24,7 @@ class SoftMasks:
         boxes: ``(N, 4)`` float32 of ``y0, x0, y1, x1`` in pixels, half open; pixel k covers k to k + 1.
 
     Raises:
-        DataError: where the three do not agree.
+        DataError: if the three do not agree.
     """
 
     values: npt.NDArray[np.float32]

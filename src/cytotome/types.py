@@ -35,7 +35,7 @@ class Image:
 
     Attributes:
         pixels: ``(H, W)`` or ``(H, W, C)``, uint8, uint16 or float32, grey levels as in the file.
-        microns_per_pixel: edge of a pixel in microns, None where the file does not say.
+        microns_per_pixel: edge of a pixel in microns, None if the file does not say.
         source: path or name, used in messages.
         notes: what a user should know of the file though it can be read, each one line.
 
@@ -99,9 +99,9 @@ class SampleInfo:
 
     Attributes:
         id: unique within its dataset.
-        cell_type: name of the cell type of the image, empty where unknown.
+        cell_type: name of the cell type of the image, empty if unknown.
         group: images of one group are never split between training and validation (same well, same patient).
-        fold: validation fold, -1 for an image that is only trained on, None where the dataset has no folds.
+        fold: validation fold, -1 for an image that is only trained on, None if the dataset has no folds.
         mask_quality: ``full``, ``approximate`` (train on it, never evaluate on it) or ``none`` (unlabelled).
     """
 
@@ -129,7 +129,7 @@ class SampleInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """An image with its instances (None where unlabelled) and what is known of it.
+    """An image with its instances (None if unlabelled) and what is known of it.
 
     ``ignore`` is ``(H, W)`` bool or None: pixels that add nothing to any loss.
     """
@@ -161,7 +161,7 @@ class Note:
     Attributes:
         what: what they are, and what was made of them.
         names: of each of them.
-        remedy: what can be done about it, empty where nothing has to be.
+        remedy: what can be done about it, empty if nothing has to be.
     """
 
     what: str
@@ -184,7 +184,7 @@ class Dataset(Sequence[Sample]):
         name: that of the class where a subclass sets none.
         class_names: of the instances.
         infos: what is known of each sample; costs no pixel.
-        licence: of the images and masks, empty where it is not known.
+        licence: of the images and masks, empty if it is not known.
         notes: what was not used, and what was taken otherwise than it stands in the files.
     """
 
@@ -201,7 +201,7 @@ class Dataset(Sequence[Sample]):
             if attribute == "name":
                 return type(self).__name__
             if attribute == "infos":
-                raise DataError(f"{self.name}: infos is not set; set it to a tuple of a SampleInfo for each sample")
+                raise DataError(f"{self.name}: infos is not set; set it to a tuple with one SampleInfo per sample")
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
 
     def read(self, index: int) -> Sample:
@@ -209,7 +209,7 @@ class Dataset(Sequence[Sample]):
         raise TypeError(f"{type(self).__name__} must define read(index)")
 
     def instances(self, index: int) -> Instances | None:
-        """The truth of one sample, None where unlabelled; a dataset that can reads no pixel for it."""
+        """The truth of one sample, None if unlabelled; a dataset that can reads no pixel for it."""
         return self[index].instances
 
     def digest(self, index: int) -> str:
@@ -258,7 +258,7 @@ class Dataset(Sequence[Sample]):
         except Exception as error:
             raise DataError(f"{which} cannot be read ({one_line(error)}); check its read") from error
         if not isinstance(sample, Sample):
-            raise DataError(f"{which}: read must give a Sample, got {type(sample).__name__}")
+            raise DataError(f"{which}: read must return a Sample, got {type(sample).__name__}")
         return sample
 
     def subset(self, indices: Sequence[int]) -> Subset:

@@ -154,7 +154,9 @@ def test_data_info_names_labels_that_fit_no_image(tmp_path: Path) -> None:
     (tmp_path / "labels" / "a.png").unlink()
     done = cytotome("data", "info", tmp_path)
     assert done.returncode == 2
-    assert re.fullmatch(r"error: .*: no label map fits an image by its name, first labels/gt_b\.png .*\n", done.stderr)
+    assert re.fullmatch(
+        r"error: .*: no label map is named like an image, for example labels/gt_b\.png .*\n", done.stderr
+    )
 
 
 def test_data_info_names_what_does_not_go_together(tmp_path: Path) -> None:

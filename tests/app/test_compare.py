@@ -22,7 +22,7 @@ from cytotome.errors import ConfigError, DataError
 from cytotome.inference.model import Model
 from cytotome.models.registry import BUNDLED
 from cytotome.tuning.held_out import (
-    Predictions,
+    CachedOutputs,
     held_out_images,
     may_have_seen,
     parse_method,
@@ -140,7 +140,7 @@ def test_without_an_ensemble_the_page_is_written_all_the_same(tmp_path: Path, mo
 
     monkeypatch.setattr("cytotome.app.compare.run.score_in_child", score)
     monkeypatch.setattr("cytotome.app.compare.run.member_instances", fails)
-    monkeypatch.setattr(Predictions, "outputs", lambda *_: [])
+    monkeypatch.setattr(CachedOutputs, "outputs", lambda *_: [])
     models = ("neurons", "neurons-rcnn")
     results = run_compare("synthetic:10", CompareOptions(tmp_path, models=models, quiet=True))
     assert results.failures == {"the ensemble": "MemoryError: too large"}
@@ -221,7 +221,7 @@ def test_outputs_come_back_from_their_file(tmp_path: Path) -> None:
 
 def test_a_network_runs_once_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = open_dataset("synthetic:2")
-    predictions = Predictions(parse_method("neurons"), tmp_path, device="cpu")
+    predictions = CachedOutputs(parse_method("neurons"), tmp_path, device="cpu")
     calls = []
     monkeypatch.setattr(
         Model, "outputs", lambda self, image, tta: calls.append(tta) or {"a": np.zeros((1, 2, 2), np.float32)}
@@ -275,6 +275,6 @@ def test_results_of_another_form_are_not_reused() -> None:
 def test_images_without_known_cells_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = open_dataset("synthetic:2")
     monkeypatch.setattr(dataset, "instances", lambda _: None)
-    model = Predictions(parse_method("neurons"), tmp_path, device="cpu").model_of(0)
+    model = CachedOutputs(parse_method("neurons"), tmp_path, device="cpu").model_of(0)
     with pytest.raises(DataError, match=f"compare: image {dataset.infos[1].id} has no known cells; give labelled"):
         compare_entry.ceiling(model, dataset, [1])

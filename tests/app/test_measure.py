@@ -62,17 +62,17 @@ def test_one_image_that_does_not_fit_stops_no_other(
     assert "2 of 4 images measured" in said.out
     assert "1 of 4 images could not be measured:" in said.err
     assert "top.png: the image is 50x50 (height x width), its annotation 96x128" in said.err
-    assert "1 of 4 images have no masks, first A01/one.png" in said.err
+    assert "1 of 4 images have no masks, the first is A01/one.png" in said.err
 
 
 def test_nothing_is_replaced_unasked(plate: Path, tmp_path: Path, results: Path) -> None:
     before = (results / "cells.csv").read_bytes()
-    with pytest.raises(ConfigError, match=r"cells\.csv: is there; give --overwrite to replace it"):
+    with pytest.raises(ConfigError, match=r"cells\.csv: already exists; use --overwrite to replace it"):
         run_measure(results, str(plate), MeasureOptions(results, quiet=True))
     assert (results / "cells.csv").read_bytes() == before
     (tmp_path / "other").mkdir()
     cv2.imwrite(str(tmp_path / "other" / "x.png"), np.eye(50, dtype=np.uint8))
-    with pytest.raises(DataError, match="has no masks of any image in"):
+    with pytest.raises(DataError, match="no masks for any image in"):
         run_measure(results, str(tmp_path / "other"), MeasureOptions(tmp_path / "again", quiet=True))
     with pytest.raises(ConfigError, match="microns: expected a positive number"):
         MeasureOptions(tmp_path, microns=0.0)
@@ -100,6 +100,20 @@ def test_the_page_that_was_segmented_is_measured(
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
+@pytest.mark.parametrize("masks", ["", "cells.json"])
+def test_each_image_is_measured_as_its_own_run_saw_it(
+    stacks: Path, tmp_path: Path, model_file: Path, masks: str
+) -> None:
+    for number, path in enumerate(sorted(stacks.iterdir())):
+        options = SegmentOptions(
+            str(model_file), page=1 - number, microns=1.0 + number, coco=True, device="cpu", quiet=True
+        )
+        assert run_segment([str(path)], tmp_path / "out", options) == 0
+    assert run_measure(tmp_path / "out" / masks, str(stacks), MeasureOptions(tmp_path / "again", quiet=True)) == 0
+    for name in ("cells.csv", "images.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
 def square(folder: Path, name: str, microns: float | None = None) -> Path:
     """A label map with the cell 7 of 10 x 10 pixels in the image of 96 x 128."""
     labels = np.zeros((96, 128), np.int32)
@@ -116,7 +130,7 @@ def test_another_page_is_measured_by_choice(
     for page, mean in expected.items():
         run_measure(masks, str(stacks), MeasureOptions(tmp_path / "again", page=page, overwrite=True))  # type: ignore[arg-type]
         assert pd.read_csv(tmp_path / "again" / "cells.csv")["intensity_mean"].tolist() == [pytest.approx(mean)]
-        note = "note: several pages, of which page 0 was measured (see --page): a.tif"
+        note = "note: several pages, only page 0 was measured (see --page): a.tif"
         assert (note in capsys.readouterr().out) == (page is None)
     assert run_measure(masks, str(stacks), MeasureOptions(tmp_path / "again", page=2, overwrite=True)) == 1
     assert "has no page 2; it has pages 0 to 1" in capsys.readouterr().err
@@ -134,7 +148,7 @@ def test_a_page_without_any_signal_is_measured(tmp_path: Path, pictures: list[np
 
 def test_masks_of_single_pages_go_with_no_other_page(stacks: Path, tmp_path: Path) -> None:
     masks = square(tmp_path / "masks", "a_p001_labels.tif")
-    with pytest.raises(ConfigError, match=r"--page 0: a\.tif has masks of single pages, such as a_p001; leave --page"):
+    with pytest.raises(ConfigError, match=r"--page 0: a\.tif has masks of single pages, such as a_p001; omit --page"):
         run_measure(masks, str(stacks), MeasureOptions(tmp_path / "again", page=0, quiet=True))
     assert run_measure(masks, str(stacks), MeasureOptions(tmp_path / "again", quiet=True)) == 0
     assert pd.read_csv(tmp_path / "again" / "images.csv")["image"].tolist() == ["a_p001.tif"]
@@ -155,7 +169,7 @@ def test_a_colour_is_measured_by_choice(tmp_path: Path, capsys: pytest.CaptureFi
         MeasureOptions(tmp_path, channel="2")
     PillowImage.fromarray(colour[:, :, 0]).save(tmp_path / "images" / "a.png")
     assert run_measure(masks, str(tmp_path / "images"), options) == 1
-    assert "a.png: is grey and has no channel blue" in capsys.readouterr().err
+    assert "a.png: the image is grey and has no channel blue" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -209,7 +223,7 @@ def test_a_mask_of_black_and_white_is_refused(plate: Path, tmp_path: Path, capsy
     PillowImage.fromarray(mask).save(tmp_path / "masks" / "top_mask.png")
     assert run_measure(tmp_path / "masks", str(plate), MeasureOptions(tmp_path / "again", quiet=True)) == 1
     said = capsys.readouterr().err
-    assert "top_mask.png: all cells are one mask, black and white: its only label 255 lies in 2 places" in said
+    assert "top_mask.png: all cells share one mask (black and white): its only label 255 lies in 2 places" in said
     assert len(pd.read_csv(tmp_path / "again" / "cells.csv")) == 0
 
 

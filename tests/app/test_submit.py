@@ -41,7 +41,7 @@ def test_label_maps_become_a_legal_submission(folder: Path) -> None:
     code, said = run(folder / "found", "--images", folder / "test", "-o", folder / "s.csv")
     assert code == 2
     assert "3 images" in said
-    assert "1 of 3 images have an empty row, first image2" in said
+    assert "1 of 3 images have an empty row, the first is image2" in said
     dataset = open_dataset("synthetic:3")
     shapes = {f"image{index}": dataset[index].image.shape for index in range(3)}
     cells = read_submission(folder / "s.csv", shapes)
@@ -85,7 +85,7 @@ def test_images_that_cannot_be_used_get_an_empty_row(folder: Path) -> None:
     code, said = run(folder / "found", *options)
     assert code == 2
     assert "image3.png" in said
-    assert "2 of 4 images have an empty row, first image2" in said
+    assert "2 of 4 images have an empty row, the first is image2" in said
     dataset = open_dataset("synthetic:3")
     shapes = {f"image{index}": dataset[index % 3].image.shape for index in range(4)}
     found = check_submission(folder / "s.csv", shapes)
@@ -97,7 +97,7 @@ def test_images_that_cannot_be_used_get_an_empty_row(folder: Path) -> None:
         cv2.imwrite(str(path), cv2.imread(str(path), 0)[:128, :160])
     code, said = run(folder / "test", "--model", "neurons", "--device", "cpu", "-o", folder / "s.csv")
     assert code == 2
-    assert "3 of 4 images have an empty row, first image0" in said
+    assert "3 of 4 images have an empty row, the first is image0" in said
     assert [line.split(",")[0] for line in (folder / "s.csv").read_text().splitlines()[1:4]] == [
         "image0",
         "image1",

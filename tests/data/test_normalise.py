@@ -126,7 +126,7 @@ def test_values_that_are_not_finite_are_refused() -> None:
 
 
 def test_channels_without_a_rule_are_refused() -> None:
-    with pytest.raises(ImageError, match=r"^a\.tif: the model takes 1 channels and the image has 5"):
+    with pytest.raises(ImageError, match=r"^a\.tif: the model expects 1 channels, the image has 5"):
         normalise(Image(np.zeros((5, 5, 5), np.uint8), source="a.tif"), Normalisation())
 
 

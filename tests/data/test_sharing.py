@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 import cytotome
-from cytotome.data.sharing import batch_bytes, bytes_in_flight, free_bytes, share
+from cytotome.data import sharing
+from cytotome.data.sharing import batch_bytes, bytes_in_flight, free_bytes, share, why_not_sendable
 
 SMALL = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=2m tmpfs /dev/shm && exec "$@"', "sh"]
 """Runs a command that has 2 MB of shared memory; needs a Linux that lets this user mount."""
@@ -21,13 +23,13 @@ import sys
 from pathlib import Path
 sys.path.insert(0, str(Path({tests!r})))
 from test_sampling import CropSettings, Source, Squares, crop_loader, crops_of
-from cytotome.data.sampling import lacking_memory
+from cytotome.data.sampling import why_no_workers
 from cytotome.errors import TrainingError
 
 def main():
     crops = crops_of(Source(Squares(["square"])), settings=CropSettings(size=(512, 512), batch=2))
-    print(lacking_memory(crops, 0, 1))
-    print(lacking_memory(crops, 0, 0))
+    print(why_no_workers(crops, 0, 1) or None)
+    print(why_no_workers(crops, 0, 0) or None)
     batches = iter(crop_loader(crops, workers=1))
     try:
         kept = [next(batches) for _ in range(4)]
@@ -58,6 +60,50 @@ def test_a_shared_batch_holds_the_same_values() -> None:
     shared = share({name: tensor.clone() for name, tensor in batch.items()})
     assert all(tensor.is_shared() for tensor in shared.values())
     assert all(torch.equal(shared[name], tensor) for name, tensor in batch.items())
+
+
+PLAIN_SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_sampling import CropSettings, Source, Squares, crop_loader, crops_of
+
+class Mine(Squares):
+    pass
+
+settings = CropSettings(size=(64, 64), batch=2)
+print(next(iter(crop_loader(crops_of(Source(Mine(["square"])), settings=settings), workers=1)))["image"].shape)
+"""
+
+
+def run(code: str) -> str:
+    """What a program prints that is typed into Python, so that no process can import it."""
+    source = Path(cytotome.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")])}
+    code = code.format(tests=str(Path(__file__).parent))
+    done = subprocess.run(
+        [sys.executable, "-"], input=code, capture_output=True, text=True, env=environment, timeout=240, check=False
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are copies of the process on Linux only")
+def test_workers_take_a_dataset_of_a_script_without_a_main_guard() -> None:
+    assert run(PLAIN_SCRIPT) == "torch.Size([2, 1, 64, 64])\n"
+
+
+def test_what_workers_cannot_be_given_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "start_method", lambda: "spawn")
+    assert why_not_sendable({"cells": 3}) == ""
+    assert why_not_sendable(lambda: 3).startswith("worker processes cannot be given the dataset (")
+    local = type("Local", (), {"__module__": "__main__"})
+    main = ModuleType("__main__")
+    main.Local = local  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert "defined in a notebook" in why_not_sendable(local())
+    main.__file__ = "script.py"
+    assert why_not_sendable(local()) == ""
+    monkeypatch.setattr(sharing, "start_method", lambda: "fork")
+    assert why_not_sendable(lambda: 3) == ""
 
 
 def _can_mount() -> bool:

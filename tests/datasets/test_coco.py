@@ -98,7 +98,7 @@ def test_ids_are_as_short_as_they_can_be_and_never_those_of_others(
 
 def test_one_file_for_two_images_is_refused(coco: Path) -> None:
     with pytest.raises(
-        DataError, match=r"truth\.json\.gz: same\.png is the file of 2 images; give each image file once"
+        DataError, match=r"truth\.json\.gz: same\.png is the file of 2 images; list each image file once"
     ):
         renamed(coco, "same.png", "same.png", "other.png")
 

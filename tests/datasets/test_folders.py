@@ -89,7 +89,7 @@ def test_label_maps_of_which_none_fits_are_refused(tmp_path: Path, write_picture
     write_labels(tmp_path / "labels" / "gt_a.png")
     with pytest.raises(
         DataError,
-        match=r"no label map fits an image by its name, first labels/gt_a\.png \(nearest image: a\); rename",
+        match=r"no label map is named like an image, for example labels/gt_a\.png \(nearest image: a\); rename",
     ):
         FoldersDataset(tmp_path)
 

@@ -54,7 +54,7 @@ def test_synthetic_is_a_name(text: str, count: int, seed: int) -> None:
     [
         ("nowhere", "nowhere: no such file or folder"),
         ("synthetic:many", "'synthetic:many': expected synthetic, synthetic:COUNT"),
-        ("empty", r"empty: the layout cannot be told; expected train\.csv \(sartorius\)"),
+        ("empty", r"empty: the layout cannot be detected; expected train\.csv \(sartorius\)"),
         ("empty/table.txt", r"table\.txt: a dataset is a folder or a COCO file"),
         ("double", r"double: expected one COCO file, found a\.json, b\.json; give the path of the file itself"),
     ],

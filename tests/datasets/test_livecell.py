@@ -48,7 +48,7 @@ def test_an_image_annotated_twice_is_refused(livecell: Path) -> None:
 
 def test_annotations_without_their_images_are_refused(livecell: Path) -> None:
     (livecell / "images" / "livecell_train_val_images" / f"{LABELLED}.tif").unlink()
-    with pytest.raises(DataError, match=r"no image below images/ belongs to a livecell_coco_\*\.json"):
+    with pytest.raises(DataError, match=r"no image in images/ belongs to a livecell_coco_\*\.json"):
         LivecellDataset(livecell)
 
 

@@ -138,7 +138,7 @@ def test_text_and_json_say_the_same(tmp_path: Path, truth: Dataset, predicted: d
     )
     scores = json.loads((tmp_path / "s/scores.json").read_text())
     assert scores["rule"] == "kernel"
-    assert f"{scores['overall']['scores']['map']:.3f}" in text
+    assert f"{scores['overall']['scores']['mean_ap']:.3f}" in text
     assert len(scores["images"]) == 3
 
 
@@ -179,7 +179,7 @@ def test_two_label_maps_of_one_image_are_an_error(
 
 def test_a_folder_without_label_maps_is_an_error(tmp_path: Path, truth: Dataset) -> None:
     (tmp_path / "bare").mkdir()
-    with pytest.raises(DataError, match=r"bare: holds no label map; expected files ending in \.tif"):
+    with pytest.raises(DataError, match=r"bare: contains no label map; expected files ending in \.tif"):
         read_predictions(tmp_path / "bare", truth)
 
 

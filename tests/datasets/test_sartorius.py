@@ -66,7 +66,7 @@ def test_a_new_cell_type_comes_after_the_known_ones(challenge: Path) -> None:
     ("file", "old", "new", "message"),
     [
         ("train.csv", "annotation", "mask", r"train\.csv: the columns annotation are missing"),
-        ("train.csv", "b,24 1,6,4", "c,24 1,6,4", r"c\.png: named in train\.csv and not there \(1 such\)"),
+        ("train.csv", "b,24 1,6,4", "c,24 1,6,4", r"c\.png: listed in train\.csv but missing \(1 such\)"),
         ("train.csv", "24 1,6,4", "24 1,six,4", r"train\.csv: image b has the size '4' x 'six'; give whole numbers"),
         ("folds.csv", "cort,2,3", "cort,2,x", r"folds\.csv: fold 'x' is not a whole number"),
     ],

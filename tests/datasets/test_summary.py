@@ -134,7 +134,7 @@ def test_masks_of_black_and_white_are_told() -> None:
         )
     )
     assert found.binary == ("s0",)
-    assert "all cells are one mask, black and white: s0; give each cell its own number" in str(found)
+    assert "all cells share one mask (black and white): s0; give each cell a number of its own" in str(found)
 
 
 def test_notes_are_listed_with_their_names() -> None:

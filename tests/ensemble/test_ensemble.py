@@ -201,7 +201,7 @@ def test_faults_are_named(neurons: Model, tmp_path: Path) -> None:
         load_model(written("members: [{model: neurons, digest: abc}]"), device="cpu")
     with pytest.raises(ModelError, match="no such model file"):
         load_model(written("members: [{model: nowhere.safetensors}]"), device="cpu")
-    with pytest.raises(ConfigError, match="expected 1 models, one a member, got 2"):
+    with pytest.raises(ConfigError, match="expected 1 models, one per member, got 2"):
         Ensemble(EnsembleFile(members=(A,)), [neurons, neurons])
     with pytest.raises(ConfigError, match=r"fusion parameters: .*; there are method"):
         ensemble(neurons, A).override(nonsense=1)

@@ -438,7 +438,7 @@ def test_a_detector_of_another_backbone_is_refused(tmp_path: Path) -> None:
     torch.save(torchvision_model(0.5).state_dict(), tmp_path / "weights.pth")
     deeper = THEIRS.model_copy(update={"backbone": "resnet101", "pretrained": str(tmp_path / "weights.pth")})
     with pytest.raises(
-        ConfigError, match=r"is of another network: of the .* are not in it, first backbone\.body\.layer"
+        ConfigError, match=r"belongs to another network: of the .* are not in it, first backbone\.body\.layer"
     ):
         build_network(deeper)
 

@@ -40,7 +40,7 @@ def test_auto_is_a_precision_that_the_processor_takes() -> None:
         assert choose_precision("bfloat16", CPU) == torch.bfloat16
     else:
         assert choose_precision("auto", CPU) == torch.float32
-        with pytest.raises(ConfigError, match="cpu does not take bfloat16 here; choose auto or float32"):
+        with pytest.raises(ConfigError, match="cpu does not support bfloat16 on this machine; choose auto or float32"):
             choose_precision("bfloat16", CPU)
     assert choose_precision("auto", torch.device("mps")) == torch.float32
 
@@ -62,7 +62,7 @@ except ConfigError as error:
     done = subprocess.run([sys.executable, "-c", script], env=lowered, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "torch.float32",
-        "precision: cpu does not take bfloat16 here; choose auto or float32",
+        "precision: cpu does not support bfloat16 on this machine; choose auto or float32",
     ]
 
 

@@ -119,7 +119,7 @@ def test_each_tile_is_told_of_and_can_end_the_image(make_model: MakeModel, discs
 
 def test_bfloat16_gives_the_same_cells(make_model: MakeModel, discs: Discs) -> None:
     if not takes_bfloat16(torch.device("cpu")):
-        with pytest.raises(ConfigError, match="cpu does not take bfloat16 here; choose auto or float32"):
+        with pytest.raises(ConfigError, match="cpu does not support bfloat16 on this machine; choose auto or float32"):
             make_model("bfloat16")
         return
     image, labels = discs((96, 96), 6, 4)

@@ -153,13 +153,13 @@ def test_results_alone_name_their_images_by_the_masks(tmp_path):
         (b"{", "not valid JSON"),
         (gzip.compress(b"{}", mtime=0)[:-4], "not valid JSON"),
         (b"\x1f\x8bxxxxxxxxxxxxxxx", "not valid JSON"),
-        (b"{}", "not laid out as COCO (KeyError: 'images')"),
-        (b"3", "not laid out as COCO"),
+        (b"{}", "not in COCO format (KeyError: 'images')"),
+        (b"3", "not in COCO format"),
         (b"[3]", "not COCO results"),
         (json.dumps(content(images=[{"id": 1, "height": 100000, "width": 100000}])).encode(), "100000x100000 pixels"),
         (
             json.dumps(content(images=[{"id": 1, "height": "a", "width": 3}])).encode(),
-            "not laid out as COCO (ValueError",
+            "not in COCO format (ValueError",
         ),
         (json.dumps([RESULT | {"segmentation": {"size": [0, 0], "counts": []}}]).encode(), "not COCO results"),
         (json.dumps([RESULT | {"segmentation": {"size": 5, "counts": []}}]).encode(), "not COCO results"),
@@ -289,7 +289,7 @@ def test_annotations_of_no_image_are_counted_or_refused(tmp_path):
     (note,) = file.notes
     assert "2 annotations are of images that the file does not have, and not used" in note.what
     assert note.names == ("image_id 8 (2)",)
-    with pytest.raises(DataError, match="none of its 1 annotations is of an image that is known: image_id 8"):
+    with pytest.raises(DataError, match="none of its 1 annotations belongs to a known image: image_id 8"):
         read_coco(written(tmp_path / "b.json", content(annotations=entries({"image_id": 8}))))
 
 

@@ -58,7 +58,7 @@ def test_the_same_map_gives_the_same_bytes(tmp_path):
 
 
 def test_png_holds_16_bits_only(tmp_path):
-    with pytest.raises(DataError, match=r"a\.png: PNG holds labels up to 65535, the highest is 89999"):
+    with pytest.raises(DataError, match=r"a\.png: PNG stores labels up to 65535, the highest is 89999"):
         write_label_map(tmp_path / "a.png", MANY)
     assert os.listdir(tmp_path) == []
 

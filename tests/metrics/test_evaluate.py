@@ -46,9 +46,9 @@ def test_means_are_over_images_and_types_are_apart():
     )
     found = {"a": squares(2), "b": squares(2), "c": Instances.empty((48, 56))}
     evaluation = evaluate(found, truths)
-    assert [image.scores.map for image in evaluation.images] == [0.5, 1.0, 0.0]
-    assert {name: group.scores.map for name, group in evaluation.types.items()} == {"astro": 0.5, "cort": 0.5}
-    assert evaluation.score == evaluation.overall.scores.map == pytest.approx(0.5)
+    assert [image.scores.mean_ap for image in evaluation.images] == [0.5, 1.0, 0.0]
+    assert {name: group.scores.mean_ap for name, group in evaluation.types.items()} == {"astro": 0.5, "cort": 0.5}
+    assert evaluation.score == evaluation.overall.scores.mean_ap == pytest.approx(0.5)
     assert (evaluation.overall.truths, evaluation.overall.predictions, evaluation.overall.images) == (7, 4, 3)
     assert evaluation.types["cort"].scores.f1 == pytest.approx((1 + 0) / 2)
     assert evaluation.types["astro"].scores.precision == 1.0
@@ -73,7 +73,7 @@ def test_each_score_is_that_of_its_own_metric(real_pairs):
     evaluation = evaluate(predictions, truths)
     assert set(evaluation.types) == {"shsy5y", "astro", "cort"}
     for image in evaluation.images:
-        assert image.scores.map == image_score(*real_pairs[image.id])
+        assert image.scores.mean_ap == image_score(*real_pairs[image.id])
         assert image.scores.f1 == pytest.approx(2 * image.scores.ap50 / (1 + image.scores.ap50))
         assert image.scores.ap50 >= image.scores.ap75 >= image.scores.ap90
     for found, expected in zip(
@@ -110,8 +110,8 @@ def test_missing_predictions_count_as_nothing_found_and_are_noted():
     evaluation = evaluate({"a": squares(3), "z": squares(1)}, truths)
     assert evaluation.score == 0.5
     assert evaluation.notes == (
-        "1 of 2 images have no prediction and count as nothing found, first 'b'",
-        "1 predictions are of images that the truth does not have, first 'z'",
+        "1 of 2 images have no prediction and count as empty, the first is 'b'",
+        "1 predictions belong to images that are not in the truth, first 'z'",
     )
     assert evaluate({}, truths).score == 0.0
 
@@ -127,14 +127,14 @@ def test_dict_and_text_hold_what_was_found():
     evaluation = evaluate({"a": squares(2)}, {"a": truth, "b": truth})
     whole = json.loads(evaluation.to_json())
     assert whole == evaluation.to_dict()
-    assert whole["overall"]["scores"]["map"] == whole["types"]["astro"]["scores"]["map"] == 0.25
+    assert whole["overall"]["scores"]["mean_ap"] == whole["types"]["astro"]["scores"]["mean_ap"] == 0.25
     assert [image["id"] for image in whole["images"]] == ["a", "b"]
     assert whole["overall"]["coco"][0]["ap_large"] is None
     lines = str(evaluation).splitlines()
     assert lines[0].split()[:6] == ["cell", "type", "images", "cells", "found", "mAP"]
     assert lines[1].split()[:5] == ["astro", "2", "8", "2", "0.250"]
     assert lines[2].split()[:6] == ["over", "all", "2", "8", "2", "0.250"]
-    assert lines[-1] == "note: 1 of 2 images have no prediction and count as nothing found, first 'b'"
+    assert lines[-1] == "note: 1 of 2 images have no prediction and count as empty, the first is 'b'"
 
 
 def test_coco_can_be_left_out():
@@ -155,5 +155,5 @@ def test_nothing_to_score_is_refused():
         evaluate({"z": squares(1)}, {"a": squares(1)})
     with pytest.raises(DataError, match=r"a: the prediction is of \(4, 6\), the truth of \(48, 56\)"):
         evaluate({"a": Instances.empty((4, 6))}, {"a": squares(1)})
-    with pytest.raises(DataError, match="a: said to have masks but has none"):
+    with pytest.raises(DataError, match="a: listed as labelled but without masks"):
         evaluate({"a": squares(1)}, Handful(sample("a", "", None)))

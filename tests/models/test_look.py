@@ -66,7 +66,7 @@ def test_a_note_names_what_is_seen_and_what_is_known() -> None:
 
 
 def test_python_users_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    tell, cells = Teller(Look(least=0, greatest=0.1)), Instances.empty((256, 256))
+    tell, cells = Teller(lambda image, cells: Look(least=0, greatest=0.1).note(image)), Instances.empty((256, 256))
     with caplog.at_level(logging.WARNING, "cytotome"):
         assert all(tell(picture(200, 20), cells) is cells for _ in range(3))
         tell(picture(20, 200), cells)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cytotome.datasets import open_dataset
+from cytotome.ensemble.load import load_model
 from cytotome.inference.known_images import inverted
 from cytotome.inference.model import load_single_model
 from cytotome.models.polarity import MIN_IMAGES, Polarity, confidence, detail_skewness, measured_polarity
@@ -58,15 +59,15 @@ def polarity() -> Polarity:
 
 def test_an_inverted_image_is_told_from_one_the_right_way_round(polarity: Polarity) -> None:
     for seed in range(50, 60):
-        assert polarity.is_inverted(255 - rims(seed), cells(0.3))
-        assert not polarity.is_inverted(rims(seed), cells(0.3))
+        assert polarity.is_inverted(255 - rims(seed), lambda: cells(0.3))
+        assert not polarity.is_inverted(rims(seed), lambda: pytest.fail("the details decide"))
 
 
 def test_sure_cells_and_images_of_another_kind_are_not_called_inverted(polarity: Polarity) -> None:
-    assert not polarity.is_inverted(255 - rims(50), cells(0.9, 0.9))
+    assert not polarity.is_inverted(255 - rims(50), lambda: cells(0.9, 0.9))
     noise = np.random.default_rng(0).normal(128, 20, (256, 256))
-    assert not polarity.is_inverted(noise, cells(0.3))
-    assert not polarity.is_inverted((255 - rims(50))[:40], cells(0.3))
+    assert not polarity.is_inverted(noise, lambda: cells(0.3))
+    assert not polarity.is_inverted((255 - rims(50))[:40], lambda: cells(0.3))
 
 
 def test_few_images_give_no_statistics() -> None:
@@ -79,11 +80,16 @@ def test_few_images_give_no_statistics() -> None:
 def test_real_images_the_right_way_round_and_inverted(real_data: Path, folder: str, step: int, found: float) -> None:
     """Right images are never noted; those of T98G, from another microscope, look inverted and are not."""
     dataset, model = open_dataset(real_data / folder), load_single_model("neurons")
-    look, noted = model.look, []
-    assert look is not None
+    noted = []
     for place in range(0, len(dataset), step):
         image = dataset[place].image
-        assert "inverted" not in look.note(image, model.segment(image, scale=1))
+        assert "inverted" not in model.note(image, model.segment(image, scale=1))
         other = inverted(image)
-        noted.append("grey levels look inverted" in look.note(other, model.segment(other, scale=1)))
+        noted.append("grey levels look inverted" in model.note(other, model.segment(other, scale=1)))
     assert np.mean(noted) >= found
+
+
+def test_an_ensemble_asks_its_first_model_whose_scores_are_not_calibrated(real_data: Path) -> None:
+    image, ensemble = open_dataset(real_data / "sartorius")[0].image, load_model("neurons-ensemble")
+    for picture, noted in ((image, False), (inverted(image), True)):
+        assert ("grey levels look inverted" in ensemble.note(picture, Instances.empty(picture.shape))) == noted

@@ -46,7 +46,7 @@ def test_a_name_or_any_path_is_found(folder: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones(folder: Path) -> None:
-    with pytest.raises(ModelError, match=r"bee: no such model file, nor a bundled model \(ant, zebra\)"):
+    with pytest.raises(ModelError, match=r"bee: neither a model file nor a bundled model \(ant, zebra\)"):
         find_model("bee", folder)
     with pytest.raises(ModelError, match="none is bundled"):
         find_model("bee", folder / "nowhere")

@@ -63,7 +63,9 @@ def test_a_file_of_another_depth_or_width_is_refused(
     torch.save(timm.create_model(**file).state_dict(), tmp_path / "weights.pth")
     encoder = timm.create_model(**network, features_only=True)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    with pytest.raises(ConfigError, match=rf"weights\.pth is of another network: of the \d+ tensors needed, .*{fault}"):
+    with pytest.raises(
+        ConfigError, match=rf"weights\.pth belongs to another network: of the \d+ tensors needed, .*{fault}"
+    ):
         load_encoder(encoder, tmp_path / "weights.pth")
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
 

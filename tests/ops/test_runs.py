@@ -121,7 +121,7 @@ def test_intersections_refuse_images_of_different_size():
 
 @pytest.mark.parametrize(("start", "length"), [(-1, 2), (0, 0), (10, 3)])
 def test_flat_runs_must_fit_the_image(start, length):
-    with pytest.raises(DataError, match="a run leaves the image of 3x4 or has no pixel"):
+    with pytest.raises(DataError, match="a run exceeds the image of 3x4 or is empty"):
         split_flat_runs([start], [length], [0], (3, 4))
 
 

@@ -76,8 +76,8 @@ def test_types_and_polarity_are_measured_where_there_are_enough_images() -> None
     assert look.polarity is not None
     assert look.polarity.confused == 0  # nothing is found in inverted images
     image = data[0].image
-    assert "inverted" in look.note(inverted(image), Instances.empty(image.shape, data.class_names))
-    assert look.note(image, Instances.empty(image.shape, data.class_names)) == ""
+    assert "inverted" in look.note(inverted(image), lambda: Instances.empty(image.shape, data.class_names))
+    assert look.note(image, lambda: Instances.empty(image.shape, data.class_names)) == ""
 
     few: Any = SimpleNamespace(sources=(SimpleNamespace(dataset=data.subset(range(8))),))
     assert known_types(model, few) is None

@@ -158,11 +158,11 @@ def test_a_folder_that_is_in_use_is_kept(model: Model, disks: Any, tmp_path: Pat
     settings = PseudoLabelSettings(confidence=0.3)
     (tmp_path / "mine" / "images").mkdir(parents=True)
     (tmp_path / "mine" / "images" / "a.png").write_bytes(b"precious")
-    with pytest.raises(ConfigError, match="mine: holds files that are no pseudo-labels; give another folder"):
+    with pytest.raises(ConfigError, match="mine: contains files that are not pseudo-labels; use another folder"):
         write_pseudolabels([model], disks(), tmp_path / "mine", settings, overwrite=True)
     assert (tmp_path / "mine" / "images" / "a.png").read_bytes() == b"precious"
     write_pseudolabels([model], disks(), tmp_path / "out", settings)
-    with pytest.raises(ConfigError, match="out: holds pseudo-labels; give --overwrite"):
+    with pytest.raises(ConfigError, match="out: contains pseudo-labels; use --overwrite"):
         write_pseudolabels([model], disks(), tmp_path / "out", settings)
     assert write_pseudolabels([model], disks(6, 3), tmp_path / "out", settings, overwrite=True).images == 3
 

@@ -22,19 +22,19 @@ from cytotome.app.tune.command import tune
 from cytotome.app.warmup.command import warmup
 from cytotome.errors import CytotomeError
 
-HELP = """Finds every cell in a microscope image.
+HELP = """Segment the cells of microscope images.
 
-The cells of all images in plate/, as label maps, tables and pictures:
+Segment all images of the folder plate/ (label maps, tables and pictures):
 
   cytotome segment plate/ -o results/
 
-A model of your own, made from images with known cells, and its scores:
+Train a model on your own labelled images and score its results:
 
   cytotome train flow-finetune --data images/ -o run/
 
   cytotome evaluate results/ images/
 
-Each command has its own --help, with examples.
+Every command has its own --help, with examples.
 """
 
 
@@ -90,7 +90,7 @@ def options(
 
 
 def main() -> None:
-    """Runs the command line; an error that a user can mend is one line, and the exit code is 2."""
+    """Runs the command line; an error that the user can fix is one line, and the exit code is 2."""
     try:
         app()
     except CytotomeError as error:
@@ -98,5 +98,7 @@ def main() -> None:
         sys.exit(FAILED)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"error: {place}{error.strerror or error}; check the path, its rights and the space left", err=True)
+        typer.echo(
+            f"error: {place}{error.strerror or error}; check the path, its permissions and the free space", err=True
+        )
         sys.exit(FAILED)

@@ -8,12 +8,12 @@ import typer
 
 from cytotome.app.console import FAILED, progress, warn_of_failures
 
-app = typer.Typer(help="Datasets: what they hold.", no_args_is_help=True)
+app = typer.Typer(help="Inspect datasets.", no_args_is_help=True)
 
 
 @app.callback()
 def options() -> None:
-    """Datasets: what they hold."""
+    """Inspect datasets."""
 
 
 @app.command("info")
@@ -23,12 +23,12 @@ def info(
         str | None, typer.Option("--layout", help="sartorius, livecell, coco, folders or synthetic.")
     ] = None,
 ) -> None:
-    """Count images and cells, by type; show sizes, overlaps and defects.
+    """Count the images and cells of a dataset per cell type; show sizes, overlaps and defects.
 
-    Reads every image and its masks: one that is missing, damaged or of
-    another size than its masks is named, and the exit code is 2.
+    Reads every image and its masks. Images that are missing, damaged or of
+    a size that differs from their masks are named, and the exit code is 2.
 
-    The layout is told from the files: train.csv (Sartorius challenge),
+    The layout is detected from the files: train.csv (Sartorius challenge),
     livecell_coco_*.json, one COCO file, or images/ with labels/.
 
     For example:

@@ -49,7 +49,7 @@ class Source:
         """The image: its own page of the file, or the given one where it has none of its own.
 
         Raises:
-            ImageError: where it cannot be used.
+            ImageError: if it cannot be used.
         """
         image = read_image(self.path, page=page if self.page is None else self.page)
         return replace(image, source=self.place)
@@ -103,7 +103,7 @@ def search(inputs: Sequence[str], output: Path) -> Found:
     are passed over. Names are relative to the folder that all inputs have in common, so that subfolders are mirrored.
 
     Raises:
-        ConfigError: where an input is not there, all such inputs at once, where there is no image in any, or where a
+        ConfigError: if an input is not there, all such inputs at once, where there is no image in any, or where a
             folder cannot be read.
     """
     found: dict[Path, Path] = {}
@@ -209,7 +209,7 @@ def _is_taken(path: Path, root: Path, output: Path, passed: dict[str, list[str]]
 
 
 def _refuse(error: OSError) -> None:
-    raise ConfigError(f"{error.filename}: cannot be read ({error.strerror}); mend its rights, or move it elsewhere")
+    raise ConfigError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions or move it")
 
 
 def _is_result(path: Path, root: Path, output: Path) -> bool:
@@ -232,4 +232,4 @@ def _common_folder(roots: Iterable[Path]) -> Path:
     try:
         return Path(os.path.commonpath([str(root) for root in set(roots)]))
     except ValueError:
-        raise ConfigError("the inputs lie on different drives; segment them in runs of their own") from None
+        raise ConfigError("the inputs are on different drives; segment each drive in a separate run") from None

@@ -17,17 +17,22 @@ RULES = ("matching", "kernel")
 
 def evaluate(
     predictions: Annotated[
-        Path, typer.Argument(help="Folder of label maps, a submission (.csv) or COCO (.json, .json.gz).")
+        Path, typer.Argument(help="Folder of label maps, submission (.csv) or COCO file (.json, .json.gz).")
     ],
-    truth: Annotated[str, typer.Argument(help="Dataset with the known masks. See cytotome data info.")],
+    truth: Annotated[str, typer.Argument(help="Labelled images; see cytotome data info.")],
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all scores, of each image too.")
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Also write all scores, including those per image, to this file."),
     ] = None,
     rule: Annotated[
-        str, typer.Option("--rule", help="matching, or kernel for the counts of the challenge's public kernel.")
+        str,
+        typer.Option(
+            "--rule",
+            help="Matching rule: matching, or kernel, which counts as the public kernel of the challenge does.",
+        ),
     ] = "matching",
     layout: Annotated[
-        str | None, typer.Option("--layout", help="Layout of the dataset, where it cannot be told from its files.")
+        str | None, typer.Option("--layout", help="Layout of the dataset; detected from its files by default.")
     ] = None,
     fold: Annotated[
         int | None, typer.Option("--fold", min=0, help="Score the images of this validation fold only.")
@@ -35,13 +40,13 @@ def evaluate(
 ) -> None:
     """Score predictions against known masks.
 
-    Challenge mAP, AP, precision, recall, F1, panoptic quality, AJI,
-    boundary F and COCO AP: of each cell type and over all.
+    Prints the challenge's mAP, AP, precision, recall, F1, panoptic quality,
+    AJI, boundary F and COCO AP, per cell type and over all images.
 
-    Label maps are found by the names of the images, with or without
-    _labels, in subfolders too; the cells.csv of cytotome segment beside
-    them gives scores. An image without a prediction counts as one where
-    nothing was found.
+    Label maps are matched to images by name, with or without _labels, also
+    in subfolders; scores of cells are read from the cells.csv that cytotome
+    segment writes next to them. An image without a prediction counts as an
+    image in which nothing was found.
 
     For example:
 
@@ -58,8 +63,8 @@ def run_evaluate(
     """The scores as text; they are written to ``json_file`` too.
 
     Raises:
-        ConfigError: where the rule or the fold is not there.
-        DataError: where predictions or truth cannot be read or have nothing in common.
+        ConfigError: if the rule or the fold is not there.
+        DataError: if predictions or truth cannot be read or have nothing in common.
     """
     from cytotome.app.opening import open_and_warn, read_and_warn
     from cytotome.datasets import of_fold
@@ -78,5 +83,5 @@ def run_evaluate(
             with atomic_path(json_file) as temporary:
                 temporary.write_text(evaluation.to_json() + "\n", encoding="utf-8")
         except OSError as error:
-            raise DataError(f"{json_file}: cannot be written ({error.strerror}); choose another place") from error
+            raise DataError(f"{json_file}: cannot be written ({error.strerror}); choose another file") from error
     return evaluation.to_text()

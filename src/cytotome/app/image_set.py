@@ -19,7 +19,7 @@ class ImageSet(Dataset):
         ids: of the images, such as their names without suffix.
 
     Raises:
-        DataError: where two images have the same id.
+        DataError: if two images have the same id.
     """
 
     def __init__(self, sources: Sequence[Source], ids: Sequence[str]) -> None:
@@ -27,7 +27,7 @@ class ImageSet(Dataset):
         self.sources = list(sources)
         self.infos = tuple(SampleInfo(name, mask_quality="none") for name in ids)
         if doubles := sorted({name for name in ids if ids.count(name) > 1}):
-            raise DataError(f"two images are named {doubles[0]!r}; rename one, the name is the id")
+            raise DataError(f"two images are named {doubles[0]!r}; names must be unique, rename one")
 
     def read(self, index: int) -> Sample:
         """One image."""

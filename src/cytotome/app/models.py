@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Models: those that come with the package, and the card of any.", no_args_is_help=True)
+app = typer.Typer(help="List the bundled models; show the card of a model.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_all() -> None:
-    """List the models that come with the package, and the recipes and families to train others by."""
+    """List the bundled models, and the recipes and families for training others."""
     from cytotome.families import family_names
     from cytotome.models.registry import bundled_ensembles, ensemble_card, list_models
     from cytotome.training.recipe import recipe_names
@@ -24,16 +24,16 @@ def list_all() -> None:
     for name, path in bundled_ensembles().items():
         typer.echo(f"{name:<18}{ensemble_card(path).summary}")
     if not entries:
-        typer.echo("no model is bundled with this installation; train one with cytotome train")
-    typer.echo(f"recipes:          {', '.join(recipe_names())} (for your own images start with flow-finetune)")
+        typer.echo("this installation has no bundled models; train one with cytotome train")
+    typer.echo(f"recipes:          {', '.join(recipe_names())} (for your own images, start with flow-finetune)")
     typer.echo(f"families:         {', '.join(family_names())}")
 
 
 @app.command("show")
 def show(
-    model: Annotated[str, typer.Argument(help="A bundled model's name, a model file or an ensemble file.")],
+    model: Annotated[str, typer.Argument(help="Name of a bundled model, a model file or an ensemble file.")],
 ) -> None:
-    """Show the card of a model or ensemble: what it is for, the data it was trained on, licence, scores, parameters."""
+    """Show the card of a model or ensemble: its purpose, training data, licence, scores and parameters."""
     from cytotome.models.header import read_header
     from cytotome.models.registry import bundled_ensembles, find_model
 

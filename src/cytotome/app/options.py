@@ -19,7 +19,7 @@ def parse_page(text: str | None) -> int | Literal["all"] | None:
     """A page as it is typed: a number from 0, or ``all``.
 
     Raises:
-        ConfigError: where it is neither.
+        ConfigError: if it is neither.
     """
     if text is None:
         return None
@@ -34,7 +34,7 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
     """``name=value`` texts as a mapping; values are read as YAML.
 
     Raises:
-        ConfigError: where one has another form, all such at once.
+        ConfigError: if one has another form, all such at once.
     """
     import yaml
 
@@ -56,7 +56,7 @@ def check_extra(package: str, work: str) -> None:
     """Makes sure that a package of the extra ``train`` is installed, before the work starts.
 
     Raises:
-        ConfigError: where it is not.
+        ConfigError: if it is not.
     """
     if importlib.util.find_spec(package.lower()) is None:
         raise ConfigError(f'{work} needs {package}, which is not installed; run pip install "cytotome[train]"')

@@ -19,44 +19,48 @@ def pseudolabel(
         list[str],
         typer.Argument(
             metavar="MODEL... UNLABELLED",
-            help="Models (names or files), then a folder of images or a dataset; its labelled images are passed over.",
+            help="Models (names or files), then a folder of images or a dataset, whose labelled images are skipped.",
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the dataset; made where it is missing.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the dataset; created if it does not exist.")
+    ],
     layout: Annotated[
-        str | None, typer.Option("--layout", help="Layout of the dataset, where it cannot be told from its files.")
+        str | None, typer.Option("--layout", help="Layout of the dataset; detected from its files by default.")
     ] = None,
     confidence: Annotated[
         list[str] | None,
         typer.Option(
             "--confidence",
             metavar="[TYPE=]VALUE",
-            help="Least score of a label, 0.6 by default; may be repeated, once for each cell type.",
+            help="Minimum score of a label, 0.6 by default; can be repeated, once per cell type.",
         ),
     ] = None,
     agreement: Annotated[
-        float, typer.Option("--agreement", help="Least IoU between the models, where there are several.")
+        float, typer.Option("--agreement", help="Minimum IoU between the models, if there are several.")
     ] = 0.6,
     candidate: Annotated[
-        float, typer.Option("--candidate", help="Cells of a lower score are taken for background.")
+        float, typer.Option("--candidate", help="Cells with a lower score count as background.")
     ] = 0.15,
-    margin: Annotated[int, typer.Option("--margin", help="Pixels around an uncertain cell that are ignored.")] = 2,
+    margin: Annotated[
+        int, typer.Option("--margin", help="Width of the ignored border around an uncertain cell, in pixels.")
+    ] = 2,
     tta: Annotated[bool, typer.Option("--tta/--no-tta", help="Average over flips and quarter turns.")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what a former run wrote there.")] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run.")] = False,
+    device: Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="Number format: auto, float32 or bfloat16.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Label unlabelled images by trained models, to train on.
+    """Label unlabelled images with trained models, for training.
 
-    Cells that the models are sure of become labels; where they are not
-    sure, the image is marked to be ignored, and training passes over it.
-    Of several models, each must find the cell. The folder is a dataset
-    like any other: train on it beside the real labels, with a weight of
-    its own. Then label again with the new model, into another folder.
+    Cells with a high score become labels; uncertain cells become regions
+    that training ignores. If several models are given, each of them must
+    find the cell. The output folder is a dataset like any other: train on
+    it together with the real labels, with a sampling weight of its own, and
+    repeat with the new model and another folder.
 
-    An image that cannot be used gives one line, the others still go
-    through, and the exit code is 2.
+    If an image cannot be read, one line says why, the other images are
+    labelled, and the exit code is 2.
 
     For example:
 
@@ -72,7 +76,7 @@ def pseudolabel(
     from cytotome.pseudolabels.dataset import write_pseudolabels
 
     if len(inputs) < 2:
-        raise ConfigError(f"pseudolabel: expected one model or more and then images, got {inputs[0]!r} alone")
+        raise ConfigError(f"pseudolabel: expected one or more models followed by images, got only {inputs[0]!r}")
     general, by_type = parse_confidence(confidence or [])
     settings = PseudoLabelSettings(general, by_type, agreement, candidate, margin, tta)
     models = [load_single_model(name, device=device, precision=precision) for name in inputs[:-1]]
@@ -82,12 +86,14 @@ def pseudolabel(
         tally = write_pseudolabels(models, dataset, output, settings, overwrite=overwrite, advance=advance)
     cells = ", ".join(f"{number} {name}" for name, number in tally.kept.items())
     say(
-        f"{tally.images} of {count} images labelled; cells: {cells}; {tally.ignored:.1%} of the pixels are ignored; "
+        f"{tally.images} of {count} images labelled; cells: {cells}; {tally.ignored:.1%} of the pixels ignored; "
         f"{output}",
         quiet=quiet,
     )
     if tally.empty:
-        say(f"nothing is sure in {len(tally.empty)} images, first {tally.empty[0]}; they are left out", quiet=quiet)
+        say(
+            f"{len(tally.empty)} images without a certain cell are left out, the first is {tally.empty[0]}", quiet=quiet
+        )
     warn_of_failures(tally.failures, count, "labelled")
     if tally.failures:
         raise typer.Exit(FAILED)
@@ -97,7 +103,7 @@ def parse_confidence(texts: Sequence[str]) -> tuple[float, dict[str, float]]:
     """``VALUE`` and ``TYPE=VALUE`` texts as the general value and those by cell type.
 
     Raises:
-        ConfigError: where one has another form, all such at once.
+        ConfigError: if one has another form, all such at once.
     """
     general, by_type, faults = CONFIDENCE, dict[str, float](), []
     for text in texts:

@@ -85,7 +85,7 @@ class Picture:
         layers: ``(L, H, W)`` uint16 (float32 beyond 65,535 instances), positions in ``like`` + 1, as
             :func:`cytotome.ops.labels.to_layers` makes them.
         like: the instances whose attributes hold; their masks are those of ``layers``.
-        valid: ``(H, W)`` uint8, 0 where a pixel adds nothing to a loss; None where all count.
+        valid: ``(H, W)`` uint8, 0 where a pixel adds nothing to a loss; None if all count.
         offset: pixels, down and right, by which cells lie beside their masks; a warp brings them together.
     """
 
@@ -244,7 +244,7 @@ def paste_cells(
     two pictures around them (after Ghiasi et al. 2021, Simple Copy-Paste, arXiv 2012.07177).
 
     Raises:
-        ConfigError: where the two sizes differ.
+        ConfigError: if the two sizes differ.
     """
     if target.shape != donor.shape:
         raise ConfigError(f"paste_cells: donor is {donor.shape}, target {target.shape}; warp both to one crop first")

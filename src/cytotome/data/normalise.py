@@ -60,7 +60,7 @@ def to_channels(pixels: AnyArray, channels: int, source: str = "image") -> AnyAr
     asked for; of two or four channels the last is an alpha channel, and is dropped.
 
     Raises:
-        ImageError: where there is no such rule.
+        ImageError: if there is no such rule.
     """
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -79,7 +79,7 @@ def to_channels(pixels: AnyArray, channels: int, source: str = "image") -> AnyAr
     if have == 1:
         return np.repeat(pixels, channels, axis=2)
     raise ImageError(
-        f"{source}: the model takes {channels} channels and the image has {have}; choose the channels first"
+        f"{source}: the model expects {channels} channels, the image has {have}; select the channels first"
     )
 
 
@@ -87,7 +87,7 @@ def image_channels(channels: int, guidance: Guidance) -> int:
     """Channels that the image itself has in an input of ``channels``.
 
     Raises:
-        ConfigError: where there is none.
+        ConfigError: if there is none.
     """
     own = channels - len(guidance.channels)
     if own < 1:
@@ -104,8 +104,8 @@ def normalise(image: Image, normalisation: Normalisation, channels: int = 1) -> 
     A channel that holds noise alone, or one value beside other channels, becomes zeros.
 
     Raises:
-        ImageError: where the image holds values that are not finite, or every channel has one value only.
-        ConfigError: where the guidance leaves no channel for the image itself.
+        ImageError: if the image contains values that are not finite, or every channel has one value only.
+        ConfigError: if the guidance leaves no channel for the image itself.
     """
     guidance = normalisation.guidance
     if guidance is not None:
@@ -113,7 +113,7 @@ def normalise(image: Image, normalisation: Normalisation, channels: int = 1) -> 
         return guide(normalise(image, plain, image_channels(channels, guidance)), guidance)
     pixels = to_channels(image.pixels, channels, image.source)
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise ImageError(f"{image.source}: holds values that are not finite; export it again")
+        raise ImageError(f"{image.source}: contains values that are not finite; export it again")
     planes = np.zeros((channels, *image.shape), np.float32)
     for channel, plane in enumerate(planes):
         grey = pixels[:, :, channel]

@@ -30,7 +30,7 @@ from cytotome.data.augment import (
     warp,
 )
 from cytotome.data.normalise import Normalisation, normalise
-from cytotome.data.sharing import PREFETCH, bytes_in_flight, free_bytes, share
+from cytotome.data.sharing import PREFETCH, bytes_in_flight, free_bytes, share, start_method, why_not_sendable
 from cytotome.data.strong import StrongChange
 from cytotome.errors import TrainingError
 from cytotome.ops.cell_types import with_classes
@@ -38,6 +38,7 @@ from cytotome.types import AnyArray, Dataset, Instances
 
 WEAK = "weak"
 """Key of a crop as a mean teacher sees it."""
+BETWEEN_STEPS = "crops are made between the steps instead, which is slower"
 
 Targets: TypeAlias = Callable[[Instances, Any], dict[str, AnyArray]]
 Crop: TypeAlias = dict[str, torch.Tensor]
@@ -101,7 +102,7 @@ class Crops(TorchDataset[Crop]):
         strong: how unlabelled crops are changed; then :data:`WEAK` holds each crop without that. None for as the rest.
 
     Raises:
-        TrainingError: where a stream has no sample to draw.
+        TrainingError: if a stream has no sample to draw.
     """
 
     sources: Sequence[Source]
@@ -231,7 +232,7 @@ def _draw_table(sources: Sequence[Source], stream: Stream, balance: float) -> tu
         weights += [source.weight * value / sum(raw) for value in raw]
     if not sum(weights) > 0:
         names = ", ".join(source.dataset.name for source in sources)
-        raise TrainingError(f"no {stream} image in {names or 'no dataset'}; give a dataset that holds some")
+        raise TrainingError(f"no {stream} image in {names or 'no dataset'}; give a dataset that contains some")
     return places, np.cumsum(weights)[:-1] / sum(weights)
 
 
@@ -280,21 +281,23 @@ def start_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def lacking_memory(crops: Crops, first_batch: int, workers: int) -> str | None:
-    """What shared memory is lacking for that many workers, in one line; None where there is enough.
+def why_no_workers(crops: Crops, first_batch: int, workers: int) -> str:
+    """Why that many workers cannot make the crops, in one line; empty if they can.
 
     Makes one batch to know how large batches are.
     """
+    if workers and (why := why_not_sendable(crops)):
+        return f"{why}; {BETWEEN_STEPS}"
     free = free_bytes()
     if not workers or free is None:
-        return None
+        return ""
     first = first_batch * crops.settings.batch
     needed = bytes_in_flight(collate([crops[first + place] for place in range(crops.settings.batch)]), workers)
     if needed <= free:
-        return None
+        return ""
     return (
         f"sampling.workers={workers} needs {needed / 1e6:.0f} MB of shared memory and {free / 1e6:.0f} MB are free; "
-        f"crops are made between the steps instead, which is slower (in a container: docker run "
+        f"{BETWEEN_STEPS} (in a container: docker run "
         f"--shm-size={-(-needed // 10**9)}g)"
     )
 
@@ -309,6 +312,7 @@ def crop_loader(crops: Crops, *, first_batch: int = 0, workers: int = 1, pin: bo
         num_workers=workers,
         collate_fn=collate,
         worker_init_fn=start_worker if workers else None,
+        multiprocessing_context=start_method() if workers else None,
         pin_memory=pin,
         prefetch_factor=PREFETCH if workers else None,
         persistent_workers=False,

@@ -38,7 +38,7 @@ class CocoDataset(Dataset):
             noted; the folder of the file where None.
 
     Raises:
-        DataError: where the file is not laid out as COCO, or names one image file twice.
+        DataError: if the file is not in COCO format, or names one image file twice.
     """
 
     def __init__(self, annotations: str | os.PathLike[str], *, images: str | os.PathLike[str] | None = None) -> None:
@@ -107,7 +107,7 @@ class CocoDataset(Dataset):
         """The image's file: as named, or the one of that name anywhere below the folder.
 
         Raises:
-            DataError: where there is none, or several that fit equally well.
+            DataError: if there is none, or several that fit equally well.
         """
         name = _plain_path(entry)
         direct = self.folder / name
@@ -121,10 +121,11 @@ class CocoDataset(Dataset):
         fitting = [path for path in fitting if path.parts[-len(name.parts) :] == name.parts] or fitting
         if not fitting:
             shown = entry.file_name or entry.id
-            raise DataError(f"{self.file.source}: the image {shown} is not below {self.folder}; add it")
+            raise DataError(f"{self.file.source}: the image {shown} is not in {self.folder}; add it")
         if len(fitting) > 1:
             raise DataError(
-                f"{self.file.source}: the image {name} may be {fitting[0]} or {fitting[1]}; give file_name its folder"
+                f"{self.file.source}: the image {name} matches both {fitting[0]} and {fitting[1]}; "
+                "add the folder to file_name"
             )
         return fitting[0]
 
@@ -133,7 +134,7 @@ def _ids(file: CocoFile) -> list[str]:
     """The ids of the samples: as short as they can be for all to be different.
 
     Raises:
-        DataError: where two images have the same file.
+        DataError: if two images have the same file.
     """
     if not all(entry.file_name for entry in file.images):
         return [str(entry.id) for entry in file.images]
@@ -144,7 +145,7 @@ def _ids(file: CocoFile) -> list[str]:
         if len(set(ids)) == len(ids):
             return ids
     twice, count = Counter(ids).most_common(1)[0]
-    raise DataError(f"{file.source}: {twice} is the file of {count} images; give each image file once")
+    raise DataError(f"{file.source}: {twice} is the file of {count} images; list each image file once")
 
 
 def _plain_path(entry: CocoImage) -> PurePosixPath:

@@ -24,8 +24,8 @@ class CombinedDataset(Dataset):
         name: of the whole.
 
     Raises:
-        DataError: where no dataset is given.
-        ConfigError: where ``class_map`` names a class that no dataset has.
+        DataError: if no dataset is given.
+        ConfigError: if ``class_map`` names a class that no dataset has.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ def walk(folder: Path, *, recursive: bool = True) -> list[Path]:
     Linked subfolders are searched like others, each folder once. Hidden files and folders are passed over.
 
     Raises:
-        DataError: where a folder cannot be read.
+        DataError: if a folder cannot be read.
     """
     if not folder.is_dir():
         return []
@@ -66,7 +66,7 @@ def note_of_others(files: Iterable[Path], root: Path) -> tuple[Note, ...]:
 
 
 def nearest(name: str, images: Iterable[str]) -> str:
-    """A hint at the image that ``name`` is most like, to stand behind it; empty where there is no image."""
+    """A hint at the image that ``name`` is most like, to stand behind it; empty if there is no image."""
     found = get_close_matches(name, list(images), 1, 0.0)
     return f" (nearest image: {found[0]})" if found else ""
 
@@ -75,7 +75,7 @@ def by_name(files: Iterable[Path], source: str) -> dict[str, Path]:
     """Files by their bare name without folder and suffix.
 
     Raises:
-        DataError: where two files have the same name.
+        DataError: if two files have the same name.
     """
     named: dict[str, Path] = {}
     for path in files:
@@ -108,7 +108,7 @@ def content_digest(*parts: Path | str) -> str:
     """A hash of the content of files and of texts; a file is read again only where its size or time has changed.
 
     Raises:
-        DataError: where a file cannot be read.
+        DataError: if a file cannot be read.
     """
     digest = hashlib.sha256()
     for part in parts:

@@ -43,7 +43,7 @@ class FoldersDataset(Dataset):
         unlabelled: also gives the images without label maps.
 
     Raises:
-        DataError: where no image is found, where there are label maps and none fits an image, or two fit one.
+        DataError: if no image is found, where there are label maps and none fits an image, or two fit one.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, class_name: str = "cell", unlabelled: bool = True) -> None:
@@ -140,7 +140,7 @@ def _paired(prefix: str, images: list[Path], labels: list[Path], part: Path, sea
     """Each image with the label map that has its name, with or without an ending.
 
     Raises:
-        DataError: where two images have one name, or two label maps fit one image.
+        DataError: if two images have one name, or two label maps fit one image.
     """
     named: dict[str, list[Path]] = {}
     for path in labels:
@@ -149,7 +149,7 @@ def _paired(prefix: str, images: list[Path], labels: list[Path], part: Path, sea
     for name, image in by_name(images, str(part)).items():
         fitting = [path for ending in ("", *LABEL_ENDINGS) for path in named.pop(name + ending, ())]
         if len(fitting) > 1:
-            raise DataError(f"{image}: has two label maps, {fitting[0]} and {fitting[1]}; remove one of the two")
+            raise DataError(f"{image}: has two label maps, {fitting[0]} and {fitting[1]}; remove one of them")
         pairs.append((image, fitting[0] if fitting else None))
     return _Part(prefix, pairs, sorted(path for paths in named.values() for path in paths), searched)
 
@@ -171,7 +171,7 @@ def _notes(root: Path, parts: list[_Part]) -> tuple[Note, ...]:
     """What lies in the folder and is not used.
 
     Raises:
-        DataError: where there are label maps and none fits an image.
+        DataError: if there are label maps and none fits an image.
     """
     spare = [path for part in parts for path in part.spare]
     pairs = [pair for part in parts for pair in part.pairs]
@@ -180,7 +180,7 @@ def _notes(root: Path, parts: list[_Part]) -> tuple[Note, ...]:
         names = tuple(_with_nearest(path, pairs, root) for path in spare[:NAMED])
         names += tuple(str(path.relative_to(root)) for path in spare[NAMED:])
         if not any(labels for _, labels in pairs):
-            raise DataError(f"{root}: no label map fits an image by its name, first {names[0]}; rename them")
+            raise DataError(f"{root}: no label map is named like an image, for example {names[0]}; rename them")
         notes = (Note("label maps fit no image and are not used", names, "rename or remove them"),)
     searched = {folder.resolve() for part in parts for folder in part.searched}
     used = {path for pair in pairs for path in pair if path} | set(spare)

@@ -44,12 +44,12 @@ class KnownCells:
 
 
 def read_known_cells(path: Path) -> KnownCells | None:
-    """What ``cells.csv`` says of cells, also after a spreadsheet has saved it; None where it is another kind of table.
+    """What ``cells.csv`` says of cells, also after a spreadsheet has saved it; None if it is another kind of table.
 
     Rows that are there twice count once.
 
     Raises:
-        DataError: where a number is none, or two rows of one cell differ.
+        DataError: if a number is none, or two rows of one cell differ.
     """
     table = read_table(path)
     if not {"image", "cell", "score"} <= set(table):
@@ -67,5 +67,7 @@ def read_known_cells(path: Path) -> KnownCells | None:
             raise DataError(f"{path}: row {row}: score must lie in 0 to 1, got {score:g}; correct it")
         own = cells.setdefault(str(PurePosixPath(image).with_suffix("")) if image else "", {})
         if own.setdefault(int(number), value) != value:
-            raise DataError(f"{path}: row {row}: cell {int(number)} of {image} is there twice and differs; remove one")
+            raise DataError(
+                f"{path}: row {row}: cell {int(number)} of {image} occurs twice with different values; remove one"
+            )
     return KnownCells(tuple(sorted({name for name in names if name})), cells)

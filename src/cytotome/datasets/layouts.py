@@ -27,7 +27,7 @@ class Layout:
 
     Attributes:
         open: ``open(path)`` gives the dataset of a folder or file; it reads tables only.
-        fits: ``fits(path)`` says at little cost whether the path has this layout; None where it must be named.
+        fits: ``fits(path)`` says at little cost whether the path has this layout; None if it must be named.
     """
 
     open: Callable[[Path], Dataset]
@@ -47,7 +47,7 @@ def open_dataset(path: str | os.PathLike[str], *, layout: str | None = None) -> 
         layout: one of :func:`layouts`; detected from the files where None.
 
     Raises:
-        DataError: where the path is missing, the layout is unknown or cannot be told, or the files are damaged.
+        DataError: if the path is missing, the layout is unknown or cannot be told, or the files are damaged.
     """
     if layout is not None and layout not in layouts():
         raise DataError(f"layout {layout!r} is unknown; choose one of {', '.join(layouts())}")
@@ -90,7 +90,7 @@ def _guess(path: Path, faults: list[str]) -> str:
         *note_of_others([file for part in (path, path / "images") for file in walk(part, recursive=False)], path),
     ]
     raise DataError(
-        f"{path}: the layout cannot be told; expected train.csv (sartorius), livecell_coco_*.json (livecell), "
+        f"{path}: the layout cannot be detected; expected train.csv (sartorius), livecell_coco_*.json (livecell), "
         f"one *.json of COCO (coco), or images/ with labels/ (folders){''.join(f'; {note}' for note in others)}"
     )
 
@@ -104,7 +104,7 @@ def _open_plugin(name: str, path: Path) -> Dataset:
     except Exception as error:
         raise DataError(f"{path}: the layout {name!r} cannot open it ({one_line(error)}); check the files") from error
     if not isinstance(dataset, Dataset):
-        raise DataError(f"{path}: the layout {name!r} must give a Dataset, got {type(dataset).__name__}")
+        raise DataError(f"{path}: the layout {name!r} must return a Dataset, got {type(dataset).__name__}")
     return dataset
 
 

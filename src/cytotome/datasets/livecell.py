@@ -39,7 +39,7 @@ class LivecellDataset(Dataset):
         unlabelled: also gives the images without annotations.
 
     Raises:
-        DataError: where images or annotations are missing, or an image is annotated twice.
+        DataError: if images or annotations are missing, or an image is annotated twice.
     """
 
     licence = "CC BY-NC 4.0 (LIVECell, Edlund et al. 2021)"
@@ -63,7 +63,7 @@ class LivecellDataset(Dataset):
                 else:
                     missing.append(name)
         if not self._labels:
-            raise DataError(f"{self.root}: no image below images/ belongs to a livecell_coco_*.json; unpack both here")
+            raise DataError(f"{self.root}: no image in images/ belongs to a livecell_coco_*.json; unpack both here")
         lines = {cell_line(name) for name in self._files}
         self.class_names = CELL_LINES + tuple(sorted(lines - set(CELL_LINES)))
         names = sorted(self._labels) + (sorted(set(self._files) - set(self._labels)) if unlabelled else [])

@@ -34,7 +34,7 @@ def read_predictions(path: str | os.PathLike[str], dataset: Dataset) -> Predicti
         dataset: gives ids and sizes of images.
 
     Raises:
-        DataError: where the path is of none of these kinds or damaged, or holds two predictions of one image.
+        DataError: if the path is of none of these kinds or damaged, or holds two predictions of one image.
     """
     path = Path(path)
     if path.is_dir():
@@ -77,7 +77,7 @@ class LabelFolder(Predictions):
         notes: what lies in the folder and is not used.
 
     Raises:
-        DataError: where the folder holds no label map, or two of one image.
+        DataError: if the folder holds no label map, or two of one image.
     """
 
     def __init__(self, folder: Path, dataset: Dataset) -> None:
@@ -89,9 +89,9 @@ class LabelFolder(Predictions):
             name = self._id(path, ids)
             other = self.paths.setdefault(name, path)
             if other != path:
-                raise DataError(f"{path}: a second label map of {name!r} beside {other}; remove one of the two")
+                raise DataError(f"{path}: a second label map of {name!r}, as well as {other}; remove one of them")
         if not self.paths:
-            raise DataError(f"{folder}: holds no label map; expected files ending in {', '.join(LABEL_SUFFIXES)}")
+            raise DataError(f"{folder}: contains no label map; expected files ending in {', '.join(LABEL_SUFFIXES)}")
         known = _known_cells(folder)
         self.cells = known or KnownCells()
         self.notes = (*self._notes(files, ids), *([NO_SCORES] if known is None else ()))
@@ -167,7 +167,7 @@ def _read_coco(path: Path, dataset: Dataset) -> Predictions:
     Results of images of a COCO dataset are identified by that dataset's own ids.
 
     Raises:
-        DataError: where two images of the file are predictions of one image.
+        DataError: if two images of the file are predictions of one image.
     """
     whole = dataset
     while isinstance(whole, Subset):

@@ -63,7 +63,7 @@ class SartoriusDataset(Dataset):
         self._files = {info.id: self.root / "train" / f"{info.id}.png" for info in infos}
         missing = [path for path in self._files.values() if not path.is_file()]
         if missing:
-            raise DataError(f"{missing[0]}: named in train.csv and not there ({len(missing)} such); unpack all images")
+            raise DataError(f"{missing[0]}: listed in train.csv but missing ({len(missing)} such); unpack all images")
         for path in _unlabelled_files(self.root, set(self._files)) if unlabelled else ():
             self._files[path.stem] = path
             infos.append(SampleInfo(path.stem, group=path.stem, mask_quality="none"))
@@ -128,7 +128,7 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> Any:
 
 
 def _read_columns(path: Path, column: str) -> dict[str, str]:
-    """``column`` by id; empty where there is no such file."""
+    """``column`` by id; empty if there is no such file."""
     if not path.is_file():
         return {}
     table = _read_table(path, ("id", column))

@@ -24,7 +24,7 @@ def splits(dataset: Dataset, fold: int | None) -> tuple[list[int], list[int]]:
         fold: the validation fold; None trains on everything and validates on nothing.
 
     Raises:
-        DataError: where the fold has no sample to validate on, or leaves none to train on.
+        DataError: if the fold has no sample to validate on, or leaves none to train on.
     """
     if fold is None:
         return list(range(len(dataset))), []
@@ -40,7 +40,7 @@ def of_fold(dataset: Dataset, fold: int) -> list[int]:
     """Positions of the validation samples of :func:`splits`, whether or not others are left to train on.
 
     Raises:
-        DataError: where the fold has none.
+        DataError: if the fold has none.
     """
     folds = _folds(dataset.infos)
     validation = [i for i, info in enumerate(dataset.infos) if folds[i] == fold and info.is_scored]

@@ -58,7 +58,7 @@ class Summary:
         images: all images.
         mask_quality: number of images by quality of their masks.
         groups: number of groups that are never split.
-        folds: number of labelled images in each fold of the dataset's own, empty where it has none.
+        folds: number of labelled images in each fold of the dataset's own, empty if it has none.
         types: one entry a cell type.
         empty: ids of labelled images without a cell.
         binary: ids of images whose only mask lies in :data:`~cytotome.ops.label_check.MANY_PARTS` places or more.
@@ -184,7 +184,9 @@ def _lines(found: Summary) -> list[str]:
     if found.empty:
         lines.append(f"labelled without a cell: {_some(found.empty)}")
     if found.binary:
-        lines.append(f"all cells are one mask, black and white: {_some(found.binary)}; give each cell its own number")
+        lines.append(
+            f"all cells share one mask (black and white): {_some(found.binary)}; give each cell a number of its own"
+        )
     lines += [f"note: {note.text(LISTED)}" for note in found.notes]
     if not found.types:
         return [*lines, "nothing is labelled"]

@@ -34,9 +34,9 @@ class ScoreCurve(BaseModel):
     def _check(self) -> Self:
         scores, precisions = np.array(self.scores), np.array(self.precisions)
         if len(scores) != len(precisions) or len(scores) == 0:
-            raise ValueError(f"one precision a score is needed, got {len(scores)} and {len(precisions)}")
+            raise ValueError(f"expected one precision per score, got {len(scores)} and {len(precisions)}")
         if (np.diff(scores) <= 0).any() or (np.diff(precisions) < 0).any():
-            raise ValueError("scores must rise and precisions must not fall")
+            raise ValueError("scores must increase and precisions must not decrease")
         return self
 
     def apply(self, scores: AnyArray) -> FloatArray:
@@ -59,7 +59,7 @@ def fit_curve(pairs: Iterable[tuple[Instances, Instances]]) -> ScoreCurve:
         pairs: found and true instances of images that the model was not trained on; the found ones with low scores too.
 
     Raises:
-        ConfigError: where nothing was found in any image.
+        ConfigError: if nothing was found in any image.
     """
     scores, hits, shares = [], [], []
     for found, truth in pairs:

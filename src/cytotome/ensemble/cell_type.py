@@ -18,7 +18,7 @@ RIDGE = 1e-2
 
 
 def majority_type(instances: Instances) -> str:
-    """The class with the greatest sum of scores; empty where nothing of a known class was found."""
+    """The class with the greatest sum of scores; empty if nothing of a known class was found."""
     majority = instances.majority_class()
     return instances.class_names[majority] if majority >= 0 else ""
 
@@ -51,7 +51,7 @@ class TypeClassifier(BaseModel):
         """Probability of each cell type.
 
         Raises:
-            ConfigError: where the instances' classes are not as many as those of the fit.
+            ConfigError: if the instances' classes are not as many as those of the fit.
         """
         features = describe(instances)
         if len(features) != len(self.means):
@@ -72,7 +72,7 @@ def fit_type_classifier(found: Sequence[Instances], cell_types: Sequence[str]) -
     """A classifier from instances found in images of known type.
 
     Raises:
-        ConfigError: where the types are fewer than two, or not one an image.
+        ConfigError: if the types are fewer than two, or not one per image.
     """
     names = tuple(dict.fromkeys(cell_types))
     if len(found) != len(cell_types) or len(names) < 2:

@@ -34,10 +34,10 @@ class Ensemble(Segmenter):
 
     Attributes:
         file: as it was read.
-        models: one a member.
+        models: one per member.
 
     Raises:
-        ConfigError: where members of one group cannot have their maps averaged, or a parameter is unknown.
+        ConfigError: if members of one group cannot have their maps averaged, or a parameter is unknown.
     """
 
     file: EnsembleFile
@@ -46,14 +46,14 @@ class Ensemble(Segmenter):
     def __post_init__(self) -> None:
         file, models = self.file, self.models
         if len(models) != len(file.members):
-            raise ConfigError(f"ensemble: expected {len(file.members)} models, one a member, got {len(models)}")
+            raise ConfigError(f"ensemble: expected {len(file.members)} models, one per member, got {len(models)}")
         for member, model in zip(file.members, models, strict=True):
             model.override(**member.parameters)
         for group in file.groups():
             if len(group) > 1:
                 check_can_average([models[i].kind for i in group])
                 if len({(models[i].method, models[i].class_names) for i in group}) > 1:
-                    raise ConfigError("ensemble: members of one group must be of one family and know the same classes")
+                    raise ConfigError("ensemble: members of one group must have the same family and the same classes")
 
     def __repr__(self) -> str:
         precision = str(self.precision).removeprefix("torch.")
@@ -100,12 +100,8 @@ class Ensemble(Segmenter):
 
     @property
     def look(self) -> Look | None:
-        """The kind of images that the ensemble's card states, else that of its first model.
-
-        The polarity of a model is judged by scores of its own, which fusion changes: an ensemble has none.
-        """
-        look = self.card.look or self.models[0].look
-        return look if look is None or len(self.models) == 1 else look.model_copy(update={"polarity": None})
+        """The kind of images that the ensemble's card states, else that of its first model."""
+        return self.card.look or self.models[0].look
 
     @property
     def device(self) -> torch.device:
@@ -126,7 +122,7 @@ class Ensemble(Segmenter):
         """The ensemble with some parameters of its fusion replaced, those of cell types too.
 
         Raises:
-            ConfigError: where one is unknown or out of range; all faults are named.
+            ConfigError: if one is unknown or out of range; all faults are named.
         """
         try:
             fusion = InstanceFusion.model_validate({**self.file.fusion.model_dump(), **parameters})
@@ -143,7 +139,7 @@ class Ensemble(Segmenter):
         """What finds the instances of images at the size that these are given in; it keeps no outputs.
 
         Raises:
-            ConfigError: where a parameter is unknown or out of range.
+            ConfigError: if a parameter is unknown or out of range.
         """
         file = self.override(**parameters)
 
@@ -153,9 +149,9 @@ class Ensemble(Segmenter):
 
         return find
 
-    def checked(self, cells: Instances) -> Instances:
-        """The cells as they are: their types are judged where they are fused, see :meth:`finder`."""
-        return cells
+    def uncalibrated(self, image: Image, cells: Instances) -> Instances:
+        """The cells where the ensemble's card states a look, else what the first model, whose look it is, finds."""
+        return cells if self.card.look is not None else self.models[0].predict(image, scale=1).instances
 
     def member_instances(self, image: ImageLike, *, tta: bool | Tta = False, tile: int = TILE) -> list[Instances]:
         """What each group of members finds, before calibration and fusion."""
@@ -199,7 +195,7 @@ def fuse_members(found: Sequence[Instances], file: EnsembleFile) -> Instances:
     """From what each group of members found in one image to the ensemble's instances.
 
     Args:
-        found: one a group.
+        found: one per group.
         file: curves, fusion, cell type and steps.
     """
     groups = file.groups()

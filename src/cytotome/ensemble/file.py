@@ -134,7 +134,7 @@ def read_ensemble(path: str | os.PathLike[str]) -> EnsembleFile:
     """Reads and checks an ensemble file.
 
     Raises:
-        ModelError: where it cannot be read or has faults; all are named.
+        ModelError: if it cannot be read or has faults; all are named.
     """
     import yaml
 
@@ -144,13 +144,13 @@ def read_ensemble(path: str | os.PathLike[str]) -> EnsembleFile:
         raise ModelError(f"{path}: the ensemble file cannot be read ({error.strerror}); check the path") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ModelError(
-            f"{path}: not a YAML file ({' '.join(str(error).split())[:120]}); mend or write it again"
+            f"{path}: not a YAML file ({' '.join(str(error).split())[:120]}); fix it or write it again"
         ) from None
     if not isinstance(content, dict):
-        raise ModelError(f"{path}: an ensemble file must hold members, fusion and card; see the docs on ensembles")
+        raise ModelError(f"{path}: an ensemble file must contain members, fusion and card; see the docs on ensembles")
     if isinstance(content.get("format"), int) and content["format"] > FORMAT:
         raise ModelError(
-            f"{path}: written in ensemble format {content['format']}, this cytotome reads {FORMAT}; upgrade it"
+            f"{path}: written in ensemble format {content['format']}, this version reads {FORMAT}; upgrade cytotome"
         )
     try:
         return EnsembleFile.model_validate(content)

@@ -69,7 +69,7 @@ def fuse_instances(
 
     Raises:
         ConfigError: for no prediction or wrong weights.
-        DataError: where sizes differ.
+        DataError: if sizes differ.
     """
     stacked = stack(predictions, weights)
     fused = METHODS[settings.method](stacked, settings)

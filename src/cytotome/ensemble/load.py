@@ -22,8 +22,8 @@ def load_model(name_or_path: str | os.PathLike[str], *, device: str = "auto", pr
         precision: ``auto`` (bfloat16 where the device computes in it), ``float32`` or ``bfloat16``.
 
     Raises:
-        ModelError: where there is none, or a file is damaged.
-        ConfigError: where the device or precision is not there.
+        ModelError: if there is none, or a file is damaged.
+        ConfigError: if the device or precision is not there.
     """
     name_or_path = bundled_ensembles().get(str(name_or_path), name_or_path)
     if is_ensemble(name_or_path):
@@ -35,8 +35,8 @@ def load_ensemble(path: str | os.PathLike[str], *, device: str = "auto", precisi
     """An ensemble from its file, with its models.
 
     Raises:
-        ModelError: where the file or one of its models is missing or damaged, or is not the model it was.
-        ConfigError: where members cannot be fused.
+        ModelError: if the file or one of its models is missing or damaged, or is not the model it was.
+        ConfigError: if members cannot be fused.
     """
     file = read_ensemble(path)
     models: dict[Path, Model] = {}
@@ -49,7 +49,7 @@ def load_ensemble(path: str | os.PathLike[str], *, device: str = "auto", precisi
         if member.digest and member.digest != model.digest:
             raise ModelError(
                 f"{path}: {member.model} has the hash {model.digest[:12]}, the ensemble was made of "
-                f"{member.digest[:12]}; bring that model back or make the ensemble again"
+                f"{member.digest[:12]}; restore that model or make the ensemble again"
             )
         chosen.append(model)
     return Ensemble(file, chosen)
@@ -59,7 +59,7 @@ def member_path(member: Member, folder: Path) -> Path:
     """The file of a member; a path is relative to the ensemble's folder.
 
     Raises:
-        ModelError: where there is none.
+        ModelError: if there is none.
     """
     if member.model in bundled_models():
         return find_model(member.model)
@@ -67,7 +67,7 @@ def member_path(member: Member, folder: Path) -> Path:
 
 
 def describe_members(file: EnsembleFile) -> str:
-    """One line a member, for people."""
+    """One line per member, for people."""
     lines = []
     for member in file.members:
         parts = [

@@ -13,7 +13,7 @@ def check_can_average(kinds: Sequence[Outputs[Any, Any]]) -> None:
     """All must be of one kind, one that has a mean.
 
     Raises:
-        ConfigError: where they are not.
+        ConfigError: if they are not.
     """
     if why := kinds[0].why_no_mean():
         raise ConfigError(f"fusion of maps: {why}; fuse instances")

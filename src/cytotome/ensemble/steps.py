@@ -33,7 +33,7 @@ def smooth(instances: Instances, sigma: float = 1.5) -> Instances:
     """Outlines without roughness below about ``sigma`` pixels; a mask too thin for that stays as it is.
 
     Raises:
-        ConfigError: where sigma is not in (0, 20].
+        ConfigError: if sigma is not in (0, 20].
     """
     if not 0 < sigma <= 20:
         raise ConfigError(f"step smooth: sigma must be above 0 and at most 20 pixels, got {sigma}")
@@ -55,7 +55,7 @@ def straight_edges(instances: Instances, length: int = 24, part: float = 0.4, to
     of the tolerance. It is then made straight at its median.
 
     Raises:
-        ConfigError: where an argument is not positive.
+        ConfigError: if an argument is not positive.
     """
     if not length >= 3 or not 0 < part <= 1 or not tolerance > 0:
         raise ConfigError(

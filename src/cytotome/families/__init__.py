@@ -31,7 +31,7 @@ def get_family(name: str) -> AnyFamily:
     One of cytotome's own comes before a plugin's.
 
     Raises:
-        ConfigError: where there is none; the message lists those there are. Where a plugin cannot be loaded.
+        ConfigError: if there is none; the message lists those there are. Where a plugin cannot be loaded.
     """
     if name in FORMER_NAMES:
         former = importlib.import_module(f"{__name__}.{FORMER_NAMES[name]}").FORMER[name]

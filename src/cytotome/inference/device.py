@@ -17,7 +17,7 @@ def choose_device(device: str = "auto") -> torch.device:
     """The device of that name; ``auto`` is the first there is of CUDA, MPS and CPU.
 
     Raises:
-        ConfigError: where the name is unknown or the machine has no such device.
+        ConfigError: if the name is unknown or the machine has no such device.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -50,7 +50,7 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     if precision == "auto":
         return torch.bfloat16 if _has_bfloat16_units(device) else torch.float32
     if not takes_bfloat16(device):
-        raise ConfigError(f"precision: {device.type} does not take bfloat16 here; choose auto or float32")
+        raise ConfigError(f"precision: {device.type} does not support bfloat16 on this machine; choose auto or float32")
     return torch.bfloat16
 
 

@@ -46,7 +46,7 @@ def to_image(source: ImageLike) -> Image:
     Axes of length 1 before the image's own are dropped. Tensors may also be ``(C, H, W)``, as is usual for them.
 
     Raises:
-        ImageError: where it cannot be used, or where it is not clear which axis holds the channels.
+        ImageError: if it cannot be used, or where it is not clear which axis holds the channels.
     """
     if isinstance(source, Image):
         return source

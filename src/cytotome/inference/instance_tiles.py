@@ -30,7 +30,7 @@ def segment_in_tiles(
         watch: called after each tile.
 
     Raises:
-        ConfigError: where tiles are too small to overlap.
+        ConfigError: if tiles are too small to overlap.
     """
     overlap = side // SHARED
     if overlap < 8:

@@ -22,7 +22,7 @@ def inverted(image: Image) -> Image:
 
 
 def measure_look(model: Model, images: Sequence[Image]) -> Look | None:
-    """What images look like, as the model's card keeps it; None where nothing can be said of any.
+    """What images look like, as the model's card keeps it; None if nothing can be said of any.
 
     Args:
         model: is shown some of them inverted.
@@ -43,5 +43,5 @@ def measure_look(model: Model, images: Sequence[Image]) -> Look | None:
 
 
 def measure_types(model: Model, images: Iterable[tuple[str, Image]]) -> KnownTypes | None:
-    """What the model finds in images of each type, as its card keeps it; None where no type has enough images."""
+    """What the model finds in images of each type, as its card keeps it; None if no type has enough images."""
     return known_types((kind, model.segment(image, scale=1)) for kind, image in images)

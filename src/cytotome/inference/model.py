@@ -95,12 +95,12 @@ class Model(Segmenter):
 
     @property
     def cell_sizes(self) -> CellSizes | None:
-        """The cells that it was trained on, None where its card does not say."""
+        """The cells that it was trained on, None if its card does not say."""
         return self.card.cell_sizes
 
     @property
     def look(self) -> Look | None:
-        """The kind of images that it was trained on, None where its card does not say."""
+        """The kind of images that it was trained on, None if its card does not say."""
         return self.card.look
 
     @property
@@ -126,7 +126,7 @@ class Model(Segmenter):
         """The calibrated parameters with some replaced; these also come before overrides by cell type.
 
         Raises:
-            ConfigError: where one is unknown or out of range; all faults are named.
+            ConfigError: if one is unknown or out of range; all faults are named.
         """
         if not parameters:
             return self.parameters
@@ -150,7 +150,7 @@ class Model(Segmenter):
         Options are those of :meth:`segment`; no first pass estimates the size of the cells.
 
         Raises:
-            ConfigError: where the family predicts instances without maps.
+            ConfigError: if the family predicts instances without maps.
         """
         if not self.maps:
             raise ConfigError(f"the family {self.method} predicts instances without maps; use segment")
@@ -172,21 +172,24 @@ class Model(Segmenter):
         """Instances of :meth:`outputs`, without the network; ``parameters`` override the calibrated ones."""
         return self.family.decode(outputs, self.override(**parameters), self.class_names)
 
-    def checked(self, cells: Instances) -> Instances:
-        """The cells, of unknown type where they are unlike the type that most of them are taken for."""
-        return cells if self.card.cell_types is None else self.card.cell_types.checked(cells)
+    def uncalibrated(self, image: Image, cells: Instances) -> Instances:
+        """The cells as they are: their scores are the model's own."""
+        return cells
 
     def finder(self, how: Pass, **parameters: Any) -> Finder:
-        """What finds the instances of images at the size that these are given in.
+        """What finds the instances of images at the size that these are given in, and judges their type there.
 
         Raises:
-            ConfigError: where a parameter is unknown or out of range.
+            ConfigError: if a parameter is unknown or out of range.
         """
-        chosen = self.override(**parameters)
+        chosen, types = self.override(**parameters), self.card.cell_types
 
         def find(images: Sequence[Image], sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
             found = self._decoded(self._seen(images, how), sizes, chosen, how)
-            return [Prediction(image, cells, outputs) for image, (cells, outputs) in zip(images, found, strict=True)]
+            return [
+                Prediction(image, cells if types is None else types.checked(cells), outputs)
+                for image, (cells, outputs) in zip(images, found, strict=True)
+            ]
 
         return find
 
@@ -251,8 +254,8 @@ def load_single_model(name_or_path: str | os.PathLike[str], *, device: str = "au
         precision: ``auto`` (bfloat16 where the device computes in it), ``float32`` or ``bfloat16``.
 
     Raises:
-        ModelError: where there is no such model, or its file is damaged, foreign or of a newer format.
-        ConfigError: where the device or precision is not there.
+        ModelError: if there is no such model, or its file is damaged, foreign or of a newer format.
+        ConfigError: if the device or precision is not there.
     """
     return build_model(read_model(find_model(name_or_path)), device=device, precision=precision)
 
@@ -267,7 +270,7 @@ def build_model(
         family: the method, where it is not one of :func:`cytotome.families.family_names`.
 
     Raises:
-        ModelError: where the weights do not fit the network.
+        ModelError: if the weights do not fit the network.
     """
     chosen_device = choose_device(device)
     chosen_precision = choose_precision(precision, chosen_device)

@@ -39,7 +39,7 @@ class Prediction:
         image: as it was read.
         instances: in the image's own pixels.
         outputs: of the image's size, what the network gave for these instances and the decoder takes: dense maps or
-            detections. None where they were not asked for, and for ensembles.
+            detections. None if they were not asked for, and for ensembles.
     """
 
     image: Image

@@ -55,7 +55,7 @@ class Runner:
         kind: of what it predicts.
         device, precision: where and in which type it computes.
         stride: sides of its input are multiples of it.
-        tile: largest side of its input, None where any size goes.
+        tile: largest side of its input, None if any size goes.
         turn: entered while it runs: one batch at a time on an accelerator, so that its memory is bounded.
     """
 

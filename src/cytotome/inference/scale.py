@@ -55,7 +55,7 @@ class CellScale:
         diameter: typical diameter of the cells in pixels of the images.
 
     Raises:
-        ConfigError: where both are given, or one is out of range.
+        ConfigError: if both are given, or one is out of range.
     """
 
     scale: float | None = None
@@ -63,27 +63,27 @@ class CellScale:
 
     def __post_init__(self) -> None:
         if self.scale is not None and self.diameter is not None:
-            raise ConfigError("scale and diameter: give one of the two")
+            raise ConfigError("scale and diameter: give only one of them")
         if self.scale is not None and not 1 / LARGEST <= self.scale <= LARGEST:
             raise ConfigError(f"scale: expected a factor from {1 / LARGEST:g} to {LARGEST:g}, got {self.scale:g}")
         if self.diameter is not None and not 0 < self.diameter < float("inf"):
             raise ConfigError(f"diameter: expected a positive number of pixels, got {self.diameter:g}")
 
     def known(self, image: Image, sizes: CellSizes | None) -> float | None:
-        """The factor for an image that needs no first pass; None where nothing is known.
+        """The factor for an image that needs no first pass; None if nothing is known.
 
         Args:
             image: its microns per pixel count where the user gives nothing.
             sizes: those that the model knows.
 
         Raises:
-            ConfigError: where a diameter is given and the model states no size.
+            ConfigError: if a diameter is given and the model states no size.
         """
         if self.scale is not None:
             return self.scale
         if self.diameter is not None:
             if sizes is None:
-                raise ConfigError("diameter: the model's card states no cell size to bring it to; give scale instead")
+                raise ConfigError("diameter: the model's card states no cell size; use scale instead")
             return _bounded(sizes.scale_to_known(self.diameter))
         if sizes is None:
             return 1.0

@@ -67,12 +67,12 @@ class Segmenter(Protocol):
 
     @property
     def cell_sizes(self) -> CellSizes | None:
-        """The cells that it was trained on, None where no card says."""
+        """The cells that it was trained on, None if no card says."""
         ...
 
     @property
     def look(self) -> Look | None:
-        """The kind of images that it was trained on, None where no card says."""
+        """The kind of images that it was trained on, None if no card says."""
         ...
 
     @property
@@ -94,21 +94,31 @@ class Segmenter(Protocol):
         """The parameters with some replaced; these also come before overrides by cell type.
 
         Raises:
-            ConfigError: where one is unknown or out of range; all faults are named.
+            ConfigError: if one is unknown or out of range; all faults are named.
         """
         ...
 
     def finder(self, how: Pass, **parameters: Any) -> Finder:
-        """What finds instances in images, at the size that these are given in.
+        """What finds instances in images, at the size that these are given in; of unknown type where unlike any known.
 
         Raises:
-            ConfigError: where a parameter is unknown or out of range.
+            ConfigError: if a parameter is unknown or out of range.
         """
         ...
 
-    def checked(self, cells: Instances) -> Instances:
-        """The cells that are found in the end; of unknown type where the card says that they are unlike any known."""
+    def uncalibrated(self, image: Image, cells: Instances) -> Instances:
+        """What was found in an image, with the scores that :attr:`look` was measured with."""
         ...
+
+    def note(self, image: Image, cells: Instances) -> str:
+        """One line for the user where an image is of another kind than those trained on; else empty.
+
+        Args:
+            image: as it was read.
+            cells: what was found in it.
+        """
+        look = self.look
+        return "" if look is None else look.note(image, lambda: self.uncalibrated(image, cells))
 
     @overload
     def segment(self, images: ImageLike, **options: Any) -> Instances: ...
@@ -143,8 +153,8 @@ class Segmenter(Protocol):
             **parameters: override the calibrated parameters of the decoder, or those of an ensemble's fusion.
 
         Raises:
-            ImageError: where an image cannot be used.
-            ConfigError: where a parameter is unknown or out of range; all faults are named.
+            ImageError: if an image cannot be used.
+            ConfigError: if a parameter is unknown or out of range; all faults are named.
         """
         options = {"tta": tta, "tile": tile, "scale": scale, "diameter": diameter, "watch": watch, **parameters}
         if not is_one(images):
@@ -252,7 +262,7 @@ class Segmenter(Protocol):
         ]
 
     def _second_pass(self, image: Image, first: Prediction, find: Finder) -> Prediction:
-        """The first pass's prediction, or one at the size of the image that this pass tells."""
+        """The first pass's prediction, or one of the image resized to the size of cells that this pass estimates."""
         if self.cell_sizes is None:
             return first
 
@@ -260,15 +270,11 @@ class Segmenter(Protocol):
             return find([view], [image.shape])[0]
 
         factor = estimate_scale(first.instances, image, self.cell_sizes, lambda view: again(view).instances)
-        if factor == 1:
-            return first
-        second = again(resized_image(image, factor))
-        return Prediction(image, resized_instances(second.instances, image.shape), second.outputs)
+        return first if factor == 1 else again(resized_image(image, factor))
 
     def _in_pixels_of(self, image: Image, found: Prediction) -> Prediction:
-        cells = resized_instances(self.checked(found.instances), image.shape)
-        return Prediction(image, cells, found.outputs)
+        return Prediction(image, resized_instances(found.instances, image.shape), found.outputs)
 
     @cached_property
     def _tell(self) -> Teller:
-        return Teller(self.look)
+        return Teller(self.note)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
-from cytotome.models.look import Look
 from cytotome.types import Image, Instances
 
 LOGGER = logging.getLogger("cytotome")
 
 
 class Teller:
-    """Passes on the cells of each image; the first of each kind of picture that the model does not know is logged."""
+    """Passes on the cells of each image; the first of each kind of picture that the model does not know is logged.
 
-    def __init__(self, look: Look | None) -> None:
-        self.look = look
+    Args:
+        note: one line for an image of another kind than the model knows, else empty, see :meth:`Segmenter.note`.
+    """
+
+    def __init__(self, note: Callable[[Image, Instances], str]) -> None:
+        self.note = note
         self.told: set[str] = set()
 
     def __call__(self, image: Image, cells: Instances) -> Instances:
         """The cells, unchanged; a line goes to the logger ``cytotome``, which Python shows on standard error."""
-        note = self.look.note(image, cells) if self.look is not None else ""
+        note = self.note(image, cells)
         if note and note not in self.told:
             self.told.add(note)
             LOGGER.warning("%s: %s", image.source, note)

@@ -32,7 +32,7 @@ class CocoImage:
         id: as in the file.
         file_name: as in the file, empty in a results file.
         shape: ``(H, W)``.
-        cell_type, mask_quality: as in :class:`cytotome.types.SampleInfo`; fields of our own, empty where not given.
+        cell_type, mask_quality: as in :class:`cytotome.types.SampleInfo`; fields of our own, empty if not given.
     """
 
     id: ImageId
@@ -70,7 +70,7 @@ class CocoFile:
         """The entry of an image.
 
         Raises:
-            DataError: where the file has no such image.
+            DataError: if the file has no such image.
         """
         try:
             return self._by_id[image_id]
@@ -98,7 +98,7 @@ class CocoFile:
         return instances if filled.all() else instances.select(filled)
 
     def crowd(self, image_id: ImageId) -> BoolArray | None:
-        """``(H, W)`` bool, the pixels of regions marked ``iscrowd``, or None where there are none."""
+        """``(H, W)`` bool, the pixels of regions marked ``iscrowd``, or None if there are none."""
         entries = [entry for entry in self.annotations.get(image_id, ()) if entry.get("iscrowd", 0)]
         if not entries:
             return None
@@ -133,7 +133,7 @@ def read_coco(path: str | os.PathLike[str], *, like: CocoFile | None = None) -> 
             results (only images with a mask in run lengths are then known).
 
     Raises:
-        DataError: where the file is missing, no JSON, or not laid out as COCO.
+        DataError: if the file is missing, no JSON, or not in COCO format.
     """
     source = str(path)
     content = _load_json(Path(path))
@@ -166,7 +166,7 @@ def read_coco(path: str | os.PathLike[str], *, like: CocoFile | None = None) -> 
             group_by_image(listed, [image.id for image in images], source),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(f"{source}: not laid out as COCO ({one_line(error)}); see cocodataset.org") from None
+        raise DataError(f"{source}: not in COCO format ({one_line(error)}); see cocodataset.org") from None
 
 
 def _with_notes(
@@ -267,7 +267,7 @@ def write_coco_parts(path: str | os.PathLike[str], parts: Iterable[Mapping[str, 
     Images and annotations are numbered from 1, in order.
 
     Raises:
-        DataError: where the images have different class names.
+        DataError: if the images have different class names.
     """
     images: list[dict[str, Any]] = []
     names: list[str] | None = None
@@ -277,7 +277,7 @@ def write_coco_parts(path: str | os.PathLike[str], parts: Iterable[Mapping[str, 
         for part in parts:
             images.append({"id": len(images) + 1, **part["image"]})
             if names not in (None, part["class_names"]):
-                raise DataError(f"{path}: the images have different class names; write each kind to a file of its own")
+                raise DataError(f"{path}: the images have different class names; write one file per list of classes")
             names = part["class_names"]
             for entry in part["annotations"]:
                 handle.write("," * (count > 0) + _compact(entry | {"id": count + 1, "image_id": len(images)}))
@@ -296,7 +296,7 @@ def write_coco_results(
         like: ground truth whose category ids are used, found by class name; 1, 2, ... where None.
 
     Raises:
-        DataError: where a class is not in ``like``.
+        DataError: if a class is not in ``like``.
     """
     names = _class_names(images)
     numbers: Sequence[int] = range(1, len(names) + 1)

@@ -29,7 +29,7 @@ def group_by_image(entries: Sequence[dict[str, Any]], ids: Sequence[ImageId] | N
         source: path, used in messages.
 
     Raises:
-        DataError: where a field is not what it must be, or no annotation is of any image.
+        DataError: if a field is not what it must be, or no annotation is of any image.
     """
     known = {_id_text(number): number for number in ids or ()}
     grouped: Grouped = {}
@@ -40,7 +40,7 @@ def group_by_image(entries: Sequence[dict[str, Any]], ids: Sequence[ImageId] | N
         grouped.setdefault(entry["image_id"], []).append(entry)
     if ids and grouped and not set(grouped) & set(ids):
         raise DataError(
-            f"{source}: none of its {len(entries)} annotations is of an image that is known: image_id "
+            f"{source}: none of its {len(entries)} annotations belongs to a known image: image_id "
             f"{next(iter(grouped))}, the images have {', '.join(map(str, ids[:3]))}; export both again"
         )
     return grouped
@@ -92,7 +92,7 @@ def notes_of(
         source: path, used in messages.
 
     Raises:
-        DataError: where no annotation of an image holds a pixel.
+        DataError: if no annotation of an image holds a pixel.
     """
     entries = [entry for number, found in grouped.items() if number in names for entry in found]
     strange = [entry for number, found in grouped.items() if number not in names for entry in found]
@@ -154,7 +154,7 @@ def _convert(entry: dict[str, Any], source: str) -> None:
     """Makes an annotation's category and flag whole numbers and its score a number in [0, 1], each where it is there.
 
     Raises:
-        DataError: where it is anything else.
+        DataError: if it is anything else.
     """
     for name, (convert, wanted) in _FIELDS.items():
         try:

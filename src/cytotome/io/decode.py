@@ -26,7 +26,7 @@ def read_raster(path: str | os.PathLike[str], page: int = 0, *, stored: bool = F
             the file stores it so.
 
     Raises:
-        ImageError: where the file is missing, empty, damaged, of another format, too large, or has no such page.
+        ImageError: if the file is missing, empty, damaged, of another format, too large, or has no such page.
     """
     path = Path(path)
     kind = sniff(path)
@@ -45,7 +45,7 @@ def sniff(path: Path) -> str:
     """``png``, ``jpeg`` or ``tiff`` by the first bytes.
 
     Raises:
-        ImageError: where the file cannot be read, is empty or of another format.
+        ImageError: if the file cannot be read, is empty or of another format.
     """
     try:
         with open(path, "rb") as handle:

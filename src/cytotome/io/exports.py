@@ -43,6 +43,6 @@ def load_export(name: str) -> Export:
     """The export of an installed package.
 
     Raises:
-        ConfigError: where there is none, or it cannot be loaded.
+        ConfigError: if there is none, or it cannot be loaded.
     """
     return load_plugin(EXPORTS, name, Export)

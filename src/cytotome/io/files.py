@@ -23,7 +23,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     writers choose a format by them. Its content reaches the disk before the name does.
 
     Raises:
-        OSError: where the folder cannot be written.
+        OSError: if the folder cannot be written.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def read_json_object(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None where the file is missing, damaged or of another content."""
+    """The object in a JSON file; None if the file is missing, damaged or of another content."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -50,7 +50,7 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes.
 
     Raises:
-        OSError: where it cannot be read.
+        OSError: if it cannot be read.
     """
     with open(path, "rb") as handle:
         return file_digest(handle, "sha256").hexdigest()
@@ -60,7 +60,7 @@ def cached_file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes; in one process, it is read again only where its size or time has changed.
 
     Raises:
-        OSError: where it cannot be read.
+        OSError: if it cannot be read.
     """
     state = path.stat()
     return _file_hash(path.absolute(), state.st_size, state.st_mtime_ns)

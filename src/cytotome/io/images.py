@@ -33,7 +33,7 @@ def read_image(path: str | os.PathLike[str], *, page: int = 0, blank: bool = Fal
         blank: also an image of one value is read, which can be measured, though not segmented.
 
     Raises:
-        ImageError: where the file is missing, damaged, empty, absurdly large, not finite, or of one value.
+        ImageError: if the file is missing, damaged, empty, absurdly large, not finite, or of one value.
     """
     raster = read_raster(path, page)
     pixels = _to_image_type(path, to_native(raster.pixels))
@@ -46,7 +46,7 @@ def page_count(path: str | os.PathLike[str]) -> int:
     """Number of pages of an image file, 1 for PNG and JPEG.
 
     Raises:
-        ImageError: where the file cannot be read.
+        ImageError: if the file cannot be read.
     """
     path = Path(path)
     return tiff_page_count(path) if sniff(path) == "tiff" else 1
@@ -58,7 +58,7 @@ def _to_image_type(path: str | os.PathLike[str], pixels: AnyArray) -> AnyArray:
     if pixels.dtype == bool:
         return pixels.view(np.uint8)
     if pixels.dtype.kind not in "iuf":
-        raise ImageError(f"{path}: pixels of type {pixels.dtype} are no grey levels; export as 8 or 16 bit")
+        raise ImageError(f"{path}: pixels of type {pixels.dtype} are not grey levels; export as 8 or 16 bit")
     with np.errstate(over="ignore"):
         return pixels.astype(np.float32)
 
@@ -66,6 +66,6 @@ def _to_image_type(path: str | os.PathLike[str], pixels: AnyArray) -> AnyArray:
 def _check_values(path: str | os.PathLike[str], pixels: AnyArray, blank: bool) -> None:
     low, high = pixels.min(), pixels.max()  # both carry a NaN on
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise ImageError(f"{path}: holds values that are not finite; export it again")
+        raise ImageError(f"{path}: contains values that are not finite; export it again")
     if low == high and not blank:
         raise ImageError(f"{path}: every pixel has the value {low:g}; there is nothing to segment")

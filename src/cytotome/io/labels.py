@@ -40,7 +40,7 @@ def write_label_map(
     labels = labels.to_label_map() if isinstance(labels, Instances) else _checked(path, np.asarray(labels))
     small = labels.astype(np.uint16) if labels.max(initial=0) <= np.iinfo(np.uint16).max else labels
     if suffix == ".png" and small.dtype != np.uint16:
-        raise DataError(f"{path}: PNG holds labels up to 65535, the highest is {labels.max()}; write .tif")
+        raise DataError(f"{path}: PNG stores labels up to 65535, the highest is {labels.max()}; write .tif")
     with atomic_path(path) as temporary:
         if suffix == ".png":
             temporary.write_bytes(imagecodecs.png_encode(small))
@@ -71,13 +71,13 @@ def read_label_map(path: str | os.PathLike[str], *, page: int = 0, check: bool =
             black and white.
 
     Raises:
-        DataError: where the file cannot be read or does not hold a label map.
+        DataError: if the file cannot be read or does not hold a label map.
     """
     return read_labels(path, page=page, check=check)[0]
 
 
 def read_labels(path: str | os.PathLike[str], *, page: int = 0, check: bool = True) -> tuple[IntArray, float | None]:
-    """As :func:`read_label_map`, with the microns per pixel that the file holds, None where it holds none."""
+    """As :func:`read_label_map`, with the microns per pixel that the file holds, None if it holds none."""
     path = Path(path)
     try:
         raster = Raster(_load_npy(path)) if path.suffix.lower() == ".npy" else _load_raster(path, page)
@@ -105,7 +105,7 @@ def _load_raster(path: Path, page: int) -> Raster:
         grey = pixels[:, :, 0]
         if (pixels != grey[:, :, None]).any():
             raise DataError(
-                f"{path}: a colour image of shape {pixels.shape} is no label map; give one channel of labels"
+                f"{path}: a colour image of shape {pixels.shape} is not a label map; give one channel of labels"
             )
         pixels = grey
     return Raster(pixels, raster.scale)
@@ -115,7 +115,7 @@ def _checked(path: object, labels: AnyArray) -> IntArray:
     if labels.ndim != 2 or labels.dtype.kind not in "iubf":
         raise DataError(f"{path}: a label map must be (H, W) integers, got {labels.shape} of {labels.dtype}")
     if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.rint(labels)).all()):
-        raise DataError(f"{path}: a label map must hold whole numbers; this looks like an image")
+        raise DataError(f"{path}: a label map must contain whole numbers; this looks like an image")
     if labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.int32).max):
         raise DataError(
             f"{path}: labels must lie in 0 to {np.iinfo(np.int32).max}, found {labels.min():g} to {labels.max():g}; "

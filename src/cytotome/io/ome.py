@@ -77,7 +77,7 @@ def _is_own(uuid: Element, root: Element, name: str) -> bool:
 
 
 def _described(root: Element, folder: Path) -> Element | None:
-    """The root of the description: that of the file that a BinaryOnly element names, None where it cannot be read."""
+    """The root of the description: that of the file that a BinaryOnly element names, None if it cannot be read."""
     binary = next(_all(root, "BinaryOnly"), None)
     if binary is None:
         return root

@@ -36,7 +36,7 @@ def from_polygons(polygons: Sequence[Sequence[Polygon]], shape: tuple[int, int],
 
 
 def polygon_rles(polygons: Sequence[Sequence[Polygon]], shape: tuple[int, int]) -> list[CocoRle]:
-    """COCO run lengths of polygons, one an instance; see :func:`from_polygons`."""
+    """COCO run lengths of polygons, one per instance; see :func:`from_polygons`."""
     from hotcoco import mask as coco_mask
 
     height, width = shape

@@ -98,7 +98,7 @@ def _parse_pairs(text: AnyArray, lines: int) -> tuple[AnyArray, AnyArray, int, i
 
 
 def to_coco_rle(instances: Instances, *, compressed: bool = True) -> list[CocoRle]:
-    """COCO run lengths, one an instance, the same text as pycocotools writes; ``counts`` is str (or a list of int)."""
+    """COCO run lengths, one per instance, the same text as pycocotools writes; ``counts`` is str (or a list of int)."""
     size = list(instances.shape)
     starts, lengths, owners = joined_flat_runs(transpose(instances))
     ends = np.searchsorted(owners, np.arange(len(instances)), side="right")
@@ -181,7 +181,7 @@ def from_coco_rle(
     """Instances of COCO run lengths, compressed (str or bytes), uncompressed (list of int) or mixed.
 
     Args:
-        rles: one an instance, each with ``size`` ``[H, W]`` and ``counts``.
+        rles: one per instance, each with ``size`` ``[H, W]`` and ``counts``.
         shape: ``(H, W)``; taken from the first where None.
         **attributes: as in :meth:`cytotome.types.Instances.from_runs`.
 
@@ -208,7 +208,7 @@ def from_coco_rle(
 
 
 def _size(rle: Mapping[str, Any]) -> tuple[int, int] | None:
-    """``(H, W)``, None where the mask has no such size."""
+    """``(H, W)``, None if the mask has no such size."""
     try:
         height, width = (whole_number(length) for length in rle["size"])
     except (KeyError, TypeError, ValueError):
@@ -220,8 +220,8 @@ def whole_number(value: Any) -> int:
     """The int that a number or a text of digits of a JSON file stands for.
 
     Raises:
-        TypeError: where it is neither.
-        ValueError: where it is not whole.
+        TypeError: if it is neither.
+        ValueError: if it is not whole.
     """
     if isinstance(value, float) and not value.is_integer():
         raise ValueError(f"{value} is not a whole number")
@@ -260,7 +260,9 @@ def _listed(counts: Any, index: int) -> npt.NDArray[np.int64]:
     try:
         return np.asarray(counts, np.int64).reshape(-1)
     except (TypeError, ValueError, OverflowError):
-        raise DataError(f"COCO run lengths: mask {index} has counts that are no whole numbers; it is damaged") from None
+        raise DataError(
+            f"COCO run lengths: mask {index} has counts that are not whole numbers; it is damaged"
+        ) from None
 
 
 _END = np.iinfo(np.int64).min

@@ -1,4 +1,4 @@
-"""The challenge's submission: a CSV of ``id, predicted``, one row a cell."""
+"""The challenge's submission: a CSV of ``id, predicted``, one row per cell."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_submission(path: str | os.PathLike[str], shape_of: ShapeOf) -> dict[str
         shape_of: ``(H, W)`` of an image id, as a function or a mapping.
 
     Raises:
-        DataError: where the file cannot be read, a column is missing, an id is unknown or run lengths are damaged.
+        DataError: if the file cannot be read, a column is missing, an id is unknown or run lengths are damaged.
     """
     rows = _rows_by_id(Path(path))
     lookup = shape_of.__getitem__ if isinstance(shape_of, Mapping) else shape_of
@@ -63,7 +63,7 @@ def _rows_by_id(path: Path) -> dict[str, list[str]]:
 def write_submission(
     path: str | os.PathLike[str], submission: Mapping[str, Instances], *, policy: OverlapPolicy | None = "score"
 ) -> None:
-    """Writes one row a cell, and one empty row for an image without any, whole or not at all.
+    """Writes one row per cell, and one empty row for an image without any, whole or not at all.
 
     Args:
         path: the CSV.

@@ -35,7 +35,7 @@ def check_submission(path: str | os.PathLike[str], shapes: Mapping[str, tuple[in
     rows: dict[str, list[str]] = {}
     for image_id, text in _rows(path):
         if image_id not in shapes:
-            raise DataError(f"{path}: {image_id!r} is no image of the test set; remove its rows")
+            raise DataError(f"{path}: {image_id!r} is not an image of the test set; remove its rows")
         rows.setdefault(image_id, []).append(text)
     if missing := [image_id for image_id in shapes if image_id not in rows]:
         raise DataError(f"{path}: {len(missing)} images have no row, first {missing[0]!r}; write an empty one")
@@ -55,7 +55,7 @@ def _rows(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
 
 def _legal(path: object, image_id: str, texts: list[str], shape: tuple[int, int]) -> Instances:
     if texts != [""] and "" in texts:
-        raise DataError(f"{path}: image {image_id!r} has an empty row beside cells; remove the empty row")
+        raise DataError(f"{path}: image {image_id!r} has an empty row as well as cells; remove the empty row")
     filled = [text for text in texts if text]
     try:
         instances = decode_rle(filled, shape)

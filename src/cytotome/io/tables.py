@@ -26,7 +26,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     ``sep=;`` before it names. The text is UTF-8, or Windows-1252 where it cannot be that.
 
     Raises:
-        DataError: where the file is missing, empty or no table.
+        DataError: if the file is missing, empty or no table.
     """
     try:
         text = _decoded(Path(path).read_bytes())
@@ -64,7 +64,7 @@ def numbers(table: Table, column: str, source: object) -> npt.NDArray[np.float64
             values[row] = float(text.replace(",", ".")) if text else np.nan
         except ValueError:
             raise DataError(
-                f"{source}: {text!r} in row {row + 1} of the column {column!r} is no number; correct it"
+                f"{source}: {text!r} in row {row + 1} of the column {column!r} is not a number; correct it"
             ) from None
     return values
 

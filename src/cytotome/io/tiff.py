@@ -120,7 +120,7 @@ def _planes(series: tifffile.TiffPageSeries) -> int:
 def _page_total(file: tifffile.TiffFile) -> int:
     total = sum(_planes(series) for series in file.series)
     if total == 0:
-        raise ValueError("it holds no page")
+        raise ValueError("it contains no page")
     return total
 
 

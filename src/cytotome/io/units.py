@@ -48,7 +48,7 @@ NO_LENGTH = ("", "pixel", "pixels", "px", "reference frame", "none", "null")
 
 
 def microns_per(unit: str) -> float | None:
-    r"""Microns in a unit of length, None where it is unknown.
+    r"""Microns in a unit of length, None if it is unknown.
 
     All units of OME (``UnitsLength`` of its 2016-06 schema, in which upper and lower case differ) are known, and the
     words that ImageJ and its users write, in any case, singular or plural. A micro sign may be a Greek mu, an escape

@@ -34,7 +34,7 @@ _PERIMETER_WEIGHTS[[13, 23]] = (1 + np.sqrt(2)) / 2
 
 
 def measure_cells(instances: Instances, image: Image | None = None) -> dict[str, AnyArray]:
-    """One value a cell for each column, ``(N,)``; lengths in pixels, areas in pixels.
+    """One value per cell for each column, ``(N,)``; lengths in pixels, areas in pixels.
 
     ``area``, ``centroid_*``, ``perimeter``, ``*_axis``, ``eccentricity``, ``orientation`` (radians, of the major axis
     against the rows' axis) and ``solidity`` are as in :func:`skimage.measure.regionprops`, on whole masks: a shared
@@ -47,7 +47,7 @@ def measure_cells(instances: Instances, image: Image | None = None) -> dict[str,
             channel is dropped.
 
     Raises:
-        DataError: where the image is of another size.
+        DataError: if the image is of another size.
     """
     shapes = _measure_shapes(instances.runs, instances.offsets, instances.boxes, _PERIMETER_WEIGHTS)
     columns: dict[str, AnyArray] = dict(zip(SHAPES, shapes.T, strict=True))
@@ -55,8 +55,8 @@ def measure_cells(instances: Instances, image: Image | None = None) -> dict[str,
     if image is not None:
         if image.shape != instances.shape:
             raise DataError(
-                f"{image.source}: the image is of {image.shape} and the cells are of {instances.shape}; "
-                "give those of this image"
+                f"{image.source}: the image has shape {image.shape}, the cells have shape {instances.shape}; "
+                "give the cells of this image"
             )
         levels = _measure_levels(instances.runs, instances.offsets, grey_levels(image))
         columns |= dict(zip(INTENSITIES, levels.T, strict=True))

@@ -86,7 +86,7 @@ def measure(
         pixels from the upper left corner; grey levels NaN without an image. See :func:`measure_cells` on each.
 
     Raises:
-        DataError: where the image is of another size.
+        DataError: if the image is of another size.
     """
     import pandas as pd  # takes a third of a second to import
 
@@ -142,7 +142,7 @@ def image_row(name: str, image: Image, counts: Counts) -> str:
 
 
 def _measured(instances: Instances, image: Image | None, microns_per_pixel: float | None) -> dict[str, AnyArray | None]:
-    """The values ``(N,)`` of each column of :data:`_MEASURED`, None where they are not known."""
+    """The values ``(N,)`` of each column of :data:`_MEASURED`, None if they are not known."""
     found = measure_cells(instances, image)
     found |= dict(zip(("top", "left", "bottom", "right"), instances.boxes.T, strict=True))
     columns: dict[str, AnyArray | None] = {}

@@ -37,12 +37,12 @@ class Interval:
 
 
 def bootstrap_mean(values: Sequence[float] | npt.NDArray[np.float64], *, seed: int = 0) -> Interval:
-    """The mean of one value an image, with the interval of the means of images drawn again with replacement.
+    """The mean of one value per image, with the interval of the means of images drawn again with replacement.
 
     For the difference of two methods give the difference on each image, since both saw the same ones.
 
     Raises:
-        ConfigError: where there is no value.
+        ConfigError: if there is no value.
     """
     array = np.asarray(values, np.float64)
     if array.size == 0:

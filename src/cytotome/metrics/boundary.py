@@ -66,11 +66,13 @@ def boundary_f(predictions: Instances, truth: Instances, tolerance: float = TOLE
         1 where neither has an outline, 0 where only one has.
 
     Raises:
-        DataError: where the two are of images of different size.
+        DataError: if the two are of images of different size.
         ConfigError: for a negative tolerance.
     """
     if predictions.shape != truth.shape:
-        raise DataError(f"instances of different images: {predictions.shape} and {truth.shape}; give masks of one size")
+        raise DataError(
+            f"instances of different images: {predictions.shape} and {truth.shape}; give masks of the same size"
+        )
     if not 0 <= tolerance < np.inf:
         raise ConfigError(f"boundary tolerance must be 0 pixels or more, got {tolerance}")
     predicted, true = boundary_map(predictions), boundary_map(truth)

@@ -75,7 +75,7 @@ def image_score(predictions: Instances, truth: Instances, rule: Rule = "matching
     where there is none gives 1.
 
     Raises:
-        DataError: where the two are of images of different size.
+        DataError: if the two are of images of different size.
         ConfigError: for a rule that does not exist.
     """
     return float(precision_at(predictions.overlaps(truth), THRESHOLDS, rule).mean())
@@ -85,8 +85,8 @@ def mean_score(predictions: Sequence[Instances], truths: Sequence[Instances], ru
     """The challenge's score of several images: the mean of :func:`image_score`.
 
     Raises:
-        ConfigError: where there is no image, or not one prediction an image.
+        ConfigError: if there is no image, or not one prediction an image.
     """
     if len(predictions) != len(truths) or len(truths) == 0:
-        raise ConfigError(f"mean_score: expected one prediction an image, got {len(predictions)} for {len(truths)}")
+        raise ConfigError(f"mean_score: expected one prediction per image, got {len(predictions)} for {len(truths)}")
     return float(np.mean([image_score(*pair, rule) for pair in zip(predictions, truths, strict=True)]))

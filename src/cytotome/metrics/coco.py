@@ -20,7 +20,7 @@ MAX_DETECTIONS: tuple[int, ...] = (100, 1000)
 
 @dataclass(frozen=True, slots=True)
 class CocoScores:
-    """COCO's summary for one number of detections an image; NaN where there is no truth of that size.
+    """COCO's summary for one number of detections per image; NaN where there is no truth of that size.
 
     Attributes:
         max_detections: only so many predictions of an image count, those of the highest scores.
@@ -53,18 +53,18 @@ def coco_scores(
     """COCO AP and AR over several images, one summary for each of ``max_detections``.
 
     Args:
-        predictions: one an image; their scores rank them.
+        predictions: one per image; their scores rank them.
         truths: in the same order.
         max_detections: positive, rising.
         by_class: means over the classes, joined by their names, instead of all cells as one class.
 
     Raises:
-        ConfigError: where there is not one prediction an image, or ``max_detections`` do not rise.
+        ConfigError: if there is not one prediction an image, or ``max_detections`` do not rise.
     """
     if len(predictions) != len(truths) or len(truths) == 0:
-        raise ConfigError(f"coco_scores: expected one prediction an image, got {len(predictions)} for {len(truths)}")
+        raise ConfigError(f"coco_scores: expected one prediction per image, got {len(predictions)} for {len(truths)}")
     if not max_detections or list(max_detections) != sorted(set(max_detections)) or max_detections[0] < 1:
-        raise ConfigError(f"coco_scores: max_detections must be positive and rise, got {tuple(max_detections)}")
+        raise ConfigError(f"coco_scores: max_detections must be positive and increasing, got {tuple(max_detections)}")
     names = sorted({name for truth in truths for name in truth.class_names}) if by_class else ["cell"]
     truth_file = _truth_file(truths, names, by_class)
     results = [entry for image, found in enumerate(predictions, 1) for entry in _results(image, found, names, by_class)]

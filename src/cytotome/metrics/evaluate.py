@@ -30,7 +30,7 @@ class Scores:
     """The scores of one image, or their means over several images; each is in [0, 1].
 
     Attributes:
-        map: the challenge's score, the mean of TP / (TP + FP + FN) over IoU 0.50, 0.55 ... 0.95.
+        mean_ap: the challenge's score, the mean of TP / (TP + FP + FN) over IoU 0.50, 0.55 ... 0.95.
         ap50: TP / (TP + FP + FN) at IoU 0.50.
         ap75: at IoU 0.75.
         ap90: at IoU 0.90.
@@ -43,7 +43,7 @@ class Scores:
         boundary_f: F of the outlines.
     """
 
-    map: float
+    mean_ap: float
     ap50: float
     ap75: float
     ap90: float
@@ -57,7 +57,7 @@ class Scores:
 
 
 COLUMNS: dict[str, str] = {
-    "map": "mAP",
+    "mean_ap": "mAP",
     "ap50": "AP.50",
     "ap75": "AP.75",
     "ap90": "AP.90",
@@ -101,7 +101,7 @@ class Evaluation:
     Attributes:
         rule: how hits were counted, ``matching`` or ``kernel``.
         images: one entry an image, in the order of the truth.
-        types: by cell type, in order of appearance; empty where no cell type is known.
+        types: by cell type, in order of appearance; empty if no cell type is known.
         overall: over all images; each image weighs the same.
         notes: what was left out and why.
     """
@@ -115,7 +115,7 @@ class Evaluation:
     @property
     def score(self) -> float:
         """The challenge's mAP over all images."""
-        return self.overall.scores.map
+        return self.overall.scores.mean_ap
 
     def to_dict(self) -> dict[str, object]:
         """Plain dicts, lists, numbers and strings, fit for JSON; NaN becomes None."""
@@ -185,7 +185,7 @@ def evaluate(
         coco: whether COCO AP and AR are computed too, all cells as one class.
 
     Raises:
-        DataError: where there is nothing to score, no prediction is of an image of the truth, or an image's size
+        DataError: if there is nothing to score, no prediction belongs to an image of the truth, or an image's size
             differs from that of its prediction.
         ConfigError: for a rule that does not exist.
     """
@@ -197,7 +197,8 @@ def evaluate(
         found = predictions[info.id] if info.id in predictions else Instances.empty(truth.shape)
         if found.shape != truth.shape:
             raise DataError(
-                f"{info.id}: the prediction is of {found.shape}, the truth of {truth.shape}; give masks of one size"
+                f"{info.id}: the prediction has shape {found.shape}, the truth {truth.shape}; "
+                "give masks of the same size"
             )
         scores = score_image(found, truth, rule=rule, boundary_tolerance=boundary_tolerance)
         images.append(ImageScores(info.id, info.cell_type or _main_class(truth), len(truth), len(found), scores))
@@ -215,7 +216,7 @@ def score_image(
     """All scores of one image but COCO's, which ranks over images.
 
     Raises:
-        DataError: where the two are of images of different size.
+        DataError: if the two are of images of different size.
         ConfigError: for a rule that does not exist or a negative tolerance.
     """
     overlaps = predictions.overlaps(truth)
@@ -223,7 +224,7 @@ def score_image(
     precision, recall, f1 = _precision_recall_f1(overlaps, rule)
     panoptic = panoptic_quality(overlaps)
     return Scores(
-        map=float(at.mean()),
+        mean_ap=float(at.mean()),
         ap50=float(at[THRESHOLDS.index(0.5)]),
         ap75=float(at[THRESHOLDS.index(0.75)]),
         ap90=float(at[THRESHOLDS.index(0.9)]),
@@ -265,19 +266,19 @@ def _check_ids(predictions: Mapping[str, Instances], ids: Sequence[str], truths:
     known = set(ids)
     if predictions and not any(name in known for name in predictions):
         raise DataError(
-            f"no prediction is of an image of {where}: predicted {next(iter(predictions))!r}, truth has {ids[0]!r}"
+            f"no prediction belongs to an image of {where}: predicted {next(iter(predictions))!r}, truth has {ids[0]!r}"
         )
     notes = []
     missing = [name for name in ids if name not in predictions]
     if missing:
         notes.append(
-            f"{len(missing)} of {len(ids)} images have no prediction and count as nothing found, first {missing[0]!r}"
+            f"{len(missing)} of {len(ids)} images have no prediction and count as empty, the first is {missing[0]!r}"
         )
     whole = truths.parent if isinstance(truths, Subset) else truths
     everything = {info.id for info in whole.infos} if isinstance(whole, Dataset) else known
     strange = [name for name in predictions if name not in everything]
     if strange:
-        notes.append(f"{len(strange)} predictions are of images that the truth does not have, first {strange[0]!r}")
+        notes.append(f"{len(strange)} predictions belong to images that are not in the truth, first {strange[0]!r}")
     return notes
 
 
@@ -292,12 +293,12 @@ def _read(
         if info.is_scored:
             instances = truths.instances(index)
             if instances is None:
-                raise DataError(f"{info.id}: said to have masks but has none; check the dataset {truths.name}")
+                raise DataError(f"{info.id}: listed as labelled but without masks; check the dataset {truths.name}")
             yield info, instances
 
 
 def _main_class(truth: Instances) -> str:
-    """Name of the class that most instances have, empty where none is known."""
+    """Name of the class that most instances have, empty if none is known."""
     majority = truth.majority_class()
     return truth.class_names[majority] if 0 <= majority < len(truth.class_names) else ""
 

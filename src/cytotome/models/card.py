@@ -38,9 +38,9 @@ class Card(BaseModel):
         command: the command that trains it again.
         date: when it was trained, ISO 8601.
         versions: of the libraries that trained it.
-        cell_sizes: of the training images, None where they were not measured.
-        cell_types: what the model finds in images of each type, None where it was not measured.
-        look: the backgrounds of the training images, None where they were not measured.
+        cell_sizes: of the training images, None if they were not measured.
+        cell_types: what the model finds in images of each type, None if it was not measured.
+        look: the backgrounds of the training images, None if they were not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -57,7 +57,7 @@ class CellSizes(BaseModel):
 
     Attributes:
         types: size of each cell type by its name.
-        microns_per_pixel: of the training images, None where it is unknown or differs.
+        microns_per_pixel: of the training images, None if it is unknown or differs.
         source: where ``microns_per_pixel`` is from.
     """
 
@@ -120,7 +120,7 @@ class SizedData:
 
 
 def measured_sizes(data: Iterable[SizedData], most: int = 1000) -> CellSizes | None:
-    """The cells of labelled images, by type, those of no class as ``unknown``; None where there are none.
+    """The cells of labelled images, by type, those of no class as ``unknown``; None if there are none.
 
     Args:
         data: what a model is trained on.

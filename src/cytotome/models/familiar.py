@@ -53,7 +53,7 @@ def of_unknown_type(cells: Instances) -> Instances:
 
 
 def known_types(found: Iterable[tuple[str, Instances]]) -> KnownTypes | None:
-    """Statistics from what a model finds in images of known type; None where no type has eight images.
+    """Statistics from what a model finds in images of known type; None if no type has eight images.
 
     Args:
         found: type and cells of each image; images without cells do not count.

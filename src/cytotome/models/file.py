@@ -1,4 +1,4 @@
-"""One file a model: weights, config, decode parameters, normalisation and card; written whole, never unpickled."""
+"""One file per model: weights, config, decode parameters, normalisation and card; written whole, never unpickled."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def save_model(path: str | os.PathLike[str], model: ModelFile, *, half: bool = F
         The model's hash.
 
     Raises:
-        ModelError: where a weight is not finite.
+        ModelError: if a weight is not finite.
     """
     weights = {name: _stored(name, weight, half) for name, weight in sorted(model.weights.items())}
     content = {
@@ -89,7 +89,7 @@ def read_model(path: str | os.PathLike[str], *, family: AnyFamily | None = None)
         family: the method to read it by, where it is not one of :func:`cytotome.families.family_names`.
 
     Raises:
-        ModelError: where the file is missing, damaged, of another kind or of a newer format, or where its family is
+        ModelError: if the file is missing, damaged, of another kind or of a newer format, or where its family is
             not installed.
     """
     content = read_content(path)

@@ -57,7 +57,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     """The head of a model file.
 
     Raises:
-        ModelError: where the file is missing, damaged, of another kind or of a newer format.
+        ModelError: if the file is missing, damaged, of another kind or of a newer format.
     """
     return parse_header(path, read_content(path))
 
@@ -76,7 +76,9 @@ def read_content(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(version, int):
         raise ModelError(f"{path}: the model's description is damaged (no format); copy or download it again")
     if version > FORMAT:
-        raise ModelError(f"{path}: written in model format {version}, this cytotome reads up to {FORMAT}; upgrade it")
+        raise ModelError(
+            f"{path}: written in model format {version}, this version reads up to {FORMAT}; upgrade cytotome"
+        )
     assert isinstance(content, dict)
     return content
 
@@ -85,7 +87,7 @@ def parse_header(path: str | os.PathLike[str], content: dict[str, Any]) -> Heade
     """The checked head of ``content``; ``path`` is for the message.
 
     Raises:
-        ModelError: where fields are missing or of the wrong type.
+        ModelError: if fields are missing or of the wrong type.
     """
     try:
         header = Header.model_validate(content)
@@ -129,5 +131,5 @@ def _read_metadata(path: str | os.PathLike[str]) -> str:
         raise ModelError(f"{path}: the model file is cut short or damaged; copy or download it again")
     metadata = header.get("__metadata__", {}).get(KEY)
     if not isinstance(metadata, str):
-        raise ModelError(f"{path}: a safetensors file, but no cytotome model; choose a model that cytotome saved")
+        raise ModelError(f"{path}: a safetensors file, but not a cytotome model; choose a model that cytotome saved")
     return metadata

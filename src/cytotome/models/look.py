@@ -7,7 +7,7 @@ fluorescence one near the brightest. Inverted phase contrast is recognised by it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -34,7 +34,7 @@ CENTRAL = (0.5, 99.5)
 
 
 def grey_levels(image: Image) -> AnyArray | None:
-    """The ``(H, W)`` grey levels that an image is judged by; None where it is small or its channels have no rule."""
+    """The ``(H, W)`` grey levels that an image is judged by; None if it is small or its channels have no rule."""
     if image.shape[0] * image.shape[1] < WINDOW * WINDOW:
         return None
     try:
@@ -65,7 +65,7 @@ class Look(BaseModel):
 
     Attributes:
         least, greatest: :func:`background_level` of the training images, but for a few odd ones.
-        polarity: which way round their grey levels are, None where it was not measured.
+        polarity: which way round their grey levels are, None if it was not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -84,19 +84,20 @@ class Look(BaseModel):
         """Whether an image of this background is of the kind of the training images."""
         return self.least - MARGIN <= level <= self.greatest + MARGIN
 
-    def note(self, image: Image, cells: Instances | None = None) -> str:
+    def note(self, image: Image, find: Callable[[], Instances] | None = None) -> str:
         """One line for the user where the image is of another kind than the model knows; else empty.
 
         Args:
             image: as it was read.
-            cells: what the model finds in it; without them, inverted phase contrast is not noticed.
+            find: gives what the model finds in it, called only where that decides; without it, inverted phase contrast
+                is not noticed.
         """
         grey = grey_levels(image)
         level = None if grey is None else background_level(grey)
         if grey is None or level is None:
             return ""
         if self.knows(level):
-            inverted = cells is not None and self.polarity is not None and self.polarity.is_inverted(grey, cells)
+            inverted = find is not None and self.polarity is not None and self.polarity.is_inverted(grey, find)
             return INVERTED if inverted else ""
         seen, known = describe(level), describe((self.least + self.greatest) / 2)
         advice = "choose another model (see cytotome models)"
@@ -115,7 +116,7 @@ def describe(level: float) -> str:
 
 
 def measured_look(levels: Iterable[float | None], polarity: Polarity | None = None) -> Look | None:
-    """From the :func:`background_level` of each training image; None where nothing can be said of any."""
+    """From the :func:`background_level` of each training image; None if nothing can be said of any."""
     known = [level for level in levels if level is not None]
     if not known:
         return None

@@ -6,7 +6,7 @@ each size, and in nothing else. The moments change sign when the image is invert
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -81,18 +81,19 @@ class Polarity(BaseModel):
     details: FeatureStatistics
     confused: float = Field(ge=0, le=1)
 
-    def is_inverted(self, grey: AnyArray, cells: Instances) -> bool:
+    def is_inverted(self, grey: AnyArray, find: Callable[[], Instances]) -> bool:
         """Whether an image is one whose grey levels were inverted.
 
         Args:
             grey: ``(H, W)``.
-            cells: what the model finds in it.
+            find: gives what the model finds in it; called only where the details look inverted.
         """
-        if min(grey.shape) < MIN_SIDE or confidence(cells) > self.confused:
+        if min(grey.shape) < MIN_SIDE:
             return False
         skewness = detail_skewness(grey)
         inverse = self.details.distance(-skewness)
-        return inverse <= NEAR and self.details.distance(skewness) > NEARER * inverse
+        looks_inverted = inverse <= NEAR and self.details.distance(skewness) > NEARER * inverse
+        return looks_inverted and confidence(find()) <= self.confused
 
 
 def measured_polarity(skewness: Sequence[AnyArray], inverted: Iterable[Instances]) -> Polarity | None:

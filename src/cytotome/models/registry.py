@@ -44,7 +44,7 @@ def read_card(name_or_path: str | os.PathLike[str], folder: Path = BUNDLED) -> C
     """The card of a model or an ensemble, by name or path; an ensemble's has what it inherits from its members.
 
     Raises:
-        ModelError: where there is none, or a file is damaged.
+        ModelError: if there is none, or a file is damaged.
     """
     path = bundled_ensembles(folder).get(str(name_or_path)) or find_model(name_or_path, folder)
     if path.suffix.lower() not in ENSEMBLE_SUFFIXES:
@@ -70,7 +70,7 @@ def find_model(name_or_path: str | os.PathLike[str], folder: Path = BUNDLED) -> 
     """The file of a bundled model's name or of a path.
 
     Raises:
-        ModelError: where there is neither; the message lists the names.
+        ModelError: if there is neither; the message lists the names.
     """
     bundled = bundled_models(folder)
     if isinstance(name_or_path, str) and name_or_path in bundled:
@@ -79,8 +79,6 @@ def find_model(name_or_path: str | os.PathLike[str], folder: Path = BUNDLED) -> 
     if path.is_file():
         return path
     if str(name_or_path) in bundled_ensembles(folder):
-        raise ModelError(
-            f"{name_or_path}: is an ensemble of several models; one model is asked for here, name one of them"
-        )
+        raise ModelError(f"{name_or_path}: is an ensemble; a single model is needed here, give one of its models")
     names = ", ".join([*bundled, *bundled_ensembles(folder)]) or "none is bundled"
-    raise ModelError(f"{name_or_path}: no such model file, nor a bundled model ({names}); check the name or the path")
+    raise ModelError(f"{name_or_path}: neither a model file nor a bundled model ({names}); check the name or the path")

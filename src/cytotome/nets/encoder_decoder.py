@@ -38,7 +38,7 @@ class EncoderDecoder(nn.Module):
         widths: channels of the decoder ``compact`` at each level, from the finest on.
 
     Raises:
-        ConfigError: where timm has no such encoder, it gives no feature pyramid, or the file does not fit.
+        ConfigError: if timm has no such encoder, it gives no feature pyramid, or the file does not fit.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ class Taken:
         source: file or name of the weights.
         taken: tensors of the network that come from there.
         new: names of its other tensors, which stay as they were initialised.
-        licence: of the weights, empty where it is not known.
+        licence: of the weights, empty if it is not known.
     """
 
     source: str
@@ -66,13 +66,15 @@ def load_encoder(encoder: nn.Module, path: Path) -> Taken:
     of the encoder come first. The first convolution's colours are summed where images are grey.
 
     Raises:
-        ConfigError: where the file cannot be read, lacks a weight, or has one of another shape.
+        ConfigError: if the file cannot be read, lacks a weight, or has one of another shape.
     """
     weights, own = learned(read_weights(path)), learned(encoder.state_dict())
     named = not {_key(name) for name in weights}.isdisjoint(_key(name) for name in own)
     taken = whole(weights, own, str(path)) if named else _by_order(weights, own)
     if not taken:
-        raise ConfigError(f"pretrained: no weight of {str(path)!r} fits this network; choose the encoder that it is of")
+        raise ConfigError(
+            f"pretrained: no weight of {str(path)!r} fits this network; choose the encoder that it belongs to"
+        )
     encoder.load_state_dict({**encoder.state_dict(), **taken})
     return Taken(str(path), len(taken))
 
@@ -86,7 +88,7 @@ def whole(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str)
     """The weights of a network by its own names, all of them, from those of a file.
 
     Raises:
-        ConfigError: where one is missing or of another shape, since the file is then of another network.
+        ConfigError: if one is missing or of another shape, since the file is then of another network.
     """
     theirs = {_key(name): value for name, value in weights.items()}
     taken = {name: fitted(theirs.get(_key(name)), value) for name, value in own.items()}
@@ -100,8 +102,8 @@ def whole(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str)
         faults.append(f"{len(missing)} are not in it, first {missing[0]}")
     if faults:
         raise ConfigError(
-            f"pretrained: {source} is of another network: of the {len(own)} tensors needed, {' and '.join(faults)}; "
-            "choose the encoder that the file is of, or the file of this encoder"
+            f"pretrained: {source} belongs to another network: of the {len(own)} tensors needed, "
+            f"{' and '.join(faults)}; choose the encoder of the file, or a file for this encoder"
         )
     return {name: value for name, value in taken.items() if value is not None}
 
@@ -110,10 +112,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a ``.pth`` or ``.safetensors`` file; nothing in it is executed.
 
     Raises:
-        ConfigError: where it cannot be read.
+        ConfigError: if it cannot be read.
     """
     if not path.is_file():
-        raise ConfigError(f"pretrained: {path} is not there; expected a name that the family knows, or a file's path")
+        raise ConfigError(f"pretrained: {path} not found; expected a name that the family knows or the path of a file")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -122,14 +124,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each format has errors of its own
         fault = " ".join(str(error).split())[:200]
-        raise ConfigError(f"pretrained: {path} cannot be read ({fault}); expected a file of weights alone") from error
+        raise ConfigError(
+            f"pretrained: {path} cannot be read ({fault}); expected a file that contains only weights"
+        ) from error
     content = content if isinstance(content, dict) else {}
     content = content.get("state_dict") or content.get("model") or content
     return {name: value for name, value in content.items() if isinstance(value, Tensor)}
 
 
 def fitted(value: Tensor | None, own: Tensor | None) -> Tensor | None:
-    """The value in the shape of our own, None where it has another; colours are summed where images are grey."""
+    """The value in the shape of our own, None if it has another; colours are summed where images are grey."""
     if value is None or own is None:
         return None
     if value.ndim == 4 and own.ndim == 4 and value.shape[1] == 3 and own.shape[1] == 1:
@@ -143,7 +147,7 @@ def timm_weights(name: str) -> tuple[dict[str, Any], str]:
     The weights are looked for in the cache first; the network is used only where they are not there.
 
     Raises:
-        ConfigError: where timm has no weights for the name, or they can be neither found nor fetched.
+        ConfigError: if timm has no weights for the name, or they can be neither found nor fetched.
     """
     import timm  # takes seconds to import
 
@@ -151,7 +155,7 @@ def timm_weights(name: str) -> tuple[dict[str, Any], str]:
     if config is None:
         return {"pretrained": True}, ""  # timm itself says that it has no such network
     if not config.has_weights:
-        raise ConfigError(f"pretrained: timm has no weights for {name!r}; leave pretrained out, or name a file")
+        raise ConfigError(f"pretrained: timm has no weights for {name!r}; omit pretrained, or give a file")
     licence = f"{config.license} (timm's weights of {name})" if config.license else ""
     if not config.hf_hub_id:
         require_host(str(config.url), name)
@@ -165,7 +169,7 @@ def hub_file(repository: str, files: Sequence[str], name: str) -> str:
     """The path of the first of some files that a repository of the Hugging Face hub has, from the cache if it is there.
 
     Raises:
-        ConfigError: where it is not in the cache and cannot be fetched.
+        ConfigError: if it is not in the cache and cannot be fetched.
     """
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -200,7 +204,7 @@ def require_host(url: str, name: str) -> None:
     except OSError as error:
         raise ConfigError(
             f"pretrained: the weights of {name} are not in the cache, and {parts.hostname} cannot be reached "
-            f"({error}); name a file of the weights, or leave pretrained out"
+            f"({error}); give a file with the weights, or omit pretrained"
         ) from None
 
 

@@ -21,7 +21,7 @@ def check_levels(widths: Sequence[int], blocks: Sequence[int], prefix: str = "")
         prefix: of the names of both fields.
 
     Raises:
-        ValueError: where there are more or fewer.
+        ValueError: if there are more or fewer.
     """
     if len(widths) != len(blocks):
         raise ValueError(
@@ -34,5 +34,5 @@ def check_pretrained(pretrained: bool | str, network: str, has_encoder: bool) ->
     if pretrained and not has_encoder:
         raise ValueError(
             f"pretrained: the network {network} has no pretrained weights; choose a network with an encoder of timm, "
-            "leave it out, or start from a whole model by weights"
+            "omit it, or start from a trained model with weights"
         )

@@ -23,7 +23,7 @@ def connected_clusters(
     """Clusters of the pixels of a mask by their vectors, each in one part (8-neighbourhood).
 
     Args:
-        planes: ``(D, H, W)`` float32, a vector a pixel, whose length does not matter.
+        planes: ``(D, H, W)`` float32, a vector per pixel, whose length does not matter.
         mask: ``(H, W)`` bool.
         threshold: neighbouring clusters of a lower mean cosine similarity stay apart.
         least: a smaller cluster goes to its most similar neighbour, where it has one.

@@ -47,13 +47,13 @@ def weighted_boxes_fusion(
         threshold: of the IoU.
 
     Raises:
-        DataError: where lengths differ or a weight is not positive.
+        DataError: if lengths differ or a weight is not positive.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     weights = np.asarray(weights, np.float64)
     lengths = {len(boxes), len(scores), len(classes), len(models)}
     if len(lengths) > 1 or (len(boxes) and int(np.max(models)) >= len(weights)):
-        raise DataError("weighted_boxes_fusion: one score, class and model a box, and one weight a model, are needed")
+        raise DataError("weighted_boxes_fusion: one score, class and model per box and one weight per model are needed")
     if not (weights > 0).all():
         raise DataError(f"weighted_boxes_fusion: weights must be positive, got {weights.tolist()}")
     weighted = np.asarray(scores, np.float64) * weights[np.asarray(models, np.int64)]

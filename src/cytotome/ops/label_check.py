@@ -25,7 +25,7 @@ SATURATED = (2**8 - 1, 2**16 - 1)
 
 
 def label_fault(instances: Instances) -> str:
-    """Why the instances of a label map are no cells, and what to do; empty where nothing speaks against it.
+    """Why the instances of a label map are no cells, and what to do; empty if nothing speaks against it.
 
     A cell lies in one place, or in few where others cut it. So it is a fault where a map has one label in
     :data:`MANY_PARTS` places or more (in two where that label is 255 or 65535, as in masks of black and white), and
@@ -48,8 +48,8 @@ def label_fault(instances: Instances) -> str:
     if len(instances) == 1:
         if parts[0] >= (2 if instances.ids[0] in SATURATED else MANY_PARTS):
             return (
-                f"all cells are one mask, black and white: its only label {instances.ids[0]} lies in {parts[0]} "
-                "places; give each cell its own number, as skimage.measure.label does"
+                f"all cells share one mask (black and white): its only label {instances.ids[0]} lies in {parts[0]} "
+                "places; give each cell a number of its own, as skimage.measure.label does"
             )
     else:
         full = instances.areas.sum() > FULL * instances.shape[0] * instances.shape[1]

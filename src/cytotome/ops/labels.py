@@ -44,7 +44,7 @@ def label_runs(labels: AnyArray) -> tuple[IntArray, Int64Array, IntArray]:
     lowest = int(labels.min()) if wide else 0
     runs, values = _runs_of_rows(np.ascontiguousarray(labels, np.int32))
     if lowest < 0 or (len(values) and int(values.min()) < 0):
-        raise DataError("a label map must not hold negative labels; 0 is background")
+        raise DataError("a label map must not contain negative labels; 0 is background")
     ids: AnyArray | None = None
     if len(values) and int(values.max()) > COUNTED:
         ids, values = np.unique(values, return_inverse=True)

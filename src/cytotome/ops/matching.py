@@ -90,7 +90,7 @@ def find_overlaps(predictions: Instances, truth: Instances) -> Overlaps:
     """The pairs of predictions and truths that share a pixel.
 
     Raises:
-        DataError: where the two are of images of different size.
+        DataError: if the two are of images of different size.
     """
     i, j, shared = intersections(truth, predictions)
     truth_areas, prediction_areas = truth.areas, predictions.areas

@@ -69,13 +69,13 @@ def split_flat_runs(
         ``(runs (R', 3) int32, owners (R',))``, in the order given.
 
     Raises:
-        DataError: where a run is empty or leaves the image.
+        DataError: if a run is empty or leaves the image.
     """
     starts, lengths = np.asarray(starts, np.int64), np.asarray(lengths, np.int64)
     height, width = shape
     stops = starts + lengths
     if len(starts) and (starts.min() < 0 or lengths.min() < 1 or stops.max() > height * width):
-        raise DataError(f"a run leaves the image of {height}x{width} or has no pixel; check the image's size")
+        raise DataError(f"a run exceeds the image of {height}x{width} or is empty; check the image's size")
     first = starts // width
     pieces = (stops - 1) // width - first + 1
     piece = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
@@ -107,10 +107,10 @@ def intersections(first: Instances, second: Instances) -> tuple[IntArray, IntArr
         ``(i, j, pixels)``, three arrays of equal length, ordered by ``i``; positions in ``first`` and ``second``.
 
     Raises:
-        DataError: where the two are of images of different size.
+        DataError: if the two are of images of different size.
     """
     if first.shape != second.shape:
-        raise DataError(f"instances of different images: {first.shape} and {second.shape}; give masks of one size")
+        raise DataError(f"instances of different images: {first.shape} and {second.shape}; give masks of the same size")
     owners = np.repeat(np.arange(len(second), dtype=np.int32), np.diff(second.offsets))
     order = np.argsort(second.runs[:, 0], kind="stable")
     row_offsets = np.searchsorted(second.runs[order, 0], np.arange(second.shape[0] + 1))
@@ -172,13 +172,17 @@ def masks_to_runs(
     """
     arrays = [np.asarray(mask) for mask in masks]
     if wrong := [mask.shape for mask in arrays if mask.ndim != 2]:
-        raise DataError(f"masks must be (N, H, W) or a list of (H, W), got a mask of {wrong[0]}; for one give [mask]")
+        raise DataError(
+            f"masks must be (N, H, W) or a list of (H, W), got a mask of {wrong[0]}; for a single mask, give [mask]"
+        )
     if shape is None:
         if not arrays:
             raise DataError("from_masks: give shape=(H, W) where there is no mask")
         shape = (arrays[0].shape[0], arrays[0].shape[1])
     if origins is None and (wrong := [mask.shape for mask in arrays if mask.shape != tuple(shape)]):
-        raise DataError(f"masks must be of one size, got {wrong[0]} beside {tuple(shape)}; of crops give the origins")
+        raise DataError(
+            f"masks must have the same size, got {wrong[0]} and {tuple(shape)}; for crops, give their origins"
+        )
     pieces = [np.zeros((0, 3), np.int32)]
     for index, mask in enumerate(arrays):
         runs = mask_runs(mask != 0)

@@ -101,7 +101,7 @@ def fit_logistic(images: Iterable[tuple[AnyArray, BoolArray]]) -> tuple[float, .
         images: of each image ``(N, F)`` features, one column of them constant, and ``(N,)`` hits.
 
     Returns:
-        ``F`` weights, or None where all instances hit, none does, or there is none.
+        ``F`` weights, or None if all instances hit, none does, or there is none.
     """
     filled = [(table, hits) for table, hits in images if len(table)]
     if not filled:

@@ -41,8 +41,8 @@ def stack(predictions: Sequence[Instances], weights: Sequence[float] | None = No
         weights: of the models; 1 each by default.
 
     Raises:
-        ConfigError: where there is no prediction, or weights are not one positive number a model.
-        DataError: where sizes differ.
+        ConfigError: if there is no prediction, or weights are not one positive number per model.
+        DataError: if sizes differ.
     """
     if not predictions:
         raise ConfigError("fusion: needs the instances of one model or more, got none")
@@ -50,7 +50,7 @@ def stack(predictions: Sequence[Instances], weights: Sequence[float] | None = No
         raise ConfigError(f"fusion: weights must be {len(predictions)} positive numbers, got {list(weights)}")
     shapes = {found.shape for found in predictions}
     if len(shapes) > 1:
-        raise DataError(f"fusion: the models' instances are of images of different size: {sorted(shapes)}")
+        raise DataError(f"fusion: the models' instances belong to images of different sizes: {sorted(shapes)}")
     names = tuple(dict.fromkeys(name for found in predictions for name in found.class_names))
     count = sum(len(found) for found in predictions)
     sizes = [len(found.runs) for found in predictions]
@@ -75,7 +75,7 @@ def _renamed(found: Instances, names: tuple[str, ...]) -> IntArray:
 
 
 def _soft(predictions: Sequence[Instances]) -> SoftMasks | None:
-    """Soft masks of all; instances without one have a grid without cells. None where no model gives any."""
+    """Soft masks of all; instances without one have a grid without cells. None if no model gives any."""
     if all(found.soft is None for found in predictions):
         return None
     return joined([_no_cells(len(found)) if found.soft is None else found.soft for found in predictions])

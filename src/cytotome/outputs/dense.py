@@ -54,7 +54,7 @@ class Dense:
         """The weighted mean of each map.
 
         Raises:
-            DataError: where names or shapes differ.
+            DataError: if names or shapes differ.
         """
         first = outputs[0]
         shapes = [{name: values.shape for name, values in one.items()} for one in outputs]

@@ -47,7 +47,7 @@ def with_stitched_tiles(
         watch: called after each tile.
 
     Raises:
-        ConfigError: where tiles are too small to overlap by one stride.
+        ConfigError: if tiles are too small to overlap by one stride.
     """
     tile, overlap = tile_and_overlap(tile, stride, shared=4, overlaps=2)
 

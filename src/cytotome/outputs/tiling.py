@@ -36,7 +36,7 @@ def with_tiles(
         watch: called after each tile.
 
     Raises:
-        ConfigError: where tiles are too small to overlap by one stride.
+        ConfigError: if tiles are too small to overlap by one stride.
     """
     tile, overlap = tile_and_overlap(tile, stride, shared=8, overlaps=3)
     kinds = {spec.name: spec.kind for spec in specs}
@@ -85,7 +85,7 @@ def tile_and_overlap(tile: int, stride: int, *, shared: int, overlaps: int) -> t
         overlaps: how many overlaps a tile must hold.
 
     Raises:
-        ConfigError: where tiles are too small to overlap by one stride.
+        ConfigError: if tiles are too small to overlap by one stride.
     """
     tile = round_up(tile, stride)
     overlap = round_up(tile // shared, stride)

@@ -59,7 +59,7 @@ class Tta:
 
 
 def tta_settings(tta: bool | Tta) -> Tta | None:
-    """``True`` stands for the symmetries alone; None where nothing is augmented."""
+    """``True`` stands for the symmetries alone; None if nothing is augmented."""
     if isinstance(tta, Tta):
         return tta if tta.symmetries or len(tta.views) > 1 else None
     return Tta() if tta else None

@@ -66,7 +66,7 @@ def check_models(models: Sequence[Model], settings: PseudoLabelSettings) -> tupl
     """The class names that all models share.
 
     Raises:
-        ConfigError: where there is no model, their class names differ, or a confidence is for a type they do not know.
+        ConfigError: if there is no model, their class names differ, or a confidence is for a type they do not know.
     """
     if not models:
         raise ConfigError("pseudo-labels: no model given; name one or more")

@@ -92,8 +92,8 @@ def write_pseudolabels(
         advance: called after each image.
 
     Raises:
-        ConfigError: where the models do not fit together, or the folder is in use.
-        DataError: where there is no unlabelled image, none can be used, or nothing was sure in any.
+        ConfigError: if the models do not fit together, or the folder is in use.
+        DataError: if there is no unlabelled image, none can be used, or nothing was sure in any.
     """
     settings = settings or PseudoLabelSettings()
     names = check_models(models, settings)
@@ -140,7 +140,7 @@ def _tally(
 
 
 def _label(models: Sequence[Model], sample: Sample, images: Path, settings: PseudoLabelSettings) -> _Labelled | None:
-    """Labels and writes one image; None where nothing is sure in it."""
+    """Labels and writes one image; None if nothing is sure in it."""
     labels = label_image(models, sample.image, settings)
     if not len(labels.instances):
         return None
@@ -172,7 +172,7 @@ def _write_annotations(path: Path, labelled: Mapping[int | str, _Labelled]) -> N
 
 
 def label_card(dataset: Dataset) -> Card:
-    """What the labels of a dataset inherit from the models that made them; empty where people made them."""
+    """What the labels of a dataset inherit from the models that made them; empty if people made them."""
     record = read_json_object(dataset.folder / RECORD) if isinstance(dataset, CocoDataset) else None
     if not record or record.get("command") != COMMAND:
         return Card()
@@ -186,16 +186,16 @@ def _clear(folder: Path, overwrite: bool) -> Path:
     """The folder without what a former run wrote; its record is put there first.
 
     Raises:
-        ConfigError: where the folder holds anything but what a former run wrote that was broken off or is to be
+        ConfigError: if the folder holds anything but what a former run wrote that was broken off or is to be
             replaced.
     """
     own = folder / "images"
     if folder.is_dir() and any(folder.iterdir()):
         state = _state(folder / RECORD)
         if state is None:
-            raise ConfigError(f"{folder}: holds files that are no pseudo-labels; give another folder")
+            raise ConfigError(f"{folder}: contains files that are not pseudo-labels; use another folder")
         if state == FINISHED and not overwrite:
-            raise ConfigError(f"{folder}: holds pseudo-labels; give --overwrite to replace them, or another folder")
+            raise ConfigError(f"{folder}: contains pseudo-labels; use --overwrite to replace them, or another folder")
         shutil.rmtree(own, ignore_errors=True)
         _annotations(folder).unlink(missing_ok=True)
     own.mkdir(parents=True, exist_ok=True)
@@ -204,7 +204,7 @@ def _clear(folder: Path, overwrite: bool) -> Path:
 
 
 def _state(path: Path) -> str | None:
-    """That of the run whose record this is; None where it is no record of pseudo-labels."""
+    """That of the run whose record this is; None if it is no record of pseudo-labels."""
     record = read_json_object(path)
     return str(record.get("state")) if record and record.get("command") == COMMAND else None
 

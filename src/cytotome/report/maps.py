@@ -46,7 +46,7 @@ def read_colours(path: Path, dimensions: int) -> EmbeddingColours:
     """What :meth:`EmbeddingColours.save` wrote.
 
     Raises:
-        DataError: where the file is damaged or of embeddings of other dimensions.
+        DataError: if the file is damaged or of embeddings of other dimensions.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -55,7 +55,7 @@ def read_colours(path: Path, dimensions: int) -> EmbeddingColours:
         raise DataError(f"{path}: the colours of embeddings cannot be read ({error}); remove the file") from None
     if colours.axes.shape != (3, dimensions) or colours.low.shape != (3,) or colours.high.shape != (3,):
         raise DataError(
-            f"{path}: the colours are of embeddings of another size than {dimensions}; remove the file or choose "
+            f"{path}: the colours belong to embeddings of another size than {dimensions}; remove the file or choose "
             "another output folder"
         )
     return colours

@@ -29,7 +29,7 @@ def draw_overlay(image: Image | AnyArray, instances: Instances) -> ByteArray:
         instances: the cells.
 
     Raises:
-        DataError: where the cells are of an image of another size.
+        DataError: if the cells are of an image of another size.
     """
     canvas, palette = _draw(image, instances)
     picture: ByteArray = canvas if palette is None else palette[canvas]
@@ -45,7 +45,7 @@ def _draw(image: Image | AnyArray, instances: Instances) -> tuple[ByteArray, Byt
     image = image if isinstance(image, Image) else Image(image)
     if image.shape != instances.shape:
         raise DataError(
-            f"{image.source}: the image is of {image.shape} and the cells are of {instances.shape}; "
-            "give those of this image"
+            f"{image.source}: the image has shape {image.shape}, the cells have shape {instances.shape}; "
+            "give the cells of this image"
         )
     return picture_of_image(image.pixels, instances)

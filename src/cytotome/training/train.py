@@ -23,7 +23,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from cytotome.contract import FamilyConfig
-from cytotome.data.sampling import Crops, CropSettings, crop_loader, lacking_memory
+from cytotome.data.sampling import Crops, CropSettings, crop_loader, why_no_workers
 from cytotome.data.strong import StrongChange
 from cytotome.errors import ConfigError, CytotomeError, TrainingError
 from cytotome.families import AnyFamily
@@ -274,9 +274,9 @@ class Run:
             settings,
             self._strong(),
         )
-        lacking = lacking_memory(crops, first_batch, self.workers)
-        if lacking is not None:
-            self._say(f"note: {lacking}")
+        why = why_no_workers(crops, first_batch, self.workers)
+        if why:
+            self._say(f"note: {why}")
             self.workers = 0
         return crop_loader(crops, first_batch=first_batch, workers=self.workers, pin=self.device.type == "cuda")
 

@@ -12,7 +12,7 @@ from cytotome.families import get_family
 from cytotome.models.card import inherited
 from cytotome.models.file import read_model
 from cytotome.models.registry import bundled_models, find_model
-from cytotome.tuning.held_out import Method, Predictions
+from cytotome.tuning.held_out import CachedOutputs, Method
 from cytotome.types import Sample
 
 LOW_SCORE = 0.02
@@ -31,7 +31,7 @@ def tuning_parts(samples: Sequence[Sample], folds: Sequence[int]) -> list[int]:
     return [order[group] for group in groups]
 
 
-def member_instances(predictions: Sequence[tuple[Predictions, list[Any]]], folds: Sequence[int]) -> list[list[Any]]:
+def member_instances(predictions: Sequence[tuple[CachedOutputs, list[Any]]], folds: Sequence[int]) -> list[list[Any]]:
     """Of each image, what each method finds with low scores too."""
     found: list[list[Any]] = [[] for _ in folds]
     for method, outputs in predictions:

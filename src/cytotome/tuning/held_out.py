@@ -1,4 +1,4 @@
-"""Methods with their predictions of images that their networks were not trained on; each network runs once an image."""
+"""Methods and their predictions of images that their networks were not trained on; a network runs once per image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cytotome.types import AnyArray, Dataset, Sample
 
 @dataclass(frozen=True, slots=True)
 class FoldModel:
-    """A model file and the fold that it was not trained on; None where it saw none of the images."""
+    """A model file and the fold that it was not trained on; None if it saw none of the images."""
 
     path: str
     fold: int | None
@@ -38,7 +38,7 @@ def parse_method(text: str) -> Method:
     """``MODEL``, ``MODEL:FOLD`` or several of these with commas between.
 
     Raises:
-        ConfigError: where a fold is named twice, or some models have a fold and others none.
+        ConfigError: if a fold is named twice, or some models have a fold and others none.
     """
     models = []
     for part in text.split(","):
@@ -59,7 +59,7 @@ def held_out_images(methods: Sequence[Method], dataset: Dataset, *, only: int | 
         only: no other fold.
 
     Raises:
-        ConfigError: where no image is left.
+        ConfigError: if no image is left.
     """
     fold_of: dict[int, int] = {}
     wanted = {model.fold for method in methods for model in method.models if model.fold is not None}
@@ -100,7 +100,7 @@ def training_images(methods: Sequence[Method], dataset: Dataset) -> dict[int, in
     """Fold by the position of each image of full mask quality that all models were trained on.
 
     Raises:
-        ConfigError: where the models are not all of one fold.
+        ConfigError: if the models are not all of one fold.
     """
     folds = {model.fold for method in methods for model in method.models}
     if len(folds) != 1 or None in folds:
@@ -122,7 +122,7 @@ def _has_fold(dataset: Dataset, fold: int) -> bool:
         return False
 
 
-class Predictions:
+class CachedOutputs:
     """What the decoders of a method's models take, of each image, kept in a folder.
 
     Args:

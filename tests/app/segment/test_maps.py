@@ -91,5 +91,5 @@ def test_a_model_without_maps_is_refused(
 ) -> None:
     family = replace(get_family("embedding"), outputs=lambda config: Detections())
     monkeypatch.setattr("cytotome.inference.model.get_family", lambda name: family)
-    with pytest.raises(ConfigError, match="--maps: embedding gives instances and no maps; leave --maps out"):
+    with pytest.raises(ConfigError, match="--maps: embedding predicts instances, not maps; omit --maps"):
         run_segment([str(plate)], tmp_path / "out", options)

@@ -94,7 +94,7 @@ def test_a_coco_file_holds_every_mask_and_is_kept_up_to_date(
 
 def test_a_coco_file_of_the_users_is_not_replaced(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
     (tmp_path / "cells.json").write_text("mine")
-    with pytest.raises(ConfigError, match=r"cells\.json: is there, and of no run; give --overwrite"):
+    with pytest.raises(ConfigError, match=r"cells\.json: is there, and of no run; use --overwrite"):
         run_segment([str(plate)], tmp_path, replace(options, coco=True))
     assert (tmp_path / "cells.json").read_text() == "mine"
 
@@ -152,7 +152,7 @@ def test_bad_files_give_one_line_each_and_the_others_go_through(
     for name, line in zip(sorted(bad), lines[1:], strict=True):
         assert line.startswith(f"  {plate / name}: ")
     assert len(pd.read_csv(out / "images.csv")) == 5
-    assert run["notes"] == ["several pages, of which page 0 was taken (see --page): channels.tif"]
+    assert run["notes"] == ["several pages, only page 0 was used (see --page): channels.tif"]
 
 
 def test_results_of_other_settings_are_not_mixed(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
@@ -160,7 +160,7 @@ def test_results_of_other_settings_are_not_mixed(plate: Path, tmp_path: Path, op
     run_segment([str(plate)], out, options)
     other = replace(options, settings=("min_area=12",))
     with pytest.raises(
-        ConfigError, match=r"out: holds results of other settings \(min_area was 10, now 12\); give --overwrite"
+        ConfigError, match=r"out: contains results of other settings \(min_area was 10, now 12\); use --overwrite"
     ):
         run_segment([str(plate)], out, other)
     assert run_segment([str(plate)], out, replace(other, overwrite=True)) == 0
@@ -177,7 +177,7 @@ def test_files_of_no_run_are_not_replaced(plate: Path, tmp_path: Path, options: 
         out = tmp_path / name
         out.mkdir()
         (out / name).write_text("mine")
-        with pytest.raises(ConfigError, match=rf"{name}: is there, and of no run; give --overwrite"):
+        with pytest.raises(ConfigError, match=rf"{name}: is there, and of no run; use --overwrite"):
             run_segment([str(plate)], out, options)
         assert [path.name for path in out.iterdir()] == [name]
         assert (out / name).read_text() == "mine"
@@ -195,7 +195,7 @@ def test_another_image_of_the_same_name_is_not_replaced(
     assert run_segment([str(other)], out, options) == 1
     assert re.fullmatch(
         r"1 of 1 images could not be segmented:\n  .*other/one\.png: .*one_labels\.tif is of .*A01/one\.png; "
-        r"give --overwrite to replace it, or another folder\n",
+        r"use --overwrite to replace it, or another folder\n",
         capsys.readouterr().err,
     )
     assert contents(out) == before
@@ -282,7 +282,9 @@ def test_no_overlay_writes_none(plate: Path, tmp_path: Path, options: SegmentOpt
 
 def test_a_folder_that_cannot_be_made_is_one_line(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(DataError, match=r"taken.*: cannot be written \(.*\); mend that, then run again to resume"):
+    with pytest.raises(
+        DataError, match=r"taken.*: cannot be written \(.*\); fix this, then run the same command to resume"
+    ):
         run_segment([str(plate)], tmp_path / "taken", options)
 
 

@@ -11,34 +11,40 @@ from cytotome.app.console import FAILED, resumable
 
 
 def compare(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="Images with known cells. See cytotome data info.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of models, results and the page.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled images; see cytotome data info.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the models, the results and the report.")],
     recipes: Annotated[
         list[str] | None,
-        typer.Option("--recipe", "-r", help="Train by this recipe; may be repeated. Default: one of each family."),
+        typer.Option("--recipe", "-r", help="Recipe to train; can be repeated. Default: one recipe per family."),
     ] = None,
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="A trained model: MODEL, MODEL:FOLD or MODEL:0,MODEL:1; may be repeated."),
+        typer.Option("--model", "-m", help="Trained model: MODEL, MODEL:FOLD or MODEL:0,MODEL:1; can be repeated."),
     ] = None,
-    folds: Annotated[str, typer.Option("--folds", help="Validation folds to train for, such as 0,1.")] = "0",
-    budget: Annotated[str, typer.Option("--budget", help="Time for all: 90s, 30m, 2h.")] = "2h",
+    folds: Annotated[
+        str, typer.Option("--folds", help="Validation folds, such as 0,1; one model is trained per fold.")
+    ] = "0",
+    budget: Annotated[
+        str, typer.Option("--budget", help="Time for all training together, such as 90s, 30m or 2h.")
+    ] = "2h",
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field of every recipe.")
     ] = None,
-    layout: Annotated[str | None, typer.Option("--layout", help="Layout of the dataset.")] = None,
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="Layout of the dataset; detected from its files by default.")
+    ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Average over flips and quarter turns.")] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    device: Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Find out which method suits your images.
+    """Compare methods on your images.
 
-    Trains each method for its part of the budget, or takes models that you
-    give; scores all on the same held-out images; fuses them. The folder then
-    holds compare.html (scores of each cell type, ceiling, speed, memory,
-    size, licence, best and worst pictures, what an ensemble gains, and a
-    recommendation), compare.csv, and the models. A run that was stopped goes
-    on where it was when the same command is given again.
+    Trains each method for an equal share of the budget, or takes trained
+    models; scores all of them on the same held-out images; and fuses them.
+    The output folder then holds compare.html (scores per cell type,
+    representation ceiling, speed, memory, size, licence, best and worst
+    images, the gain of an ensemble, and a recommendation), compare.csv and
+    the models. The same command resumes an interrupted run.
 
     For example:
 

@@ -117,7 +117,7 @@ class Comparison:
         data: name of the dataset.
         images: number of held-out images that the scores are of.
         methods: at least one, in the order in which they were given.
-        ensemble: None where there is one method only, or no ensemble could be made.
+        ensemble: None if there is one method only, or no ensemble could be made.
         ensemble_note: why no ensemble could be made of several methods, empty otherwise.
         failures: why, by what failed.
     """

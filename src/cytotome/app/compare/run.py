@@ -22,7 +22,7 @@ from cytotome.io.files import atomic_path, read_json_object
 from cytotome.metrics.bootstrap import bootstrap_mean
 from cytotome.training.recipe import Recipe, load_recipe, recipe_names
 from cytotome.tuning.ensembles import ensemble_of, member_instances, tuning_parts
-from cytotome.tuning.held_out import Method, Predictions, held_out_images, may_have_seen, parse_method
+from cytotome.tuning.held_out import CachedOutputs, Method, held_out_images, may_have_seen, parse_method
 from cytotome.tuning.nested import TunableEnsemble, tune_nested
 from cytotome.types import Dataset
 
@@ -90,7 +90,7 @@ def run_compare(data: str, options: CompareOptions) -> Comparison:
     """Trains, scores and fuses; what is done already in the folder is not done again.
 
     Raises:
-        ConfigError: where there is nothing to compare, or Lightning is not installed and needed.
+        ConfigError: if there is nothing to compare, or Lightning is not installed and needed.
     """
     dataset = open_and_warn(data, layout=options.layout)
     names = list(options.recipes) or ([] if options.models else default_recipes(dataset))
@@ -212,7 +212,7 @@ def train_one(name: str, fold: int, data: Dataset, options: CompareOptions, stat
 
 
 def _attempt(name: str, state: State, options: CompareOptions, work: Callable[[], Result]) -> Result | None:
-    """What the work gives, None where it fails: that is said and kept, and stops nothing else."""
+    """What the work gives, None if it fails: that is said and kept, and stops nothing else."""
     try:
         result = work()
     except Exception as error:
@@ -268,7 +268,9 @@ def _ensemble(
     """The best fusion of the best two methods, three and so on, tuned on other folds; or why there is none."""
     samples = [dataset[position] for position in fold_of]
     folds = list(fold_of.values())
-    made = [Predictions(method, options.output / "cache", tta=options.tta, device=options.device) for method in methods]
+    made = [
+        CachedOutputs(method, options.output / "cache", tta=options.tta, device=options.device) for method in methods
+    ]
     found = member_instances([(one, one.outputs(samples, folds)) for one in made], folds)
     parts = tuning_parts(samples, folds)
     if len(set(parts)) < 2:

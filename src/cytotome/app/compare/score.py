@@ -18,7 +18,7 @@ from cytotome.app.compare.results import ImageResult, MethodResult
 from cytotome.errors import CytotomeError, DataError, one_line
 from cytotome.models.header import read_header
 from cytotome.models.registry import find_model
-from cytotome.tuning.held_out import Method, Predictions
+from cytotome.tuning.held_out import CachedOutputs, Method
 from cytotome.types import Dataset, Instances, Sample
 
 CEILING_IMAGES = 12
@@ -59,7 +59,7 @@ def score_in_child(entry: Entry) -> MethodResult:
     """The result of an entry, from a fresh process, whose peak memory is that of the method alone.
 
     Raises:
-        DataError: where the process fails; the message says why.
+        DataError: if the process fails; the message says why.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -95,13 +95,13 @@ def score_entry(entry: Entry) -> MethodResult:
     """Predicts, decodes and scores every image; keeps the networks' outputs and pictures.
 
     Raises:
-        DataError: where an image has no known cells.
+        DataError: if an image has no known cells.
     """
     from cytotome.datasets import open_dataset
     from cytotome.metrics.challenge import image_score
 
     dataset = open_dataset(entry.data, layout=entry.layout)
-    predictions = Predictions(entry.method, entry.output / "cache", tta=entry.tta, device=entry.device)
+    predictions = CachedOutputs(entry.method, entry.output / "cache", tta=entry.tta, device=entry.device)
     images: dict[str, ImageResult] = {}
     seconds = []
     for place, fold in entry.fold_of.items():

@@ -12,30 +12,37 @@ from cytotome.app.console import FAILED
 
 def measure(
     masks: Annotated[
-        Path, typer.Argument(help="Folder of label maps (such as NAME_labels.tif), COCO file or submission CSV.")
+        Path, typer.Argument(help="Folder of label maps (such as NAME_labels.tif), a COCO file or a submission (.csv).")
     ],
     images: Annotated[str, typer.Argument(help="Folder of the images that the masks belong to.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the tables; made where it is missing.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the tables; created if it does not exist.")
+    ],
     microns: Annotated[
-        float | None, typer.Option("--microns", help="Microns per pixel, instead of what the files say.")
+        float | None, typer.Option("--microns", help="Pixel size in microns; by default read from the files.")
     ] = None,
     page: Annotated[
         str | None,
-        typer.Option("--page", help="Page of multi-page files to measure, or all; by default the one segmented."),
+        typer.Option(
+            "--page", help="Page of multi-page files to measure, or all; by default the page that was segmented."
+        ),
     ] = None,
     channel: Annotated[
-        str | None, typer.Option("--channel", help="Colour to measure (red, green, blue) instead of the luminance.")
+        str | None,
+        typer.Option("--channel", help="Colour channel to measure: red, green or blue; by default the luminance."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace tables that are there.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and warnings.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
-    """Measure cells whose masks are known already.
+    """Measure cells from existing masks.
 
-    Label maps that were corrected by hand, or made by another program, give
-    the same cells.csv (a row a cell) and images.csv (a row an image) that
-    segment writes. Masks and images are matched by their names. Microns are
-    those of --microns, of the masks, or of the image, the first that is known.
-    An image whose masks do not fit gives one line, and the exit code is 2.
+    Writes the same tables as segment, cells.csv (one row per cell) and
+    images.csv (one row per image), from label maps that were corrected by
+    hand or made by another program. Masks and images are matched by name.
+    The pixel size is taken from --microns, the masks or the image, whichever
+    is known first.
+    If the masks of an image do not fit it, one line says why, and the exit
+    code is 2.
 
     For example:
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from cytotome.app.console import Notices, progress, say, warn, warn_of_failures
-from cytotome.app.discover import IMAGES_FILE, Source, discover, split_clashes
+from cytotome.app.discover import IMAGES_FILE, Source, discover, split_clashes, stem_of
 from cytotome.app.image_set import ImageSet
 from cytotome.app.opening import read_and_warn
 from cytotome.app.options import check_microns
+from cytotome.app.segment.marks import read_marks
 from cytotome.app.segment.results import read_run
 from cytotome.datasets.files import check_shape
 from cytotome.datasets.known_cells import CELLS_FILE
@@ -83,13 +84,13 @@ def run_measure(masks: Path, images: str, options: MeasureOptions) -> int:
     """Measures the masks of each image; gives the number of images that could not be measured.
 
     Raises:
-        ConfigError: where the tables are there already, or the page does not go with the masks.
-        DataError: where masks or images cannot be read, or have nothing in common.
+        ConfigError: if the tables are there already, or the page does not go with the masks.
+        DataError: if masks or images cannot be read, or have nothing in common.
     """
     tables = [options.output / name for name in (CELLS_FILE, IMAGES_FILE)]
     for path in tables:
         if path.exists() and not options.overwrite:
-            raise ConfigError(f"{path}: is there; give --overwrite to replace it, or another folder")
+            raise ConfigError(f"{path}: already exists; use --overwrite to replace it, or another folder")
     sources, failures = split_clashes(discover([images], options.output))
     stacks = {source: [page for page in source.pages() if page.page is not None] for source in sources}
     known = _read_masks(masks, stacks)
@@ -98,30 +99,53 @@ def run_measure(masks: Path, images: str, options: MeasureOptions) -> int:
         stacks = {source: pages for source, pages in stacks.items() if source.path.resolve() not in files}
     chosen, missing = _match(stacks, known, options.page)
     if not chosen:
-        raise DataError(f"{masks}: has no masks of any image in {images}; files must have the images' names")
-    page, microns = _of_run(masks)
+        raise DataError(f"{masks}: no masks for any image in {images}; mask files must be named like the images")
+    given = _given_to_segment(masks, known)
     tally = _Tally(failures=failures)
-    if options.page is None and page is None:
+    if options.page is None:
         for source in chosen:
-            if stacks.get(source):
-                tally.notices.add(source.name, "several pages, of which page 0 was measured (see --page)")
-    page = options.page if isinstance(options.page, int) else page or 0
-    work = _Work(known, page, options.microns or microns, options.channel)
+            if stacks.get(source) and given(source).page is None:
+                tally.notices.add(source.name, "several pages, only page 0 was measured (see --page)")
+    work = _Work(known, given, options)
     total = len(chosen) + len(missing) + len(failures)
     _write(tables, chosen, work, options.quiet, tally)
     _tell(tally, total, missing, options)
     return len(failures)
 
 
-def _of_run(masks: Path) -> tuple[int | None, float | None]:
-    """The page, and the microns per pixel, that were given to the run of segment whose results the masks are.
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The page and the microns per pixel that segment was given for an image.
 
-    None where there was no such run, or where each page was a separate image: its masks are named after it.
+    Attributes:
+        page: None if segment was given none, or if each page was an image of its own: its masks are named after it.
+        microns: None if segment was given none.
     """
-    run = read_run(masks if masks.is_dir() else masks.parent) or {}
-    settings = run.get("settings")
-    page, microns = (settings.get("page"), settings.get("microns")) if isinstance(settings, dict) else (None, None)
-    return page if isinstance(page, int) else None, microns if isinstance(microns, int | float) else None
+
+    page: int | None
+    microns: float | None
+
+    @classmethod
+    def of(cls, settings: Any) -> _Given:
+        """From the settings of a run or a mark, which may be missing or damaged."""
+        found = settings if isinstance(settings, Mapping) else {}
+        page, microns = found.get("page"), found.get("microns")
+        return cls(page if isinstance(page, int) else None, microns if isinstance(microns, int | float) else None)
+
+
+def _given_to_segment(masks: Path, known: Mapping[str, Instances]) -> Callable[[Source], _Given]:
+    """What segment was given for each image whose results the masks are: by its mark, else by the last run."""
+    folder = masks if masks.is_dir() else masks.parent
+    last = _Given.of((read_run(folder) or {}).get("settings"))
+    by_key: dict[str, _Given] = {}
+    for mark in read_marks(folder):
+        by_key.update(dict.fromkeys((stem_of(mark.name), *mark.files), _Given.of(mark.settings)))
+
+    def given(source: Source) -> _Given:
+        path = known.paths[source.stem].relative_to(folder) if isinstance(known, LabelFolder) else None
+        return by_key.get(source.stem if path is None else path.as_posix(), last)
+
+    return given
 
 
 def _read_masks(masks: Path, stacks: Mapping[Source, Sequence[Source]]) -> Mapping[str, Instances]:
@@ -144,7 +168,7 @@ def _match(
         found = [one for one in pages if one.stem in known]
         if found and isinstance(page, int):
             raise ConfigError(
-                f"--page {page}: {source.name} has masks of single pages, such as {found[0].stem}; leave --page out"
+                f"--page {page}: {source.name} has masks of single pages, such as {found[0].stem}; omit --page"
             )
         chosen += whole + found
         if found:
@@ -156,23 +180,23 @@ def _match(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What is measured: these masks, on this page of files that are one image, in this colour."""
+    """What is measured: these masks, on the page and in the colour of the options, else as segment saw the image."""
 
     known: Mapping[str, Instances]
-    page: int
-    microns: float | None
-    channel: str | None
+    given: Callable[[Source], _Given]
+    options: MeasureOptions
 
     def measure(self, source: Source) -> _Measured | CytotomeError:
         """One image, or why it cannot be measured."""
         try:
             cells, held = self._masks(source)
-            page = self.page if source.page is None else source.page
-            image = replace(read_image(source.path, page=page, blank=True), source=source.place)
+            given = self.given(source)
+            image = replace(read_image(source.path, page=self._page(source, given), blank=True), source=source.place)
             check_shape(source.path, image.shape, cells.shape)
-            own, microns = image.microns_per_pixel, self.microns or held or image.microns_per_pixel
+            typed, own = self.options.microns or given.microns, image.microns_per_pixel
+            microns = typed or held or own
             notes = image.notes if microns is None else ()
-            if self.microns is None and held and own and abs(held / own - 1) > 0.01:
+            if typed is None and held and own and abs(held / own - 1) > 0.01:
                 notes = (f"microns per pixel are {held:g} in the masks, which is taken, and {own:g} in the image",)
             image = replace(image, pixels=self._levels(image), microns_per_pixel=microns)
         except CytotomeError as error:
@@ -186,12 +210,18 @@ class _Work:
             return self.known.read(source.stem)
         return self.known[source.stem], None
 
+    def _page(self, source: Source, given: _Given) -> int:
+        if source.page is not None:
+            return source.page
+        return self.options.page if isinstance(self.options.page, int) else given.page or 0
+
     def _levels(self, image: Image) -> AnyArray:
-        if self.channel is None:
+        channel = self.options.channel
+        if channel is None:
             return image.pixels
         if image.pixels.ndim != 3:
-            raise ImageError(f"{image.source}: is grey and has no channel {self.channel}; leave --channel out")
-        return np.ascontiguousarray(image.pixels[:, :, COLOURS.index(self.channel)])
+            raise ImageError(f"{image.source}: the image is grey and has no channel {channel}; omit --channel")
+        return np.ascontiguousarray(image.pixels[:, :, COLOURS.index(channel)])
 
 
 def _write(tables: list[Path], sources: list[Source], work: _Work, quiet: bool, tally: _Tally) -> None:
@@ -227,5 +257,5 @@ def _tell(tally: _Tally, total: int, missing: Sequence[Source], options: Measure
     for line in tally.notices.lines():
         say(f"note: {line}", quiet=options.quiet)
     if missing:
-        warn(f"{len(missing)} of {total} images have no masks, first {missing[0].name}")
+        warn(f"{len(missing)} of {total} images have no masks, the first is {missing[0].name}")
     warn_of_failures(tally.failures, total, "measured")

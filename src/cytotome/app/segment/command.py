@@ -12,63 +12,76 @@ from cytotome.app.console import FAILED, resumable
 
 def segment(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Images, folders (with their subfolders) or quoted globs.")
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Images, folders (searched recursively) or quoted glob patterns."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results; made where it is missing.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the results; created if it does not exist.")
+    ],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A bundled model's name, a model file or an ensemble file (.yaml).")
+        str, typer.Option("--model", "-m", help="Name of a bundled model, a model file or an ensemble file (.yaml).")
     ] = "neurons",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Segment what is done again; replace files that are there.")
+        bool, typer.Option("--overwrite", help="Segment all images again and replace existing files.")
     ] = False,
     page: Annotated[
-        str | None, typer.Option("--page", help="Page of multi-page files, counted from 0; or all, each by itself.")
+        str | None, typer.Option("--page", help="Page of multi-page files, counted from 0, or all.")
     ] = None,
     microns: Annotated[
-        float | None, typer.Option("--microns", help="Microns per pixel, instead of what the files say.")
+        float | None, typer.Option("--microns", help="Pixel size in microns; by default read from the files.")
     ] = None,
     diameter: Annotated[
         float | None, typer.Option("--diameter", metavar="PIXELS", help="Typical diameter of your cells in pixels.")
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option("--scale", metavar="FACTOR", help="Resize images for the model; 1 keeps them as they are."),
+        typer.Option(
+            "--scale",
+            metavar="FACTOR",
+            help="Factor by which images are resized for the model; 1 keeps them as they are.",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Override a parameter of the decoder; may be repeated."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Override a parameter of the decoder; can be repeated."),
     ] = None,
     tta: Annotated[
-        bool, typer.Option("--tta", help="Average over flips and quarter turns: better, eight times slower.")
+        bool, typer.Option("--tta", help="Average over flips and quarter turns: more accurate, eight times slower.")
     ] = False,
     tile: Annotated[
-        int | None, typer.Option("--tile", min=64, help="Side of the tiles of large images, where memory is short.")
+        int | None,
+        typer.Option(
+            "--tile", min=64, help="Side of the tiles of large images in pixels; smaller tiles need less memory."
+        ),
     ] = None,
-    overlays: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write a picture of the outlines.")] = True,
-    maps: Annotated[bool, typer.Option("--maps", help="Write pictures of the network's maps.")] = False,
+    overlays: Annotated[
+        bool, typer.Option("--overlay/--no-overlay", help="Write a picture with the outlines of the cells.")
+    ] = True,
+    maps: Annotated[bool, typer.Option("--maps", help="Write pictures of the maps that the network predicts.")] = False,
     coco: Annotated[
-        bool, typer.Option("--coco", help="Write cells.json too: each mask whole, also where cells overlap.")
+        bool, typer.Option("--coco", help="Also write cells.json (COCO), which keeps overlapping masks whole.")
     ] = False,
     exports: Annotated[
         list[str] | None,
-        typer.Option("--export", metavar="NAME", help="Write a format of an installed plugin too; may be repeated."),
+        typer.Option("--export", metavar="NAME", help="Also write the format of an installed plugin; can be repeated."),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    device: Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="Number format: auto, float32 or bfloat16.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Find the cells of images.
+    """Segment the cells of images.
 
-    Each image gives NAME_labels.tif, a label map where 0 is background, and
-    NAME_overlay.png, outlines to check by. All images together give
-    cells.csv (a row a cell, in pixels and microns), images.csv (a row an
-    image) and run.json (model, parameters, versions, timings). Subfolders
-    are mirrored.
+    For each image, the output folder receives NAME_labels.tif (a label map,
+    0 is background) and NAME_overlay.png (outlines, for checking); for the
+    run, cells.csv (one row per cell, in pixels and microns), images.csv (one
+    row per image) and run.json (model, parameters, versions and timings).
+    Subfolders are kept.
 
-    What is done is skipped, so that a run that was stopped resumes. A label
-    map that you corrected is kept, and the tables follow it.
-    An image that cannot be used gives one line, the others still go
-    through, and the exit code is 2.
+    Images that are done already are skipped, so the same command resumes an
+    interrupted run. A label map that you have corrected is kept, and the
+    tables are computed from it.
+    If an image cannot be read, one line says why, the other images are
+    segmented, and the exit code is 2.
 
     For example:
 

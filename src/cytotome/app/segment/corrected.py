@@ -22,7 +22,7 @@ def corrected_cells(results: Results, task: Task, image: Image, class_names: Seq
     """The cells of the image's label map as it is now; those that the model found keep its score and class.
 
     Raises:
-        DataError: where the file is no label map of the image.
+        DataError: if the file is no label map of the image.
     """
     labels = read_label_map(results.labels(task.source))
     check_shape(results.labels(task.source), image.shape, (labels.shape[0], labels.shape[1]))

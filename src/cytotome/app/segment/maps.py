@@ -17,11 +17,11 @@ def map_specs(model: Segmenter) -> tuple[OutputSpec, ...]:
     """The maps that a model predicts.
 
     Raises:
-        ConfigError: where it predicts none.
+        ConfigError: if it predicts none.
     """
     specs = model.maps
     if not specs:
-        raise ConfigError(f"--maps: {model.method} gives instances and no maps; leave --maps out")
+        raise ConfigError(f"--maps: {model.method} predicts instances, not maps; omit --maps")
     return specs
 
 

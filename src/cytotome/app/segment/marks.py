@@ -30,7 +30,7 @@ class Mark:
         path: of its file, resolved, when it was segmented.
         page: of a file of which every page is an image, None of any other.
         file: size of the file and time of its last change.
-        content: SHA-256 of the file; empty where a run of an earlier version left it out.
+        content: SHA-256 of the file; empty if a run of an earlier version left it out.
         settings: under which the image was segmented.
         files: SHA-256 of each file that the run wrote, by its path below the folder; empty for one that was changed
             before an earlier version's mark was completed.
@@ -90,7 +90,7 @@ class Marks:
             self._pages.setdefault(mark.path, set()).add(mark.name)
 
     def get(self, name: str) -> Mark | None:
-        """The mark of an image, None where there is none that can be read."""
+        """The mark of an image, None if there is none that can be read."""
         return read_mark(self.folder, name)
 
     def holder(self, source: Source) -> Mark | None:
@@ -128,7 +128,7 @@ def mark_path(folder: Path, name: str) -> Path:
 
 
 def read_mark(folder: Path, name: str) -> Mark | None:
-    """An image's mark, None where there is none that can be read."""
+    """An image's mark, None if there is none that can be read."""
     try:
         return Mark(name=name, **first_line(mark_path(folder, name)))
     except (OSError, ValueError, TypeError):
@@ -150,7 +150,7 @@ def read_marks(folder: Path) -> Iterator[Mark]:
 
 
 def file_state(path: Path) -> FileState | None:
-    """What tells whether a file may have changed: size and time of the last change; None where it is missing."""
+    """What tells whether a file may have changed: size and time of the last change; None if it is missing."""
     try:
         status = path.stat()
     except OSError:
@@ -159,7 +159,7 @@ def file_state(path: Path) -> FileState | None:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, empty where it cannot be read; all pages of a stack share one reading."""
+    """SHA-256 of a file's bytes, empty if it cannot be read; all pages of a stack share one reading."""
     try:
         return cached_file_hash(path)
     except OSError:
@@ -179,8 +179,8 @@ def first_line(path: Path) -> dict[str, Any]:
     """What the first line of a mark's file holds.
 
     Raises:
-        OSError: where it is missing.
-        ValueError: where it is damaged.
+        OSError: if it is missing.
+        ValueError: if it is damaged.
     """
     with open(path, encoding="utf-8") as handle:
         facts = json.loads(handle.readline())

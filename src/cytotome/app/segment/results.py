@@ -57,9 +57,9 @@ class Task:
 
     Attributes:
         source: the image.
-        before: its mark of an earlier run, None where it has none.
+        before: its mark of an earlier run, None if it has none.
         kept: files of the user's that stay as they are.
-        measured: SHA-256 of the user's label map that the rows are to describe, empty where it is not the user's.
+        measured: SHA-256 of the user's label map that the rows are to describe, empty if it is not the user's.
         replaced: marks of other results that these take the place of.
     """
 
@@ -128,7 +128,7 @@ class Results:
         """Whether all files of the image are there.
 
         Raises:
-            OSError: where one cannot be, such as one with too long a name.
+            OSError: if one cannot be, such as one with too long a name.
         """
         files = [mark_path(self.folder, source.name), *self.visible(source)]
         files += [self.masks(source)] if self.coco else []
@@ -332,7 +332,7 @@ class Results:
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
-    """The content of a folder's ``run.json``, None where it is missing or no JSON."""
+    """The content of a folder's ``run.json``, None if it is missing or no JSON."""
     return read_json_object(folder / RUN_FILE)
 
 
@@ -340,7 +340,7 @@ def _exists(path: Path) -> bool:
     """Whether a path is taken.
 
     Raises:
-        OSError: where it cannot be, such as one with too long a name.
+        OSError: if it cannot be, such as one with too long a name.
     """
     try:
         path.lstat()

@@ -64,7 +64,7 @@ def plan_work(
         others: replace results of other settings.
 
     Raises:
-        ConfigError: where an image has results of other settings, which are not to be replaced.
+        ConfigError: if an image has results of other settings, which are not to be replaced.
     """
     work = Work()
     for source in sources:
@@ -100,7 +100,7 @@ def _plan(
     if of_another and not overwrite:
         work.failures[source.name] = (
             f"{source.path}: {results.labels(source)} is of {of_another.path}; "
-            "give --overwrite to replace it, or another folder"
+            "use --overwrite to replace it, or another folder"
         )
         return
     paged = marks.otherwise_paged(source)
@@ -134,7 +134,7 @@ def _plan_known(work: Work, results: Results, task: Task, notices: Notices, *, c
     elif users := results.users_files(source, mark):
         work.failures[source.name] = (
             f"{users[0]}: was {'changed after the run wrote it' if mark else 'not written by a run'}, and is kept; "
-            f"to have {source.name} segmented, move it elsewhere or give --overwrite"
+            f"to have {source.name} segmented, move it elsewhere or use --overwrite"
         )
     else:
         work.segment.append(task)
@@ -146,6 +146,6 @@ def _check_same(results: Results, mark: Mark | None) -> None:
         more = f"; and {len(changes) - 4} more" if len(changes) > 5 else ""
         listed = "; ".join(changes if not more else changes[:4])
         raise ConfigError(
-            f"{results.folder}: holds results of other settings ({listed}{more}); "
-            "give --overwrite to replace them, or another folder"
+            f"{results.folder}: contains results of other settings ({listed}{more}); "
+            "use --overwrite to replace them, or another folder"
         )

@@ -35,9 +35,9 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
     """Segments images into a folder; gives the number of images and tables that could not be written.
 
     Raises:
-        ConfigError: where inputs or options are wrong, or the folder holds results of other settings.
-        ModelError: where the model cannot be loaded.
-        DataError: where the folder cannot be written.
+        ConfigError: if inputs or options are wrong, or the folder holds results of other settings.
+        ModelError: if the model cannot be loaded.
+        DataError: if the folder cannot be written.
     """
     found = search(inputs, output)
     sources, failures = _images(found, options)
@@ -49,7 +49,7 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
     settings = effective_settings(model, options)
     results = Results(output, settings, overlays=options.overlays, maps=maps, coco=coco, exports=exports)
     if not options.overwrite and (path := results.in_the_way(sources)):
-        raise ConfigError(f"{path}: is there, and of no run; give --overwrite to replace it, or another folder")
+        raise ConfigError(f"{path}: exists and belongs to no run; use --overwrite to replace it, or another folder")
     try:
         complete_marks(output)
         marks = Marks(output)
@@ -67,7 +67,7 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
     except OSError as error:
         place = error.filename or output
         raise DataError(
-            f"{place}: cannot be written ({error.strerror or error}); mend that, then run again to resume"
+            f"{place}: cannot be written ({error.strerror or error}); fix this, then run the same command to resume"
         ) from error
     _tell(tally, found, seconds, output, options.quiet)
     return len(tally.failures) + len(tally.kept)

@@ -26,7 +26,7 @@ class SegmentOptions:
         overwrite: segment what is done again, and replace files that are there.
         page: of multi-page files, ``all`` for each as an image of its own, None for the first.
         microns: per pixel, instead of what the files say.
-        diameter: typical diameter of the cells in pixels, None where it is to be found out.
+        diameter: typical diameter of the cells in pixels, None if it is to be found out.
         scale: factor by which images are resized for the model, instead of ``diameter``.
         settings: ``name=value`` overrides of decode parameters.
         tta: average over the symmetries of the square.
@@ -64,7 +64,7 @@ class SegmentOptions:
         """The size at which images are shown to the model.
 
         Raises:
-            ConfigError: where it is given twice or out of range.
+            ConfigError: if it is given twice or out of range.
         """
         from cytotome.inference.scale import CellScale
 
@@ -80,7 +80,7 @@ def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, A
     """All that the results depend on, beside the images, as plain values.
 
     Raises:
-        ConfigError: where a decode parameter is unknown or out of range.
+        ConfigError: if a decode parameter is unknown or out of range.
     """
     overrides = parse_overrides(options.settings)
     _check_known(overrides, list(type(model.parameters).model_fields))
@@ -108,10 +108,10 @@ def _check_known(overrides: Mapping[str, Any], known: Sequence[str]) -> None:
             continue
         close = difflib.get_close_matches(name, known, n=1)
         if name in {field.name for field in fields(SegmentOptions)}:
-            faults.append(f"{name} is no parameter of the decoder but an option of its own: --{name} {value}")
+            faults.append(f"{name} is an option, not a parameter of the decoder: use --{name} {value}")
         else:
             hint = f", did you mean {close[0]}?" if close else ""
-            faults.append(f"{name} is no parameter of this model's decoder{hint}")
+            faults.append(f"{name} is not a parameter of this model's decoder{hint}")
     if faults:
         raise ConfigError(f"--set: {'; '.join(faults)}; --set takes {', '.join(known)}")
 

@@ -80,7 +80,7 @@ class ImageJob:
         self.state = file_state(source.path)
         image = source.read(self.options.first_page)
         if self.options.page is None and page_count(source.path) > 1:
-            self.note("several pages, of which page 0 was taken (see --page)")
+            self.note("several pages, only page 0 was used (see --page)")
         for note in image.notes if microns is None else ():
             self.note(note)
         return image if microns is None else replace(image, microns_per_pixel=microns)
@@ -103,7 +103,7 @@ class Segmenting:
         results: the folder.
         options: of the run.
         tally: of the run.
-        pictures: draws the maps of each image, None where none are wanted.
+        pictures: draws the maps of each image, None if none are wanted.
         bar: is moved on by each image.
         stopped: set when the user stops the run.
     """
@@ -178,9 +178,9 @@ class Segmenting:
         self.bar.tile(done, total)
 
     def _write(self, job: ImageJob, found: Prediction) -> int:
-        image, cells, look = found.image, found.instances, self.model.look
+        image, cells = found.image, found.instances
         job.note(size_note(image, cells, self.model.cell_sizes, self.options.cell_scale()))
-        job.note(look.note(image, cells) if look is not None else "")
+        job.note(self.model.note(image, cells))
         return self._write_cells(job, found, cells)
 
     def _write_corrected(self, job: ImageJob, found: Prediction) -> int:

@@ -12,29 +12,32 @@ from cytotome.app.console import FAILED
 
 def submit(
     predictions: Annotated[
-        str, typer.Argument(help="Label maps (folder), COCO or CSV; or, with --model, the images themselves.")
+        str, typer.Argument(help="Folder of label maps, COCO file or submission (.csv); with --model, the images.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The submission, a CSV.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Submission file (.csv) to write.")],
     images: Annotated[str | None, typer.Option("--images", help="Folder of the images that must have a row.")] = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Segment the images first, by this model or ensemble.")
+        str | None, typer.Option("--model", "-m", help="Segment the images with this model or ensemble first.")
     ] = None,
     max_minutes: Annotated[
         float | None,
-        typer.Option("--max-minutes", help="Time for all; images that it does not reach get an empty row."),
+        typer.Option("--max-minutes", help="Time limit; images that are not reached get an empty row."),
     ] = None,
     overlaps: Annotated[
-        str, typer.Option("--overlaps", help="Who gets a shared pixel: score, area, or drop (over 20 % lost).")
+        str,
+        typer.Option(
+            "--overlaps", help="Which cell keeps a shared pixel: score, area, or drop (cells that lose over 20 % go)."
+        ),
     ] = "score",
     tta: Annotated[bool, typer.Option("--tta", help="With --model: average over flips and quarter turns.")] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and warnings.")] = False,
+    device: Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")] = False,
 ) -> None:
-    """Write a submission to the rule of the Sartorius challenge.
+    """Write a submission that follows the rules of the Sartorius challenge.
 
-    Cells do not overlap, runs go row by row, every image has a row; the file
-    is read back and checked before the command ends. Nothing is downloaded.
-    Where an image has no prediction its row is empty and the exit code is 2.
+    Masks do not overlap, runs are row-major, and every image has a row; the
+    file is read back and checked at the end. Nothing is downloaded.
+    If an image has no prediction, its row is empty and the exit code is 2.
 
     For example:
 

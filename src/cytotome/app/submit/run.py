@@ -41,17 +41,17 @@ class SubmitOptions:
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise ConfigError(f"max-minutes: must be positive, got {self.max_minutes}")
         if self.max_minutes is not None and self.model is None:
-            raise ConfigError("max-minutes: limits segmentation; give --model too, or leave it out")
+            raise ConfigError("max-minutes: limits segmentation; add --model, or omit it")
         if self.model is None and self.images is None:
-            raise ConfigError("images: say which images must have a row by --images, or give images and --model")
+            raise ConfigError("images: name the images that must have a row with --images, or give images and --model")
 
 
 def run_submit(predictions: str, options: SubmitOptions) -> int:
     """Writes a submission; gives the number of images without a prediction.
 
     Raises:
-        ConfigError: where options do not go together.
-        DataError: where predictions or images cannot be read, or the file that was written is not legal.
+        ConfigError: if options do not go together.
+        DataError: if predictions or images cannot be read, or the file that was written is not legal.
     """
     start = time.monotonic()
     sources = discover([options.images or predictions], options.output.parent / options.output.name)
@@ -63,7 +63,9 @@ def run_submit(predictions: str, options: SubmitOptions) -> int:
     else:
         known = read_and_warn(Path(predictions), images)
         if unknown := sorted(set(known) - {info.id for info in images.infos}):
-            raise DataError(f"{predictions}: {unknown[0]!r} is none of the images in {options.images}; check --images")
+            raise DataError(
+                f"{predictions}: {unknown[0]!r} is not one of the images in {options.images}; check --images"
+            )
         found = {info.id: known[info.id] for info in images.infos if info.id in known}
         left = [info.id for info in images.infos if info.id not in known]
     _check_shapes(found, readable)
@@ -73,11 +75,11 @@ def run_submit(predictions: str, options: SubmitOptions) -> int:
     write_submission(options.output, legal, policy=None)
     back = check_submission(options.output, shapes)
     if any(len(back[name]) != len(cells) for name, cells in legal.items()):
-        raise DataError(f"{options.output}: reading it back gives other cells than were written; write it again")
+        raise DataError(f"{options.output}: the file read back differs from what was written; write it again")
     cells = sum(len(one) for one in back.values())
     say(f"{options.output}: {len(shapes)} images, {cells} cells, legal", quiet=options.quiet)
     if left:
-        warn(f"{len(left)} of {len(shapes)} images have an empty row, first {left[0]}: no prediction")
+        warn(f"{len(left)} of {len(shapes)} images have an empty row, the first is {left[0]}: no prediction")
     return len(left)
 
 

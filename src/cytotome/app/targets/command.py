@@ -9,24 +9,28 @@ import typer
 
 
 def targets(
-    dataset: Annotated[str, typer.Argument(metavar="DATA", help="Dataset with masks. See cytotome data info.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results; made where it is missing.")],
-    family: Annotated[str, typer.Option("--family", "-f", help="Method. See cytotome models list.")],
+    dataset: Annotated[str, typer.Argument(metavar="DATA", help="Labelled images; see cytotome data info.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the results; created if it does not exist.")
+    ],
+    family: Annotated[str, typer.Option("--family", "-f", help="Method; see cytotome models list.")],
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Change a field of the method's config; may be repeated."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a field of the method's config; can be repeated."),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Write those of the first images only.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Number of images, from the first; all by default.")
+    ] = None,
     layout: Annotated[
-        str | None, typer.Option("--layout", help="Layout of the dataset, where it cannot be told from its files.")
+        str | None, typer.Option("--layout", help="Layout of the dataset; detected from its files by default.")
     ] = None,
 ) -> None:
-    """Write what a method learns from known masks, to look at.
+    """Write the training targets of a method as pictures and arrays.
 
-    Each labelled image gives NAME.npz, all targets as arrays,
-    NAME_overlay.png, the outlines of its cells, and NAME_TARGET.png for
-    each target: directions as colours of a wheel, energy levels from violet
-    to yellow, classes each in its colour.
+    For each labelled image: NAME.npz (all targets as arrays),
+    NAME_overlay.png (the outlines of its cells) and NAME_TARGET.png for each
+    target, with directions as colours of a wheel, energy levels from violet
+    to yellow, and one colour per class.
 
     For example:
 

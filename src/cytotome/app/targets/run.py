@@ -46,7 +46,7 @@ def run_targets(
 
     Raises:
         ConfigError: for an unknown family or a faulty config, all faults at once.
-        DataError: where no image is labelled.
+        DataError: if no image is labelled.
     """
     dataset = open_and_warn(data, layout=layout)
     family = get_family(family_name)

@@ -16,8 +16,8 @@ from cytotome.models.file import read_model, save_model
 from cytotome.models.registry import ENSEMBLE_SUFFIXES, find_model
 from cytotome.tuning.ensembles import ensemble_of, member_instances, tuning_parts
 from cytotome.tuning.held_out import (
+    CachedOutputs,
     Method,
-    Predictions,
     held_out_images,
     may_have_seen,
     parse_method,
@@ -60,7 +60,7 @@ def run_tune(models: Sequence[str], data: str, options: TuneOptions) -> Tuned:
     """Tunes one model, or an ensemble of several, and writes the result.
 
     Raises:
-        ConfigError: where the models do not go together with the images or the output, or Optuna is not installed.
+        ConfigError: if the models do not go together with the images or the output, or Optuna is not installed.
     """
     if options.search == "optuna":
         check_extra("Optuna", "the search by optuna")
@@ -103,20 +103,22 @@ def run_tune(models: Sequence[str], data: str, options: TuneOptions) -> Tuned:
 
 def predict_all(
     methods: Sequence[Method], samples: Sequence[Sample], folds: Sequence[int], options: TuneOptions, cache: Path
-) -> list[tuple[Predictions, list[Any]]]:
+) -> list[tuple[CachedOutputs, list[Any]]]:
     """Every method's outputs of every image."""
     with progress(len(methods) * len(samples), quiet=options.quiet) as advance:
-        made = [Predictions(one, cache, tta=options.tta, device=options.device, advance=advance) for one in methods]
+        made = [CachedOutputs(one, cache, tta=options.tta, device=options.device, advance=advance) for one in methods]
         return [(one, one.outputs(samples, folds)) for one in made]
 
 
 def _check_output(methods: Sequence[Method], output: Path) -> None:
     if len(methods) > 1 and output.suffix.lower() not in ENSEMBLE_SUFFIXES:
-        raise ConfigError(f"{output}: several models become an ensemble; give -o a name that ends in .yaml")
+        raise ConfigError(f"{output}: several models give an ensemble; the name after -o must end in .yaml")
     if len(methods) == 1 and len(methods[0].models) == 1 and output.suffix != ".safetensors":
-        raise ConfigError(f"{output}: one model stays a model; give -o a name that ends in .safetensors")
+        raise ConfigError(f"{output}: one model gives a model; the name after -o must end in .safetensors")
     if len(methods) == 1 and len(methods[0].models) > 1 and output.suffix:
-        raise ConfigError(f"{output}: models of several folds are written into a folder; give -o a name without ending")
+        raise ConfigError(
+            f"{output}: models of several folds are written to a folder; the name after -o must have no extension"
+        )
 
 
 def write_result(methods: Sequence[Method], tuned: Tuned, dataset: str, options: TuneOptions) -> None:

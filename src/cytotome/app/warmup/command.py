@@ -8,14 +8,15 @@ import typer
 
 
 def warmup(
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Compile ahead what segment, measure and evaluate use.
+    """Compile the kernels of segment, measure and evaluate in advance.
 
-    Otherwise the first run after installation compiles it, which takes up to
-    a minute. The code is kept beside the package where that can be written,
-    else in NUMBA_CACHE_DIR or the user's cache folder. Run it when an image
-    of a container or an environment for several users is built.
+    Without it, the first run after installation compiles them, which takes
+    up to a minute. The compiled code is kept next to the package if that
+    folder is writable, otherwise in NUMBA_CACHE_DIR or the cache folder of
+    the user. Use it when you build a container image or an environment that
+    several users share.
 
     For example:
 

@@ -42,7 +42,7 @@ class SyntheticDataset(Dataset):
         unknown = [name for name in cell_types if name not in KINDS]
         if unknown or not cell_types:
             named = ", ".join(unknown) or "none"
-            raise DataError(f"synthetic: unknown cell type {named}; choose of {', '.join(KINDS)}")
+            raise DataError(f"synthetic: unknown cell type {named}; choose from {', '.join(KINDS)}")
         if count < 0 or seed < 0:
             raise DataError(f"synthetic: count and seed must not be negative, got {count} and {seed}")
         if min(shape) < 32:

@@ -83,7 +83,9 @@ class EmbeddingConfig(FamilyConfig):
                 f"{self.dimensions}"
             )
         if self.variant == "binary" and self.loss == "discriminative":
-            raise ValueError("loss: the variant binary takes contrast alone; choose variant=instances or loss=contrast")
+            raise ValueError(
+                "loss: the variant binary supports only loss=contrast; choose variant=instances or loss=contrast"
+            )
         return self
 
 

@@ -45,7 +45,7 @@ def parts_of(labels: IntArray, border: int) -> AnyArray:
 
 
 def oracle_maps(targets: Mapping[str, AnyArray], config: EmbeddingConfig) -> DenseMaps:
-    """The dense maps whose network made no error: one random unit vector an instance, one for the background."""
+    """The dense maps whose network made no error: one random unit vector per instance, one for the background."""
     labels = targets["labels"][0]
     maps: dict[str, FloatArray] = {
         "embedding": oracle_embeddings(labels, config.dimensions),

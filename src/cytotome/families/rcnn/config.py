@@ -107,15 +107,16 @@ class RcnnConfig(FamilyConfig):
     def _check(self) -> RcnnConfig:
         if len(self.anchor_sizes) != 5 or len({len(sizes) for sizes in self.anchor_sizes}) != 1:
             raise ValueError(
-                f"anchor_sizes must be 5 tuples, one a level, of one length, got {[list(s) for s in self.anchor_sizes]}"
+                f"anchor_sizes must be 5 tuples of equal length, one per level, "
+                f"got {[list(s) for s in self.anchor_sizes]}"
             )
         if list(self.stages) != sorted(self.stages):
-            raise ValueError(f"stages must rise, since each refines the last, got {list(self.stages)}")
+            raise ValueError(f"stages must increase, since each refines the previous one, got {list(self.stages)}")
         if self.backbone == COMPACT:
             self._check_compact()
         elif self.dense_weight or self.encoder:
             name = "dense_weight" if self.dense_weight else "encoder"
-            raise ValueError(f"{name} needs backbone: {COMPACT}, got {self.backbone}; leave it out")
+            raise ValueError(f"{name} needs backbone: {COMPACT}, got {self.backbone}; omit it")
         return self
 
     def _check_compact(self) -> None:
@@ -126,7 +127,7 @@ class RcnnConfig(FamilyConfig):
         others = ["imagenet_normalisation", "stem_stride", "frozen_stages", "frozen_norm"]
         for name in others if self.encoder else ["pretrained", *others]:
             if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} is for backbones of timm; leave it out with backbone: {COMPACT}")
+                raise ValueError(f"{name} applies to timm backbones; omit it with backbone: {COMPACT}")
 
 
 class RcnnParameters(DecodeParameters):

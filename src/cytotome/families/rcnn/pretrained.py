@@ -35,7 +35,7 @@ def load_pretrained(net: nn.Module, source: str) -> Taken:
         What was taken, and which tensors stay new.
 
     Raises:
-        ConfigError: where the file cannot be read, or is not of this backbone.
+        ConfigError: if the file cannot be read, or is not of this backbone.
     """
     own = learned(net.state_dict())
     weights = learned(_coco_weights() if source == "coco" else read_weights(Path(source)))
@@ -77,4 +77,4 @@ def _coco_weights() -> dict[str, Tensor]:
     try:
         return dict(weights.get_state_dict(progress=False))
     except (OSError, RuntimeError) as error:
-        raise ConfigError(f"pretrained: coco cannot be fetched ({error}); name a file of the weights") from error
+        raise ConfigError(f"pretrained: coco cannot be downloaded ({error}); give a file with the weights") from error

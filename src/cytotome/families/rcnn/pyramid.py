@@ -43,7 +43,7 @@ class Pyramid(nn.Module):
         pretrained: load timm's ImageNet weights (needs a network or timm's cache).
 
     Raises:
-        ConfigError: where timm has no such backbone or it does not fit the other arguments.
+        ConfigError: if timm has no such backbone or it does not fit the other arguments.
     """
 
     mean: Tensor
@@ -63,7 +63,7 @@ class Pyramid(nn.Module):
     ) -> None:
         super().__init__()
         if imagenet_normalisation and channels not in (1, 3):
-            raise ConfigError(f"imagenet_normalisation: needs images of 1 or 3 channels, got {channels}; leave it out")
+            raise ConfigError(f"imagenet_normalisation: needs images of 1 or 3 channels, got {channels}; omit it")
         self.imagenet_normalisation = imagenet_normalisation
         options: dict[str, Any] = {"channels": widths} if widths else {}
         given, licence = timm_weights(backbone) if pretrained else ({}, "")
@@ -179,7 +179,7 @@ def _body(name: str, channels: int, pretrained: bool, options: dict[str, Any]) -
         probe = timm.create_model(name, features_only=True, in_chans=channels, **plain)
         levels = len(cast("Any", probe).feature_info.channels())
         if levels < LEVELS:
-            raise ConfigError(f"backbone {name!r} gives {levels} levels, a pyramid needs {LEVELS}; choose another")
+            raise ConfigError(f"backbone {name!r} has {levels} levels, a pyramid needs {LEVELS}; choose another")
         if levels == LEVELS and not pretrained:
             return probe
         indices = tuple(range(levels - LEVELS, levels))

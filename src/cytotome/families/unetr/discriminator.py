@@ -15,7 +15,7 @@ SLOPE = 0.2
 
 
 class Discriminator(nn.Module):
-    """Convolutions of stride 2 with leaky ReLUs, whose channels double, and one value an image.
+    """Convolutions of stride 2 with leaky ReLUs, whose channels double, and one value per image.
 
     There is no normalisation over the batch, so that the value of an image does not depend on the others, as the
     gradient penalty asks for (Gulrajani et al. 2017, arXiv 1704.00028).
@@ -28,7 +28,7 @@ class Discriminator(nn.Module):
             places, which takes any size.
 
     Raises:
-        ConfigError: where neither ``levels`` nor ``size`` is given.
+        ConfigError: if neither ``levels`` nor ``size`` is given.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Discriminator(nn.Module):
         """``(B,)`` values of ``(B, C, H, W)`` images with masks; greater for what looks real.
 
         Raises:
-            ConfigError: where the last layer has a weight for each place and the input is of another size.
+            ConfigError: if the last layer has a weight for each place and the input is of another size.
         """
         if self.size is not None and tuple(pairs.shape[2:]) != self.size:
             raise ConfigError(

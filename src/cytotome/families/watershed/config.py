@@ -68,7 +68,7 @@ class WatershedConfig(FamilyConfig):
     @classmethod
     def _check_edges(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
         if not edges or edges[0] <= 1 or any(second <= first for first, second in pairwise(edges)):
-            raise ValueError(f"must be one or more distances above 1 that rise, such as 2, 3, 5, got {edges}")
+            raise ValueError(f"must be one or more increasing distances above 1, such as 2, 3, 5, got {edges}")
         return edges
 
     @field_validator("level_weights")
