@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Ends the process at once during an import, where an exception may be lost or told of in other words."""
+    """Ends the process at once during an import, where an exception may be lost or reported in other words."""
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             os.write(2, b"stopped\n")

@@ -2,7 +2,7 @@
 
 A family is one folder under :mod:`cytotome.families` whose ``__init__`` holds ``FAMILY``. No engine file names a
 family; everything an engine needs is asked from here. ``net`` is always the network that the family's ``build`` made.
-Nothing in this module imports torch: its types are named for the type checker alone.
+Nothing in this module imports torch: its types are imported for type checking only.
 """
 
 from __future__ import annotations
@@ -48,15 +48,16 @@ class FamilyConfig(BaseModel):
     """What every family's config holds; a family adds its own fields.
 
     Attributes:
-        class_names: cell types that the network tells apart; one class or more.
+        class_names: cell types that the network distinguishes; one class or more.
         channels: channels of the network's input.
         input_scale: factor by which an image is enlarged before the network sees it.
         cell_size: side (root of the area) in pixels of the network's input to which the median cell of each image is
             brought: a first pass at ``input_scale`` finds its size, a second one sees the image enlarged to suit,
             within a factor of 5/3. None for ``input_scale`` whatever the size of the cells. In training, the share of
             crops that a recipe's ``sampling.sized`` says.
-        offset: pixels, down and right, by which cells lie beside their masks in the data whose masks are to be met:
-            what is found is given as far up and left of where it is seen (a recipe's ``sampling.sources.NAME.offset``).
+        offset: pixels, down and right, by which cells are shifted against their masks in the data whose masks are to be
+            matched: instances are returned as far up and left of where they are seen (a recipe's
+            ``sampling.sources.NAME.offset``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -144,7 +145,7 @@ class DecodeParameters(BaseModel):
 
 
 def _placed(fault: ErrorDetails, *place: str) -> InitErrorDetails:
-    """The same fault, of a field within ``place``."""
+    """The same error, of a field within ``place``."""
     return InitErrorDetails(
         type=fault["type"], loc=(*place, *fault["loc"]), input=fault["input"], ctx=fault.get("ctx", {})
     )
@@ -166,7 +167,7 @@ class Phase(Generic[Network]):
         parameters: the parameters of ``net`` that this phase changes.
         loss: ``loss(net, batch)`` runs the network and returns named scalars, ``total`` among them.
         every: the phase runs on one batch in ``every``.
-        optimiser, learning_rate, weight_decay: of this phase alone, before what the recipe says; None for the recipe's.
+        optimiser, learning_rate, weight_decay: of this phase only, before what the recipe says; None for the recipe's.
         after_step: called with ``net`` after each step of the optimiser, such as to clip weights.
     """
 
@@ -270,7 +271,7 @@ class Family(Generic[Config, Parameters, Network, Batched, Output]):
         name: as in recipes and model files.
         summary: one line, with the paper.
         config: its config type.
-        parameters: its decode parameter type.
+        parameters: its decoder parameter type.
         outputs: the kind of what ``predict`` returns, ``Dense(specs)`` or ``Detections()`` of :mod:`cytotome.outputs`.
         build: a network of random weights.
         stride: sides of the network's input are multiples of it.
@@ -283,9 +284,9 @@ class Family(Generic[Config, Parameters, Network, Batched, Output]):
         predict: ``predict(net, images)`` with images ``(B, C, H, W)`` gives named ``(B, C, H, W)`` tensors, activated
             (probabilities, unit-free vectors), or a list of Instances with soft masks, before anything is dropped.
         decode: ``decode(output, parameters, class_names)`` gives instances with scores; no network.
-        ceiling: least mAP of ``decode(oracle(targets(truth)))`` on the real images, over all; tests hold it.
+        ceiling: minimum mAP of ``decode(oracle(targets(truth)))`` on the real images, overall; it is tested.
         tile: largest side of the input of a network that is made for windows of one size; None if any size goes.
-        calibrate: ``calibrate(pairs, parameters, class_names)`` fits decode parameters on pairs of outputs and truth;
+        calibrate: ``calibrate(pairs, parameters, class_names)`` fits decoder parameters on pairs of outputs and truth;
             None if nothing is fitted.
     """
 

@@ -24,7 +24,7 @@ class DataError(CytotomeError):
 
 
 class ConfigError(CytotomeError):
-    """A recipe, a family's config or a command's option that is not valid; all faults are named at once."""
+    """A recipe, a family's config or a command's option that is not valid; all errors are reported at once."""
 
 
 class ModelError(CytotomeError):
@@ -32,7 +32,7 @@ class ModelError(CytotomeError):
 
 
 class TrainingError(CytotomeError):
-    """Training that cannot go on: a loss that is not finite, no labelled cell, nothing to validate on."""
+    """Training that cannot continue: a loss that is not finite, no labelled cell, nothing to validate on."""
 
 
 def one_line(error: Exception) -> str:
@@ -41,7 +41,7 @@ def one_line(error: Exception) -> str:
 
 
 def describe(error: ValidationError, place: str = "") -> list[str]:
-    """One line per fault that pydantic found: the field, what is wrong with it and what was given.
+    """One line per error that pydantic found: the field, what is wrong with it and what was given.
 
     Args:
         error: of the validation.

@@ -21,7 +21,7 @@ DenseMaps: TypeAlias = Mapping[str, FloatArray]
 """Named network outputs of one image, each ``(C, H, W)`` float32."""
 
 UNKNOWN = "unknown"
-"""Stands in tables and cards for cells of no known type."""
+"""Written to tables and cards for cells of no known type."""
 
 MapKind = Literal["scalar", "vector", "embedding"]
 MaskQuality = Literal["full", "approximate", "none"]
@@ -34,7 +34,7 @@ class Image:
     """One image as it was read.
 
     Attributes:
-        pixels: ``(H, W)`` or ``(H, W, C)``, uint8, uint16 or float32, grey levels as in the file.
+        pixels: ``(H, W)`` or ``(H, W, C)``, uint8, uint16 or float32, intensities as in the file.
         microns_per_pixel: edge of a pixel in microns, None if the file does not say.
         source: path or name, used in messages.
         notes: what a user should know of the file though it can be read, each one line.
@@ -84,7 +84,7 @@ class OutputSpec:
         channels: its number of channels; for ``vector`` 2, in the order y, x.
         kind: ``scalar`` maps move with the image and may be averaged; ``vector`` components are swapped and negated
             too; ``embedding`` maps move but are never averaged.
-        top: greatest value that a map of one channel can have, for pictures.
+        top: largest value that a map of one channel can have, for pictures.
     """
 
     name: str
@@ -185,7 +185,7 @@ class Dataset(Sequence[Sample]):
         class_names: of the instances.
         infos: what is known of each sample; costs no pixel.
         licence: of the images and masks, empty if it is not known.
-        notes: what was not used, and what was taken otherwise than it stands in the files.
+        notes: what was not used, and what was read otherwise than it is in the files.
     """
 
     name: str
@@ -205,7 +205,7 @@ class Dataset(Sequence[Sample]):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
 
     def read(self, index: int) -> Sample:
-        """Reads one sample from its files; engines index the dataset instead, so that faults are named."""
+        """Reads one sample from its files; engines index the dataset instead, so that errors name the sample."""
         raise TypeError(f"{type(self).__name__} must define read(index)")
 
     def instances(self, index: int) -> Instances | None:
@@ -249,7 +249,7 @@ class Dataset(Sequence[Sample]):
         return (self._read(index) for index in range(len(self)))
 
     def _read(self, index: int) -> Sample:
-        """:meth:`read`, whose own faults are told with the sample that they are of."""
+        """:meth:`read`, whose own errors are reported with the sample that they are of."""
         which = f"{self.name}: sample {index} ({self.infos[index].id})"
         try:
             sample = self.read(index)

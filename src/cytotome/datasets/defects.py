@@ -1,4 +1,4 @@
-"""Defects of annotation that real datasets have: found, counted and named, never repaired in silence."""
+"""Defects of annotation that real datasets have: found, counted and listed, never repaired silently."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Defects:
 
 
 def find_defects(instances: Instances) -> Defects:
-    """Looks at every mask of one image."""
+    """Examines every mask of one image."""
     count = len(instances)
     hollow, many_parts, cut = (np.zeros(count, bool) for _ in range(3))
     for index in range(count):
@@ -78,7 +78,7 @@ def _is_cut(mask: BoolArray, origin: tuple[int, int], shape: tuple[int, int]) ->
 def _longest_edge(mask: AnyArray, first_open: bool, last_open: bool) -> int:
     """Longest stretch of pixels in one row that all lie on the mask's upper, or all on its lower, edge.
 
-    The first (last) row is passed over where ``first_open`` (``last_open``): there the image ends and not the cell.
+    The first (last) row is skipped where ``first_open`` (``last_open``): there the image ends and not the cell.
     """
     height, width = mask.shape
     longest = 0

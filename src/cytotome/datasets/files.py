@@ -19,13 +19,13 @@ PASSED_OVER = (
     *(".csv", ".tsv", ".xls", ".xlsx", ".ods", ".json", ".gz", ".yaml", ".yml", ".xml", ".txt", ".md", ".html", ".pdf"),
     *(".log", ".ini", ".db", ".py", ".ipynb"),
 )
-"""Suffixes of tables and texts, which nobody expects to be taken for images."""
+"""Suffixes of tables and texts, which nobody expects to be read as images."""
 
 
 def walk(folder: Path, *, recursive: bool = True) -> list[Path]:
     """Files of a folder in the order of their names, with those of its subfolders; none where there is no folder.
 
-    Linked subfolders are searched like others, each folder once. Hidden files and folders are passed over.
+    Linked subfolders are searched like others, each folder once. Hidden files and folders are skipped.
 
     Raises:
         DataError: if a folder cannot be read.

@@ -1,4 +1,4 @@
-"""Opening a dataset by its path: the layout is told from the files that are there."""
+"""Opening a dataset by its path: the layout is detected from the files that are there."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def layouts() -> tuple[str, ...]:
 
 
 def open_dataset(path: str | os.PathLike[str], *, layout: str | None = None) -> Dataset:
-    """Opens a dataset; nothing but its tables is read until a sample is asked for.
+    """Opens a dataset; only its tables are read until a sample is requested.
 
     Args:
         path: a folder, a COCO file, or ``synthetic``, ``synthetic:COUNT`` or ``synthetic:COUNT:SEED``.
         layout: one of :func:`layouts`; detected from the files where None.
 
     Raises:
-        DataError: if the path is missing, the layout is unknown or cannot be told, or the files are damaged.
+        DataError: if the path is missing, the layout is unknown or cannot be detected, or the files are damaged.
     """
     if layout is not None and layout not in layouts():
         raise DataError(f"layout {layout!r} is unknown; choose one of {', '.join(layouts())}")

@@ -31,7 +31,7 @@ class LivecellDataset(Dataset):
     """All images below ``images/``, labelled by whatever ``livecell_coco_*.json`` are there, the rest unlabelled.
 
     The class of a cell is the cell line, the first part of the file name. Images of one line and well form a group:
-    the same place is seen at many times. Annotations of images that are not there are passed over, so that a part of
+    the same place is seen at many times. Annotations of images that are not there are skipped, so that a part of
     the dataset can be used with the whole of the annotations.
 
     Args:

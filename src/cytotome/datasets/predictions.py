@@ -156,7 +156,7 @@ def _image_id(paths: Sequence[PurePosixPath], ids: Container[str]) -> str:
 
 
 def _known_cells(folder: Path) -> KnownCells | None:
-    """Scores and classes of the cells where ``cells.csv`` of segment lies beside the label maps; None for another."""
+    """Scores and classes of the cells where ``cells.csv`` of segment is next to the label maps; None for another."""
     path = folder / CELLS_FILE
     return read_known_cells(path) if path.is_file() else KnownCells()
 

@@ -30,7 +30,7 @@ COLUMNS = ("id", "annotation", "width", "height", "cell_type")
 class SartoriusDataset(Dataset):
     """Images of the Sartorius Cell Instance Segmentation challenge (2021).
 
-    ``folds.csv`` (id, fold) and ``provenance.csv`` (id, masks) are honoured where they lie beside ``train.csv``: masks
+    ``folds.csv`` (id, fold) and ``provenance.csv`` (id, masks) are honoured if they are next to ``train.csv``: masks
     that are said to be approximate are trained on and never evaluated on. Images of one ``sample_id`` form a group.
 
     Args:

@@ -29,7 +29,7 @@ class TypeSummary:
         cell_type: name, ``mixed`` where images have none.
         images: number of labelled images.
         cells: number of instances.
-        cells_per_image: least, median, most.
+        cells_per_image: minimum, median, maximum.
         area: 5 %, 50 % and 95 % of the pixels of a mask.
         covered: part of the pixels that some mask covers.
         overlapping_cells: part of the cells that share a pixel with another.

@@ -1,4 +1,4 @@
-"""COCO files: images, categories and masks, read lazily; ground truth and results, written whole."""
+"""COCO files: images, categories and masks, read lazily; ground truth and results, written completely."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class CocoFile:
         category_ids: the id of each class.
         source: path, used in messages.
         annotations: of each image, as in the file; categories and flags are whole numbers, scores in [0, 1].
-        notes: what is not used, or was taken otherwise than it stands in the file.
+        notes: what is not used, or was read otherwise than it is in the file.
     """
 
     images: tuple[CocoImage, ...]

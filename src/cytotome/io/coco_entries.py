@@ -120,7 +120,7 @@ def _noted(what: str, entries: Sequence[Entry], names: Mapping[ImageId, str], re
 
 
 def _is_empty(entry: Entry, shape: tuple[int, int]) -> bool:
-    """Whether it plainly holds no pixel, without drawing the mask; damage is told of when it is read."""
+    """Whether it plainly holds no pixel, without drawing the mask; damage is reported when it is read."""
     segmentation: Any = entry.get("segmentation")
     if isinstance(segmentation, list):
         return all(_is_outside(part, shape) for part in segmentation)

@@ -71,7 +71,7 @@ def _from_flat(
 
 @kernel
 def _parse_pairs(text: AnyArray, lines: int) -> tuple[AnyArray, AnyArray, int, int]:
-    """``(numbers (R, 2), owners (R,), fault, line)`` of lines of numbers parted by blanks."""
+    """``(numbers (R, 2), owners (R,), fault, line)`` of lines of numbers separated by blanks."""
     values = np.empty(len(text) // 2 + 2, np.int64)
     owners = np.empty(len(text) // 2 + 2, np.int64)
     found, line, begun, value, line_start = 0, 0, False, 0, 0

@@ -30,7 +30,7 @@ def check_submission(path: str | os.PathLike[str], shapes: Mapping[str, tuple[in
         The instances of each image.
 
     Raises:
-        DataError: for the first fault.
+        DataError: for the first error.
     """
     rows: dict[str, list[str]] = {}
     for image_id, text in _rows(path):

@@ -107,7 +107,7 @@ def _channels(series: tifffile.TiffPageSeries) -> list[int]:
 
 
 def _colours(page: tifffile.TiffPage) -> int:
-    """Number of samples that make a colour, 0 where they are grey levels of their own."""
+    """Number of samples that make a colour, 0 where they are intensities of their own."""
     if page.photometric in (_PHOTOMETRIC.RGB, _PHOTOMETRIC.YCBCR, *_OTHER_COLOURS):
         return 3
     return 4 if page.photometric == _PHOTOMETRIC.SEPARATED else 0
@@ -172,9 +172,9 @@ def _samples(path: Path, file: tifffile.TiffFile, index: int, plane: int) -> Any
 
 
 def _shown(file: tifffile.TiffFile, page: tifffile.TiffPage, pixels: AnyArray) -> AnyArray:
-    """Grey levels, or RGB, of ``(H, W)`` stored numbers, as the tags say that they are to be shown.
+    """Intensities, or RGB, of ``(H, W)`` stored numbers, as the tags say that they are to be shown.
 
-    The palette of an ImageJ file is its false colours: there the indices are the grey levels.
+    The palette of an ImageJ file is its false colours: there the indices are the intensities.
     """
     if page.photometric == _PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
         return np.bitwise_not(pixels)

@@ -226,7 +226,7 @@ def merge_neighbours(
     In rounds: two clusters that are each other's most similar neighbour are merged, all such couples at once, until
     none is more similar than ``threshold``. Where each cluster neighbours all others, that is the same as merging the
     most similar couple again and again (Murtagh 1983); else it may differ where a merger brings two clusters into
-    touch that are more alike than the couple was. Equal similarities are told apart by a hash of the
+    touch that are more alike than the couple was. Equal similarities are distinguished by a hash of the
     couple, so that flat areas merge in few rounds.
 
     Args:

@@ -33,7 +33,7 @@ def weighted_boxes_fusion(
 ) -> FusedBoxes:
     """Boxes of several models, clustered and averaged; equal to the package ``ensemble-boxes`` with its defaults.
 
-    From the best weighted score on, a box joins the cluster of its class whose average box has the greatest IoU with
+    From the best weighted score on, a box joins the cluster of its class whose average box has the largest IoU with
     it, if that is above the threshold. A cluster's box is the mean of its boxes by weighted score; its score is the
     mean weighted score times the number of its boxes, at most that of the models, over the sum of weights, so that
     what few models have found is scored down.

@@ -20,7 +20,7 @@ Parameters = TypeVar("Parameters", bound="DecodeParameters")
 
 
 FEATURES = ("log count", "log median area", "spread of log area", "median elongation", "covered part", "mean score")
-"""What :func:`population` tells of the cells of an image."""
+"""What :func:`population` measures of the cells of an image."""
 
 
 def with_classes(instances: Instances, class_names: tuple[str, ...]) -> Instances:
@@ -75,12 +75,12 @@ def population(instances: Instances) -> npt.NDArray[np.float64]:
 
 
 def class_of_each(labels: IntArray, count: int, types: FloatArray | None) -> IntArray | None:
-    """``(count,)`` int32: for each label the class whose mean probability over its pixels is greatest.
+    """``(count,)`` int32: for each label the class whose mean probability over its pixels is largest.
 
     Args:
         labels: ``(H, W)`` int32, 1 to ``count``.
         count: number of labels.
-        types: ``(K, H, W)`` float32 probabilities; None, of a network that tells no types apart, gives None.
+        types: ``(K, H, W)`` float32 probabilities; None, of a network that distinguishes no types, gives None.
     """
     if types is None:
         return None

@@ -16,7 +16,7 @@ def fill_holes(labels: IntArray, count: int) -> None:
 
     Args:
         labels: ``(H, W)`` int32, values 0 to ``count``.
-        count: greatest label.
+        count: largest label.
     """
     if count:
         _fill_enclosed(labels, label_boxes(labels, count))

@@ -65,7 +65,7 @@ def label_boxes(labels: AnyArray, count: int) -> AnyArray:
 def _centre(
     labels: AnyArray, depth: AnyArray, label: int, y0: int, x0: int, y1: int, x1: int
 ) -> tuple[int, int, float]:
-    """The thick pixel nearest to the centroid weighted by squared depth; and the greatest depth.
+    """The thick pixel nearest to the centroid weighted by squared depth; and the largest depth.
 
     Args:
         labels: ``(H, W)`` int32.
@@ -216,7 +216,7 @@ def flow_statistics(
 
     Args:
         labels: ``(H, W)`` int32, values 0 to ``count``.
-        count: greatest label.
+        count: largest label.
         flow: ``(2, H, W)`` float32, y and x.
         sweeps: of the solver, for the field of the labels; few do here.
 

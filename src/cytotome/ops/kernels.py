@@ -62,7 +62,7 @@ def kernel(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
 
 @lru_cache
 def temporary_folder() -> Path | None:
-    """A folder for compiled code that this user alone can write, or None if there is no such place.
+    """A folder for compiled code that only this user can write, or None if there is no such place.
 
     Numba unpickles what it finds there, hence a folder that others own or may write is not used.
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cytotome.types import Instances
 
 MANY_PARTS = 4
-"""Places from which on one number is taken for many cells; a cell that is cut by others lies in two or three."""
+"""Places from which on one number is treated as many cells; a cell that is cut by others lies in two or three."""
 PART_SHARE = 0.25
 """Parts below this share of the largest of their label are crumbs, and not counted."""
 FEW_LABELS, FULL = 8, 0.9
@@ -27,7 +27,7 @@ SATURATED = (2**8 - 1, 2**16 - 1)
 def label_fault(instances: Instances) -> str:
     """Why the instances of a label map are no cells, and what to do; empty if nothing speaks against it.
 
-    A cell lies in one place, or in few where others cut it. So it is a fault where a map has one label in
+    A cell lies in one place, or in few where others cut it. So it is an error if a map has one label in
     :data:`MANY_PARTS` places or more (in two where that label is 255 or 65535, as in masks of black and white), and
     where half of several labels do (in five times as many, unless they are few or leave hardly any background, as
     classes and images do). It is one too where a label that covers most of the image and reaches all of its

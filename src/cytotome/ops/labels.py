@@ -245,7 +245,7 @@ def label_means(labels: AnyArray, planes: AnyArray, count: int) -> tuple[AnyArra
     Args:
         labels: ``(H, W)`` int32, values 0 to ``count``.
         planes: ``(K, H, W)`` float32.
-        count: greatest label.
+        count: largest label.
 
     Returns:
         ``(means (count + 1, K) float64, areas (count + 1,) int64)``; means of the background are 0.
@@ -268,7 +268,7 @@ def label_means(labels: AnyArray, planes: AnyArray, count: int) -> tuple[AnyArra
 def components(mask: BoolArray) -> tuple[IntArray, int]:
     """Connected components (8 neighbours) as an int32 label map, and their number.
 
-    Masks of thin branches often hang together by corners alone.
+    Masks of thin branches are often connected only by corners.
     """
     number, found = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
     labels: IntArray = np.asarray(found, np.int32)

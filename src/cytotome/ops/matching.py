@@ -222,7 +222,7 @@ def _free_prediction(
 
 
 def best_matching(overlaps: Overlaps, threshold: float = 0.5) -> Int64Array:
-    """The pairs of the matching with most pairs above the threshold and, among those, the greatest sum of IoU.
+    """The pairs of the matching with most pairs above the threshold and, among those, the largest sum of IoU.
 
     Returns:
         ``(K,)`` int64, positions in ``overlaps``, rising.
@@ -252,7 +252,7 @@ def _components(overlaps: Overlaps, pairs: Int64Array) -> list[Int64Array]:
 
 
 def _assign(overlaps: Overlaps, pairs: Int64Array) -> Int64Array:
-    """Those of the pairs that are the assignment with most pairs, then the greatest sum of IoU."""
+    """Those of the pairs that are the assignment with most pairs, then the largest sum of IoU."""
     truths, rows = np.unique(overlaps.truth[pairs], return_inverse=True)
     predictions, columns = np.unique(overlaps.prediction[pairs], return_inverse=True)
     position = np.full((len(truths), len(predictions)), -1, np.int64)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cytotome.types import Instances
 
 LOW, HIGH = 0.5, 99.5
-"""Percentiles of the grey levels that become black and white."""
+"""Percentiles of the intensities that become black and white."""
 SAMPLED = 1 << 16
 """Pixels, about, that the percentiles are taken over."""
 COLOURS = 20
@@ -103,7 +103,7 @@ def picture_of_image(pixels: AnyArray, instances: Instances | None = None) -> tu
 
 
 def stretch_contrast(pixels: AnyArray, levels: int) -> ByteArray:
-    """Grey levels, or colours, as 0 to ``levels - 1`` uint8: percentiles to the ends, one rule for all channels."""
+    """Intensities, or colours, as 0 to ``levels - 1`` uint8: percentiles to the ends, one rule for all channels."""
     step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / SAMPLED)))
     low, high = (float(value) for value in np.percentile(pixels[::step, ::step], [LOW, HIGH]))
     factor = np.float32((levels - 1) / (high - low if high > low else 1.0))

@@ -88,7 +88,7 @@ def split_flat_runs(
 def joined_flat_runs(
     instances: Instances,
 ) -> tuple[Int64Array, Int64Array, Int64Array]:
-    """``(starts, lengths, owners)`` of the flattened, row-major image; a run that goes on in the next row is one."""
+    """``(starts, lengths, owners)`` of the flattened, row-major image; a run that continues in the next row is one."""
     width = instances.shape[1]
     owners = np.repeat(np.arange(len(instances)), np.diff(instances.offsets))
     rows = instances.runs[:, 0].astype(np.int64) * width

@@ -1,4 +1,4 @@
-"""Scores of instances: a logistic function of their features, fitted to be the chance of an IoU above 0.5."""
+"""Scores of instances: a logistic function of their features, fitted to be the probability of an IoU above 0.5."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RIDGE = 1e-4
 
 
 class ScoreParameters(Protocol):
-    """What decode parameters say of scores and of what is dropped."""
+    """What decoder parameters say of scores and of what is dropped."""
 
     @property
     def score_weights(self) -> tuple[float, ...]:
@@ -69,7 +69,7 @@ def fit_score_weights(
     parameters: Parameters,
     describe: Callable[[Output], tuple[Instances, Float64Array]],
 ) -> Parameters:
-    """The parameters with the score weights that give the chance of an IoU above 0.5 with a true instance.
+    """The parameters with the score weights that give the probability of an IoU above 0.5 with a true instance.
 
     A logistic regression with a small ridge, over what the decoder makes before anything is dropped; each image counts
     alike. Where it cannot be fitted, see :func:`fit_logistic`, the parameters come back as they are.
@@ -95,7 +95,7 @@ def are_hits(found: Instances, truth: Instances, threshold: float = 0.5) -> Bool
 
 
 def fit_logistic(images: Iterable[tuple[AnyArray, BoolArray]]) -> tuple[float, ...] | None:
-    """Weights that make ``expit(table @ weights)`` the chance of a hit; each image counts alike.
+    """Weights that make ``expit(table @ weights)`` the probability of a hit; each image counts alike.
 
     Args:
         images: of each image ``(N, F)`` features, one column of them constant, and ``(N,)`` hits.

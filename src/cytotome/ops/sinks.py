@@ -18,7 +18,7 @@ def follow_flows(flow: AnyArray, mask: AnyArray, max_steps: int = MAX_STEPS) -> 
 
     Steps are of at most one pixel, along the mean of the flow here and of the step before, so that a path does not
     swing across a thin branch. A path that reaches a pixel whose end is known takes over that end, so that the whole
-    costs little more than one step a pixel.
+    costs little more than one step per pixel.
 
     Args:
         flow: ``(2, H, W)`` float32, y and x in pixels a step; longer vectors count as unit vectors.

@@ -8,7 +8,7 @@ from cytotome.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from cytotome.ops.kernels import kernel
 
 STEPS = 32
-"""Heights are told apart to this part of one unit of the relief."""
+"""Heights are distinguished to this part of one unit of the relief."""
 
 
 def watershed(relief: FloatArray, mask: BoolArray, dynamics: float) -> tuple[IntArray, int]:

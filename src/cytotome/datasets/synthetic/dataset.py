@@ -20,7 +20,7 @@ FOLDS = 5
 class SyntheticDataset(Dataset):
     """Phase-contrast images of neurons that look like the Sartorius challenge's three cell types.
 
-    Image ``index`` depends on ``seed``, ``index``, its cell type and ``shape`` alone. The types take turns.
+    Image ``index`` depends on ``seed``, ``index``, its cell type and ``shape`` only. The types take turns.
 
     Args:
         count: number of images.
@@ -59,7 +59,7 @@ class SyntheticDataset(Dataset):
         return SampleInfo(key, self.class_names[index % kinds], key, index // kinds % FOLDS)
 
     def read(self, index: int) -> Sample:
-        """One image, made anew."""
+        """One image, generated again at each call."""
         info = self.infos[index]
         random = np.random.default_rng([self.seed, index])
         pixels, instances = render(KINDS[info.cell_type], self.shape, random)

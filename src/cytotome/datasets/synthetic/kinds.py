@@ -1,4 +1,4 @@
-"""What tells the three cell types apart, measured on 506 annotated images of the Sartorius challenge.
+"""What distinguishes the three cell types, measured on 506 annotated images of the Sartorius challenge.
 
 Counts and areas are log-normal there: the median and the spread of the logarithm, for an image of 520x704. The other
 numbers were set by eye, the synthetic images beside real ones.
@@ -20,7 +20,7 @@ class Kind:
     Attributes:
         name: of the cell type.
         count: median and log spread of the number of cells in an image.
-        count_limits: least and most.
+        count_limits: minimum and maximum.
         area: median and log spread of a cell's pixels.
         forms: how often each form of cell occurs.
         height: range of a cell's height.

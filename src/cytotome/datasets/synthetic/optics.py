@@ -1,4 +1,4 @@
-"""From optical phase to the grey levels of a phase-contrast microscope."""
+"""From optical phase to the intensities of a phase-contrast microscope."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HALO = ((1.25, 0.92), (4.0, 0.08))
 
 
 def phase_contrast(phase: FloatArray, gain: float, focus: float) -> FloatArray:
-    """Grey levels without noise.
+    """Intensities without noise.
 
     The image of a thin object is the phase minus the phase blurred by the ring of the objective (Yin, Kanade and Chen,
     Medical Image Analysis 2012): dark objects within bright halos, and no level in between that lasts. The sine makes
@@ -21,7 +21,7 @@ def phase_contrast(phase: FloatArray, gain: float, focus: float) -> FloatArray:
 
     Args:
         phase: ``(H, W)`` float32, radians.
-        gain: grey levels a radian.
+        gain: intensity per radian.
         focus: standard deviation of the blur, in pixels.
     """
     retarded = np.sin(np.minimum(phase, 2.8))
@@ -33,7 +33,7 @@ def phase_contrast(phase: FloatArray, gain: float, focus: float) -> FloatArray:
 
 
 def record(levels: FloatArray, noise: float, shade: float, random: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """``(H, W)`` uint8 as the camera gives it: uneven light and noise of this standard deviation, in grey levels."""
+    """``(H, W)`` uint8 as the camera gives it: uneven light and noise of this standard deviation of the intensity."""
     seen = levels + np.float32(noise) * random.standard_normal(levels.shape, np.float32)
     seen += np.float32(shade) * smooth_field(levels.shape, 3, random)
     return np.clip(np.rint(seen), 0, 255).astype(np.uint8)

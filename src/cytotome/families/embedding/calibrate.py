@@ -20,7 +20,7 @@ Pair: TypeAlias = tuple[DenseMaps, Sample]
 def calibrate(
     pairs: Sequence[Pair], parameters: EmbeddingParameters, class_names: Sequence[str]
 ) -> EmbeddingParameters:
-    """Thresholds, then score weights, then the least score, for the challenge's mAP on images not trained on.
+    """Thresholds, then score weights, then the minimum score, for the challenge's mAP on images not trained on.
 
     Args:
         pairs: maps and truth of images.

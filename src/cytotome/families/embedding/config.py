@@ -17,7 +17,7 @@ class EmbeddingConfig(FamilyConfig):
 
     Attributes:
         variant: ``instances`` contrasts each cell with the others and the background; ``binary`` contrasts background
-            with cells, and tells background, cell and border apart on the embeddings.
+            with cells, and distinguishes background, cell and border on the embeddings.
         dimensions: of an embedding.
         periods: wave lengths in pixels; the network then also predicts a shift, and waves of each pixel's shifted
             place are added to its embedding, so that cells far apart differ by where they are (after Kulikov and
@@ -32,7 +32,7 @@ class EmbeddingConfig(FamilyConfig):
         loss: ``contrast`` or, for the variant ``instances``, ``discriminative`` (De Brabandere et al. 2017).
         sampler: which pixels are contrasted: any, those of a window, of a cell's box, of bands around outlines, or
             the sum of the losses of a window and of bands.
-        pixels: greatest number of pixels of one set.
+        pixels: largest number of pixels of one set.
         sets: sets that are drawn from each crop.
         temperature: of the contrast.
         balanced: each label of a set counts alike, whatever the number of its pixels.
@@ -100,7 +100,7 @@ class EmbeddingParameters(DecodeParameters):
         gap: parts of a cell at most this far apart are joined; 0 joins none.
         gap_similarity: least similarity of such parts.
         resized_shape: height and width of the small map of ``resized``.
-        erosion: pixels of the small map by which clusters are eroded before their parts are told apart.
+        erosion: pixels of the small map by which clusters are eroded before their parts are distinguished.
         growth: pixels by which cells grow back over their border, in the variant ``binary``.
         max_area: larger instances are dropped.
         score_weights: logistic weights of the features that :func:`~.decode.features` names, the last one the

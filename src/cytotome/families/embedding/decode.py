@@ -60,7 +60,7 @@ def features(labels: IntArray, count: int, embedding: FloatArray, cell: FloatArr
     """``(count, 5)`` float64, one row per instance, columns as in :data:`FEATURES`.
 
     Cohesion is the length of an instance's mean embedding, 1 where all its pixels agree; the similarity to the nearest
-    is the greatest cosine with the mean of an instance that lies within :data:`REACH` pixels, -1 where none does.
+    is the largest cosine with the mean of an instance that lies within :data:`REACH` pixels, -1 where none does.
     """
     means, areas = label_means(labels, embedding, count)
     probabilities, _ = label_means(labels, cell[None], count)

@@ -55,7 +55,7 @@ class EmbeddingNet(nn.Module):
 def place_waves(shift: Tensor, periods: Sequence[float]) -> Tensor:
     """Cosine and sine of each pixel's shifted place, ``(B, 4 P, H, W)`` float32, of unit length.
 
-    The dot product of two pixels depends on the distance of their shifted places alone. Where the pixels of a cell are
+    The dot product of two pixels depends only on the distance of their shifted places. Where the pixels of a cell are
     shifted to one place, they have one vector, and another cell has another (Kulikov and Lempitsky 2020, arXiv
     1904.05257, who add such waves to the features of the network).
 

@@ -1,7 +1,7 @@
 """Choosing the pixels of one image that a contrastive loss compares.
 
 A sampler takes ``labels`` ``(H, W)`` integers (0 is background) and ``valid`` ``(H, W)`` bool, and gives flat positions
-of valid pixels, at most as many as it was told. All draw from torch's generator of the CPU.
+of valid pixels, at most the number requested. All draw from torch's generator of the CPU.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def sample_contours(labels: Tensor, valid: Tensor, most: int, cells: int, kernel
 
 
 def _greatest(plane: Tensor, kernel: int) -> Tensor:
-    """Greatest value of the square of ``kernel`` pixels around each pixel of ``(H, W)``."""
+    """Largest value of the square of ``kernel`` pixels around each pixel of ``(H, W)``."""
     rows = functional.max_pool2d(plane[None, None], (kernel, 1), 1, (kernel // 2, 0))
     return functional.max_pool2d(rows, (1, kernel), 1, (0, kernel // 2))[0, 0]
 

@@ -58,7 +58,7 @@ class _Up(nn.Module):
 
 
 class CellposeNet(nn.Module):
-    """Residual U-Net whose decoder is told a style: the normalised global average of the deepest features.
+    """Residual U-Net whose decoder is given a style: the normalised global average of the deepest features.
 
     Because of that average, tiles of an image differ slightly from the whole.
 

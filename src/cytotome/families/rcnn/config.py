@@ -53,11 +53,11 @@ class RcnnConfig(FamilyConfig):
             part of its size.
         target_cells: cells along each axis of the grid in which a mask comes to the loss.
         least_side: instances whose box is narrower, in pixels of the crop, are not learned from.
-        candidate_score, candidate_iou, most_candidates: what is predicted before the decoder: least score, box IoU of
+        candidate_score, candidate_iou, most_candidates: what is predicted before the decoder: minimum score, box IoU of
             the suppression, number.
         box_weight, mask_weight, proposal_weight: weights of the losses.
-        dense_weight: of a loss that ``flow`` learns from, on every pixel: flow field and cell against background. With
-            ``compact`` alone, whose heads predict both; predictions leave them out.
+        dense_weight: of a loss that ``flow`` learns from, on every pixel: flow field and cell against background. Only
+            with ``compact``, whose heads predict both; predictions leave them out.
     """
 
     input_scale: float = Field(default=2.0, gt=0, le=8)

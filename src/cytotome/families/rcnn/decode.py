@@ -22,7 +22,7 @@ EDGE = 1e-4
 def decode_detections(found: Instances, parameters: RcnnParameters, class_names: Sequence[str]) -> Instances:
     """The instances of one image's detections, best first, with their soft masks.
 
-    A score is made of the box score times the mean probability inside the mask, which tells good masks from bad ones
+    A score is the box score times the mean probability inside the mask, which separates good masks from bad ones
     (after Huang et al. 2019, Mask Scoring R-CNN, arXiv 1903.00241), and calibrated.
 
     Args:

@@ -137,7 +137,7 @@ class CompactPyramid(nn.Module):
 
 
 def norm_layer(norm: PyramidNorm) -> Any:
-    """What makes a normalisation of so many channels; None for ``none``."""
+    """What makes a normalisation of a number of channels; None for ``none``."""
     if norm == "batch":
         return nn.BatchNorm2d
     return _group_norm if norm == "group" else None

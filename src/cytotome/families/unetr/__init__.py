@@ -1,4 +1,4 @@
-"""UNETR: a transformer's states feed a U-Net's decoder; foreground by cell type, parted by a border.
+"""UNETR: a transformer's states feed a U-Net's decoder; foreground by cell type, separated by a border.
 
 With ``adversarial``, a discriminator of images with masks lets it learn from unlabelled images too.
 """

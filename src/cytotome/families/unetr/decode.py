@@ -54,7 +54,7 @@ def of_image(
 def segment(
     foreground: FloatArray, border: FloatArray | None, parameters: ForegroundParameters
 ) -> tuple[IntArray, int]:
-    """``(H, W)`` int32 label map without gaps, and its greatest label, before anything is dropped.
+    """``(H, W)`` int32 label map without gaps, and its largest label, before anything is dropped.
 
     Without a border the foreground of each class, where it is the likeliest, falls into connected components. With it
     the foreground of all classes does, less the border; each pixel of the border then goes to the nearest cell.

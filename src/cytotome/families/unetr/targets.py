@@ -1,7 +1,7 @@
 """The maps that UNETR predicts, their targets, and what a perfect network would predict.
 
-The border is the line between cells that touch, as the winners of the Data Science Bowl 2018 drew it: a cell that
-stands alone has none, so that thin branches stay whole.
+The border is the line between cells that touch, as the winners of the Data Science Bowl 2018 drew it: a cell
+without neighbours has none, so that thin branches stay whole.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class WatershedConfig(FamilyConfig):
         level_edges: distances in pixels of the network's input at which an energy level begins; level 0 is background,
             level 1 begins at the boundary.
         level_weights: of each energy level in its loss; empty for ``1 + 1 / level``, which favours the levels where
-            instances are parted.
+            instances are separated.
         dice: part of the two Dice losses, cell and wall, each; the rest is cross entropy.
         semantic_weight, direction_weight, energy_weight: weights of the losses in the joint stage; a weight of 0 for
             the semantic loss leaves its network as it is.
@@ -97,7 +97,7 @@ class WatershedParameters(DecodeParameters):
             its maxima down.
         energy: pixels of a greater energy belong to a cell.
         level: the cut leaves pixels of a greater energy, and those of a cell that are no wall.
-        wall: pixels of this wall probability or more are walls, where cells may be parted; 0 lets them be parted
+        wall: pixels of this wall probability or more are walls, where cells may be separated; 0 lets them be separated
             anywhere, as in the paper.
         core_area: of what the cut leaves, smaller pieces are no cells; the cells around take their pixels.
         growth: pixels by which the pieces grow back at most.

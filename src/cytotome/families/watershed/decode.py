@@ -60,7 +60,7 @@ def segment(maps: DenseMaps, parameters: WatershedParameters) -> tuple[IntArray,
 
 
 def _relief(energy: FloatArray, walls: BoolArray) -> FloatArray:
-    """The energy at walls; elsewhere a plateau above all of it, on which cells are not parted."""
+    """The energy at walls; elsewhere a plateau above all of it, on which cells are not separated."""
     relief: FloatArray = np.where(walls, energy, energy.max(initial=0) + np.float32(1))
     return relief
 
@@ -87,7 +87,7 @@ def cut(maps: DenseMaps, mask: BoolArray, walls: BoolArray, parameters: Watershe
 
 
 def features(labels: IntArray, count: int, maps: DenseMaps) -> Float64Array:
-    """``(count, 6)`` float64, what tells good instances from bad ones; columns as in :data:`FEATURES`."""
+    """``(count, 6)`` float64, what separates good instances from bad ones; columns as in :data:`FEATURES`."""
     semantic = maps["semantic"]
     sums, lengths = _sums(labels, count, semantic[0], semantic[WALL], maps["energy"][0], maps["direction"])
     area = np.maximum(np.bincount(labels.reshape(-1), minlength=count + 1)[1:], 1)

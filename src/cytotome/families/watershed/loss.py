@@ -39,7 +39,7 @@ def energy_loss(net: WatershedNet, batch: Batch, config: WatershedConfig) -> dic
 
 
 def joint_loss(net: WatershedNet, batch: Batch, config: WatershedConfig) -> dict[str, Tensor]:
-    """All three, from the image alone, each network fed with what the one before it says."""
+    """All three, from the image only, each network fed with what the one before it says."""
     outputs = net(batch["image"])
     direction, angle = squared_angle(outputs["direction"], batch)
     losses = {

@@ -15,7 +15,7 @@ from cytotome.types import AnyArray, BoolArray, DenseMaps, FloatArray, Instances
 
 BACKGROUND, CELL, WALL = 0, 1, 2
 WALL_WIDTH = 2
-"""A wall is where two instances lie within so many rows and columns of a pixel, so that these, dilated, overlap."""
+"""A wall is where two instances lie within this number of rows and columns of a pixel: dilated, they overlap."""
 REFERENCE_AREA = 400.0
 """Pixels of an instance whose pixels weigh as much as the background's, 1."""
 
