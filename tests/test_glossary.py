@@ -49,7 +49,7 @@ def without_output(text: str) -> str:
 
 def pages() -> Iterator[tuple[str, str]]:
     """Name and text of each document and recipe, without quoted output; of the glossary, what precedes its table."""
-    paths = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md")]
+    paths = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
     for path in sorted(paths):
         text = without_output(path.read_text(encoding="utf-8"))
         yield path.relative_to(REPOSITORY).as_posix(), joined(text.split(TITLE)[0] if path == GLOSSARY else text)
