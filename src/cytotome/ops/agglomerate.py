@@ -115,7 +115,7 @@ def gather_unit(planes: AnyArray, numbers: AnyArray, count: int) -> AnyArray:
 
 @kernel
 def neighbour_pairs(numbers: AnyArray) -> AnyArray:
-    """``(E, 2)`` int32 pairs of numbered pixels that share an edge, or only a corner if no other pixel connects them."""
+    """``(E, 2)`` int32 pairs of numbered pixels that share an edge, or a corner if no other pixel connects them."""
     height, width = numbers.shape
     pairs = np.empty((4 * height * width, 2), np.int32)
     found = 0
