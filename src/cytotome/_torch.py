@@ -63,7 +63,7 @@ def resize_bilinear(values: Tensor, size: Sequence[int], factors: Sequence[float
 
 
 def box_coder(weights: tuple[float, float, float, float]) -> BoxCoder:
-    """Encodes boxes as offsets from other boxes, as in Mask R-CNN; torchvision uses it only in its own networks."""
+    """Encodes boxes as offsets from other boxes, as in Mask R-CNN; used only by torchvision's own networks."""
     from torchvision.models.detection._utils import BoxCoder
 
     return BoxCoder(weights)

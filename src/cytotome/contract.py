@@ -211,7 +211,7 @@ class Outputs(Protocol[Batched, Output]):
 
     @property
     def joins_tiles(self) -> bool:
-        """Whether tiles can be stitched before decoding; embeddings are not comparable across tiles."""
+        """Whether tiles can be stitched before decoding; embeddings cannot, as they differ from tile to tile."""
         ...
 
     def tiled(
@@ -232,7 +232,7 @@ class Outputs(Protocol[Batched, Output]):
         ...
 
     def at_size(self, found: Batched, canvas: Canvas, size: tuple[int, int]) -> list[Output]:
-        """The outputs of each image of a batch, resized from the network's canvas to ``size`` (rows, columns)."""
+        """Returns the outputs of each image of a batch, resized from the canvas to ``size`` (rows, columns)."""
         ...
 
     def why_no_mean(self) -> str:

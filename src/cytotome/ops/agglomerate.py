@@ -115,7 +115,7 @@ def gather_unit(planes: AnyArray, numbers: AnyArray, count: int) -> AnyArray:
 
 @kernel
 def neighbour_pairs(numbers: AnyArray) -> AnyArray:
-    """``(E, 2)`` int32 pairs of numbered pixels that share an edge, or a corner if no other pixel connects them."""
+    """``(E, 2)`` int32 pairs of numbered pixels that share an edge, or a corner if no other pixel joins them."""
     height, width = numbers.shape
     pairs = np.empty((4 * height * width, 2), np.int32)
     found = 0
@@ -209,7 +209,7 @@ def grow_pieces(
 
 
 def distinct_pairs(piece: npt.NDArray[np.int32], pairs: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """``(F, 2)`` int32: the unique pairs of pieces that are connected by pairs of pixels, smaller number first."""
+    """``(F, 2)`` int32: the unique pairs of pieces connected by pixels, smaller number first."""
     joined = piece[pairs]
     joined = joined[joined[:, 0] != joined[:, 1]]
     joined.sort(axis=1)

@@ -128,6 +128,6 @@ class _Teller(event.Listener):
 
 @contextmanager
 def on_compiling(tell: Callable[[], None]) -> Iterator[None]:
-    """Calls ``tell`` when a kernel starts to compile, in any thread; not for kernels read from the cache."""
+    """Calls ``tell`` when the compilation of a kernel starts, in any thread; not for kernels read from the cache."""
     with event.install_listener("numba:compile", _Teller(tell)):
         yield

@@ -72,7 +72,7 @@ def cell_colours(ids: AnyArray) -> ByteArray:
 
 
 def picture_of_cells(instances: Instances) -> tuple[ByteArray, ByteArray]:
-    """Positions ``(H, W)`` uint8 in a palette ``(K, 3)``: each cell in its colour on black, small cells on top."""
+    """Positions ``(H, W)`` uint8 in a palette ``(K, 3)``: each cell in its colour, on black; smaller ones on top."""
     labels = instances.to_label_map()
     palette = np.concatenate([np.zeros((1, 3), np.uint8), cell_colours(np.arange(COLOURS))])
     return np.where(labels > 0, 1 + labels % COLOURS, 0).astype(np.uint8), palette

@@ -37,7 +37,9 @@ def merge_runs(runs: AnyArray, owners: AnyArray, count: int) -> tuple[IntArray, 
 
 @kernel
 def _merge_sorted(runs: AnyArray, owners: AnyArray) -> tuple[AnyArray, AnyArray]:
-    """``(runs (R', 3), owners (R',))`` of runs ``(R, 3)`` sorted by owner ``(R,)``, row, start; touching ones join."""
+    """``(runs (R', 3), owners (R',))`` of runs ``(R, 3)`` sorted by owner ``(R,)``, row and start; touching ones
+    joined.
+    """
     merged = np.empty_like(runs)
     merged_owners = np.empty_like(owners)
     last = -1
@@ -86,7 +88,7 @@ def split_flat_runs(
 def joined_flat_runs(
     instances: Instances,
 ) -> tuple[Int64Array, Int64Array, Int64Array]:
-    """``(starts, lengths, owners)`` of the flattened, row-major image; runs that continue in the next row join."""
+    """``(starts, lengths, owners)`` of the flattened, row-major image; runs continued in the next row are joined."""
     width = instances.shape[1]
     owners = np.repeat(np.arange(len(instances)), np.diff(instances.offsets))
     rows = instances.runs[:, 0].astype(np.int64) * width
