@@ -62,9 +62,9 @@ def test_what_is_not_known_is_nan_in_the_data_frame(sample: ct.Sample) -> None:
 
 def test_cells_of_another_image_are_refused(sample: ct.Sample) -> None:
     assert sample.instances is not None
-    with pytest.raises(DataError, match=r"the image is of \(4, 6\) and the cells are of"):
+    with pytest.raises(DataError, match=r"the image has shape \(4, 6\), the cells have shape"):
         ct.draw_overlay(np.zeros((4, 6), np.uint8), sample.instances)
-    with pytest.raises(DataError, match=r"the image is of \(4, 6\) and the cells are of"):
+    with pytest.raises(DataError, match=r"the image has shape \(4, 6\), the cells have shape"):
         ct.measure(sample.instances, np.zeros((4, 6), np.uint8))
 
 
