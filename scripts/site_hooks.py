@@ -2,7 +2,8 @@
 
 The pages are written for the repository and read well there. On the site, links out of ``docs/`` lead to the
 repository where ``repo_url`` says where it is, and are plain text where it does not; a missing target is a warning,
-which the strict build turns into an error. Roles of Sphinx in docstrings become links to the API reference.
+which the strict build turns into an error. In docstrings, roles of Sphinx become links to the API reference, and
+examples become code.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import logging
 import posixpath
 import re
 from pathlib import Path
+from typing import Any
 
+import griffe
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -20,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ADOPTED = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 """Pages at the root of the repository that are part of the site, and their names there."""
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)")
+EXAMPLE = re.compile(r"(?:^(?:>>>|\.\.\.).*\n?(?:^(?!>>>|\s*$).+\n?)*)+", re.MULTILINE)
+FLAG = re.compile(r" *# doctest:.*")
 ROLE = re.compile(r":[a-z]+:<code>(~?)\.?([\w.]+)</code>")
 
 log = logging.getLogger("mkdocs.hooks.site")
@@ -64,3 +69,17 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
         return f'<autoref identifier="{role[2]}" optional><code>{name}</code></autoref>'
 
     return ROLE.sub(replaced, html)
+
+
+class Examples(griffe.Extension):
+    """Examples in docstrings, from ``>>>`` to the next empty line, as code without the flags of doctest."""
+
+    def on_object(self, *, obj: griffe.Object, **options: Any) -> None:
+        """Called for each module, class, function and attribute."""
+        if obj.docstring:
+            obj.docstring.value = EXAMPLE.sub(fenced, obj.docstring.value)
+
+
+def fenced(example: re.Match[str]) -> str:
+    """An example as a block of code."""
+    return f"```pycon\n{FLAG.sub('', example[0]).rstrip()}\n```\n"

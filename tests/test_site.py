@@ -103,6 +103,9 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
     assert {f"cytotome.{SAME_AS.get(name, name)}" for name in ct.__all__} <= ids
     text = (site / "api.html").read_text(encoding="utf-8")
     assert not re.search(r":(class|func|meth|data|mod|attr):", text)
+    assert '<span class="gp">&gt;&gt;&gt; </span>' in text
+    assert "<blockquote>" not in text
+    assert "doctest: +" not in text
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,11 @@ def test_faults_of_a_page_end_the_build(text: str, message: str, tmp_path: Path)
     (tmp_path / "docs" / "index.md").write_text(f"# Home\n\n{text}\n", encoding="utf-8")
     (tmp_path / "docs" / "segment.md").write_text("# Segment\n", encoding="utf-8")
     config |= {"docs_dir": str(tmp_path / "docs"), "hooks": [str(REPOSITORY / "scripts" / "site_hooks.py")]}
+    options = next(plugin["mkdocstrings"] for plugin in config["plugins"] if "mkdocstrings" in plugin)["handlers"][
+        "python"
+    ]
+    options["paths"] = [str(REPOSITORY / "src")]
+    options["options"]["extensions"] = [f"{REPOSITORY}/scripts/site_hooks.py:Examples"]
     config["nav"] = ["index.md", "segment.md", "changelog.md", "contributing.md"]
     (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     done = build(tmp_path / "mkdocs.yml", tmp_path / "site")
