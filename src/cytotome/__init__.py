@@ -1,7 +1,6 @@
 """cytotome finds every cell in a microscope image.
 
-The names below are the public surface; each is imported when it is first asked for, so that ``import cytotome`` costs
-next to nothing.
+The names below are the public API. Each is imported on first access, so that ``import cytotome`` is fast.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ _HOMES = {
     "tune": "api",
     "write_label_map": "io.labels",
 }
-"""Module of each name, and its place there where that is another one."""
+"""Module of each name, followed by its name there if that differs."""
 
 
 def __getattr__(name: str) -> object:

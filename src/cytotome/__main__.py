@@ -7,12 +7,12 @@ import signal
 from types import FrameType
 
 STOPPED = 130
-"""Exit code of a command that its user stopped."""
+"""Exit code of a command interrupted by the user."""
 
 
 def main() -> None:
-    """Runs the command line. Ctrl-C is one line at any moment, also while modules are imported."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as behind nohup
+    """Runs the command line. Ctrl-C prints one line at any time, also while modules are imported."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if it is ignored, as under nohup
         signal.signal(signal.SIGINT, _stop)
     from cytotome.app.cli import main as run
 
@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Ends the process at once during an import, where an exception may be lost or told of in other words."""
+    """Ends the process immediately during an import, where an exception could be swallowed or replaced."""
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             os.write(2, b"stopped\n")

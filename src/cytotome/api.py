@@ -1,4 +1,4 @@
-"""Commands of the command line as functions: what takes a few lines otherwise, in one call."""
+"""Commands of the command line as functions."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def segment(
 def segment(
     images: ImageLike | Iterable[ImageLike], model: PathLike = "neurons", *, device: str = "auto", **options: Any
 ) -> Instances | list[Instances]:
-    """Finds the cells of one image or of several.
+    """Finds the cells in one or several images.
 
-    The model is read at each call; for more than one call use :func:`cytotome.load_model` and its ``segment``.
+    The model is loaded in each call; for repeated calls, use :func:`cytotome.load_model` and its ``segment`` method.
 
     >>> import cytotome as ct
     >>> sample = ct.open_dataset("synthetic:1")[0]
@@ -41,17 +41,17 @@ def segment(
     Instances(... cells, ...)
 
     Args:
-        images: an :class:`~cytotome.types.Image`, a path, a ``(H, W)`` or ``(H, W, C)`` array, or several of them.
-        model: the name of a bundled model or ensemble, or the path of one.
+        images: an :class:`~cytotome.types.Image`, a path, a ``(H, W)`` or ``(H, W, C)`` array, or a sequence of these.
+        model: name of a bundled model or ensemble, or path of a model or ensemble file.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         **options: as in :meth:`cytotome.Model.segment`, such as ``tta``, ``tile``, ``diameter`` and ``min_score``.
 
     Returns:
-        The instances of the image, or a list with those of each image.
+        The instances of the image; for several images, a list with the instances of each.
 
     Raises:
-        ImageError: if an image cannot be used.
-        ModelError: if there is no such model, or its file is damaged.
+        ImageError: if an image cannot be read or used.
+        ModelError: if the model does not exist or its file is damaged.
         ConfigError: if an option is unknown or out of range.
     """
     return load_model(model, device=device).segment(images, **options)
@@ -70,29 +70,31 @@ def tune(
     tta: bool = False,
     device: str = "auto",
 ) -> Tuned:
-    """Tunes the decoder of a model, or the fusion of several, on images that they were not trained on.
+    """Tunes the decoder of a model, or the fusion of several models, on images that they were not trained on.
 
     >>> import cytotome as ct
     >>> tuned = ct.tune("run/flow.safetensors:0", "sartorius/", "tuned.safetensors")  # doctest: +SKIP
     >>> print(tuned.text())  # doctest: +SKIP
 
     Args:
-        models: one or more, each ``MODEL``, ``MODEL:FOLD`` or ``MODEL:0,MODEL:1`` for one method's models of folds.
+        models: one or more, each ``MODEL``, ``MODEL:FOLD`` or, for models of one method trained for several folds,
+            ``MODEL:0,MODEL:1``.
         data: a dataset, as in :func:`cytotome.open_dataset`.
         output: the model file (``.safetensors``) or, for several models, the ensemble file (``.yaml``) to write.
-        layout: of the dataset; detected where None.
-        fold: only images of this fold are used.
-        search: ``optuna``, or ``greedy`` for one setting after the other.
-        trials: settings that optuna tries.
+        layout: of the dataset; detected if None.
+        fold: use only images of this fold.
+        search: ``optuna``, or ``greedy`` to search one setting after the other.
+        trials: number of trials of Optuna.
         seed: random seed of the search.
         tta: tune on predictions averaged over flips and quarter turns.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
 
     Returns:
-        The tuned settings, with the score of each image before and after, on images they were not chosen on.
+        The tuned settings, with scores of each image before and after tuning; each image is scored with settings chosen
+        on others.
 
     Raises:
-        ConfigError: if the models do not go together with the images or the output, or Optuna is not installed.
+        ConfigError: if the models do not match the images or the output, or Optuna is not installed.
     """
     from cytotome.app.tune.run import TuneOptions, run_tune
 
@@ -114,7 +116,7 @@ def compare(
     tta: bool = False,
     device: str = "auto",
 ) -> Comparison:
-    """Trains, scores and fuses several methods on the same held-out images; a run that was stopped is resumed.
+    """Trains, scores and fuses several methods on the same held-out images; an interrupted run is resumed.
 
     >>> import cytotome as ct
     >>> comparison = ct.compare("images/", "bakeoff/", models=["neurons", "nuclei"])  # doctest: +SKIP
@@ -122,21 +124,21 @@ def compare(
 
     Args:
         data: a dataset, as in :func:`cytotome.open_dataset`.
-        output: the folder of models, results and the page ``compare.html``.
-        recipes: to train by; where there are no models either, one of each family.
+        output: folder for the models, results and the page ``compare.html``.
+        recipes: to train with; without recipes and models, one of each family.
         models: trained ones, as in :func:`tune`.
-        folds: validation folds to train for.
-        budget_minutes: time for all.
-        overrides: changes of every recipe, such as ``"schedule.steps=1000"``.
-        layout: of the dataset; detected where None.
+        folds: validation folds for which models are trained.
+        budget_minutes: total time in minutes.
+        overrides: changes to every recipe, such as ``"schedule.steps=1000"``.
+        layout: of the dataset; detected if None.
         tta: average over flips and quarter turns.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
 
     Returns:
-        What ``results.json`` in the folder holds.
+        The content of ``results.json`` in the folder.
 
     Raises:
-        ConfigError: if there is nothing to compare, or Lightning is not installed and needed.
+        ConfigError: if there is nothing to compare, or Lightning is needed and not installed.
     """
     from cytotome.app.compare.run import CompareOptions, run_compare
 

@@ -1,4 +1,4 @@
-"""Names of array types, by what their elements are."""
+"""Type aliases of arrays, by element type."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a method must bring: the family contract, a frozen dataclass of functions.
+"""The family contract: what a segmentation method must provide, as a frozen dataclass of functions.
 
-A family is one folder under :mod:`cytotome.families` whose ``__init__`` holds ``FAMILY``. No engine file names a
-family; everything an engine needs is asked from here. ``net`` is always the network that the family's ``build`` made.
-Nothing in this module imports torch: its types are named for the type checker alone.
+A family is one folder under :mod:`cytotome.families` whose ``__init__`` defines ``FAMILY``. Engine files never name a
+family and only use this contract. ``net`` is always the network returned by the family's ``build``. Nothing in this
+module imports torch: its types are imported for type checking only.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ if TYPE_CHECKING:
     from cytotome.outputs.tta import Tta
 
 Batch: TypeAlias = "Mapping[str, torch.Tensor]"
-"""``image`` ``(B, C, H, W)`` float32, the family's targets with a leading B, ``valid`` ``(B, 1, H, W)`` float32 that
-is 0 where a pixel adds nothing to a loss, ``labelled`` ``(B,)`` bool, ``cell_type`` ``(B,)`` int64 (-1 unknown).
-Targets whose name begins with ``PER_INSTANCE`` hold the instances of all crops one after the other; then ``instances``
-``(B,)`` int64 says how many belong to each crop."""
+"""``image`` ``(B, C, H, W)`` float32, the family's targets with a leading B, ``valid`` ``(B, 1, H, W)`` float32 (0 for
+pixels that are excluded from the loss), ``labelled`` ``(B,)`` bool, ``cell_type`` ``(B,)`` int64 (-1 unknown). Targets
+whose names start with ``PER_INSTANCE`` concatenate the instances of all crops; ``instances`` ``(B,)`` int64 is then the
+number of instances of each crop."""
 
 PER_INSTANCE = "instance."
-"""Begins the name of a target of ``(N, ...)`` arrays, one row per instance."""
+"""Prefix of the names of targets of shape ``(N, ...)``, with one row per instance."""
 
 Losses: TypeAlias = "Mapping[str, torch.Tensor]"
-"""Named scalars; ``total`` is the one that is minimised, the others are logged."""
+"""Named scalars; ``total`` is minimised, the others are only logged."""
 
 Stream = Literal["labelled", "unlabelled"]
 OptimiserName = Literal["adamw", "adam", "rmsprop", "sgd"]
 
 
 SIZE_RANGE = 5 / 3
-"""By how much more an image is enlarged or reduced at most, to bring its cells to ``cell_size``."""
+"""Maximum factor by which an image is enlarged or reduced further to bring its cells to ``cell_size``."""
 
 
 class FamilyConfig(BaseModel):
-    """What every family's config holds; a family adds its own fields.
+    """Base class of the configs of all families; a family adds its own fields.
 
     Attributes:
-        class_names: cell types that the network tells apart; one class or more.
+        class_names: cell types that the network distinguishes, at least one.
         channels: channels of the network's input.
-        input_scale: factor by which an image is enlarged before the network sees it.
-        cell_size: side (root of the area) in pixels of the network's input to which the median cell of each image is
-            brought: a first pass at ``input_scale`` finds its size, a second one sees the image enlarged to suit,
-            within a factor of 5/3. None for ``input_scale`` whatever the size of the cells. In training, the share of
-            crops that a recipe's ``sampling.sized`` says.
-        offset: pixels, down and right, by which cells lie beside their masks in the data whose masks are to be met:
-            what is found is given as far up and left of where it is seen (a recipe's ``sampling.sources.NAME.offset``).
+        input_scale: factor by which an image is enlarged before it is passed to the network.
+        cell_size: size (square root of the area), in pixels of the network's input, to which the median cell of each
+            image is scaled: a first pass at ``input_scale`` measures the cells, and a second pass rescales the image,
+            by a factor of at most 5/3. None to always use ``input_scale``. In training, applied to the fraction of
+            crops given by ``sampling.sized`` of the recipe.
+        offset: shift in pixels, down and right, of the cells against their masks in the data whose masks are to be
+            reproduced (``sampling.sources.NAME.offset`` of a recipe). Instances are shifted by it up and left.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -68,15 +68,15 @@ class FamilyConfig(BaseModel):
     offset: tuple[float, float] = (0.0, 0.0)
 
     def trained(self) -> Self:
-        """The config of a network that has its weights: ``pretrained``, where a family has it, asks for none."""
+        """Returns the config for a network whose weights are loaded: ``pretrained``, if the family has it, is off."""
         return self.model_copy(update={"pretrained": False}) if "pretrained" in type(self).model_fields else self
 
     def size_factor(self, areas: AnyArray, scale: float) -> float:
-        """By how much more an image is to be enlarged to bring its median cell to ``cell_size``; 1 without cells.
+        """Returns the further enlargement of an image that brings its median cell to ``cell_size``; 1 without cells.
 
         Args:
-            areas: ``(N,)`` of its cells in pixels of the image.
-            scale: by which the image is enlarged already.
+            areas: ``(N,)`` areas of its cells in pixels of the image.
+            scale: factor by which the image is already enlarged.
         """
         if self.cell_size is None or not len(areas):
             return 1.0
@@ -85,13 +85,13 @@ class FamilyConfig(BaseModel):
 
 
 class DecodeParameters(BaseModel):
-    """What every family's decoder takes; a family adds its own fields. All are kept in the model file.
+    """Base class of the parameters of all decoders; a family adds its own fields. They are stored in the model file.
 
     Attributes:
-        min_score: instances below are dropped.
+        min_score: instances of a lower score are dropped.
         min_area: instances of fewer pixels are dropped.
-        by_class: overrides of any of the other fields for images of one cell type, by its name.
-        search: values that a tuner tries, by the field's name.
+        by_class: for images of one cell type, by its name: values that override the other fields.
+        search: values that a tuner tries, by field name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -105,7 +105,7 @@ class DecodeParameters(BaseModel):
     @field_validator("score_weights", check_fields=False)
     @classmethod
     def _check_score_weights(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
-        """One weight for each feature, as many as a family's default has."""
+        """Checks that there is one weight per feature, as in the family's default."""
         expected = len(cls.model_fields["score_weights"].default)
         if len(weights) != expected:
             raise ValueError(f"must be {expected} numbers, one for each feature, got {len(weights)}")
@@ -124,10 +124,10 @@ class DecodeParameters(BaseModel):
         return self
 
     def changed(self, **values: object) -> Self:
-        """With some fields replaced; these also come before overrides by cell type.
+        """Returns the parameters with some fields replaced; overrides of these fields by cell type are dropped.
 
         Raises:
-            pydantic.ValidationError: if one is unknown or out of range.
+            pydantic.ValidationError: if a field is unknown or out of range.
         """
         content = self.model_dump()
         by_class = {
@@ -137,14 +137,14 @@ class DecodeParameters(BaseModel):
         return type(self).model_validate({**content, "by_class": by_class, **values})
 
     def of_type(self, cell_type: str) -> Self:
-        """The parameters for images of one cell type: those that ``by_class`` gives it, else the general ones."""
+        """Returns the parameters for images of one cell type, with the overrides of ``by_class`` applied."""
         chosen = self.by_class.get(cell_type)
         general = self.model_dump(exclude={"by_class"})
         return self if chosen is None else type(self).model_validate({**general, **chosen})
 
 
 def _placed(fault: ErrorDetails, *place: str) -> InitErrorDetails:
-    """The same fault, of a field within ``place``."""
+    """The same error, for a field within ``place``."""
     return InitErrorDetails(
         type=fault["type"], loc=(*place, *fault["loc"]), input=fault["input"], ctx=fault.get("ctx", {})
     )
@@ -159,15 +159,15 @@ Output = TypeVar("Output")
 
 @dataclass(frozen=True)
 class Phase(Generic[Network]):
-    """One optimiser and what it minimises.
+    """An optimiser and the loss that it minimises.
 
     Attributes:
         name: used in logs, as ``<stage>/<phase>/<loss>``.
-        parameters: the parameters of ``net`` that this phase changes.
-        loss: ``loss(net, batch)`` runs the network and returns named scalars, ``total`` among them.
-        every: the phase runs on one batch in ``every``.
-        optimiser, learning_rate, weight_decay: of this phase alone, before what the recipe says; None for the recipe's.
-        after_step: called with ``net`` after each step of the optimiser, such as to clip weights.
+        parameters: returns the parameters of ``net`` that this phase updates.
+        loss: ``loss(net, batch)`` runs the network and returns named scalars, including ``total``.
+        every: the phase runs on every n-th batch.
+        optimiser, learning_rate, weight_decay: of this phase, overriding the recipe; None to use the recipe's.
+        after_step: called with ``net`` after each optimiser step, for example to clip weights.
     """
 
     name: str
@@ -186,8 +186,8 @@ class Stage(Generic[Network]):
 
     Attributes:
         name: identity within the family.
-        phases: run in turn on each batch.
-        share: part of the run's steps, relative to the other stages.
+        phases: run one after the other on each batch.
+        share: weight of this stage when the run's steps are divided among the stages.
         streams: the kinds of samples a batch is drawn from.
     """
 
@@ -198,25 +198,27 @@ class Stage(Generic[Network]):
 
 
 class Outputs(Protocol[Batched, Output]):
-    """What a network gives, and all that an engine does with it; :mod:`cytotome.outputs` has both kinds.
+    """The kind of a network's outputs and the operations of an engine on them; :mod:`cytotome.outputs` has both kinds.
 
-    ``Batched`` is what the network gives for a batch ``(B, C, H, W)``, ``Output`` what the decoder takes of one image.
+    ``Batched`` is the output for a batch ``(B, C, H, W)``, ``Output`` the output for one image, as the decoder takes
+    it.
     """
 
     @property
     def specs(self) -> tuple[OutputSpec, ...]:
-        """The dense maps, none where the network predicts instances."""
+        """The dense maps; empty if the network predicts instances."""
         ...
 
     @property
     def joins_tiles(self) -> bool:
-        """Whether outputs of neighbouring tiles go together before the decoder; embeddings differ from tile to tile."""
+        """Whether tiles can be stitched before decoding; embeddings cannot, as they differ from tile to tile."""
         ...
 
     def tiled(
         self, predict: Callable[[torch.Tensor], Batched], *, tile: int, stride: int, watch: TileWatch | None = None
     ) -> Callable[[torch.Tensor], Batched]:
-        """A predictor that sees at most ``tile`` x ``tile`` pixels at once; ``watch`` is called after each tile.
+        """Returns a predictor that processes tiles of at most ``tile`` x ``tile`` pixels and calls ``watch`` after
+        each.
 
         Raises:
             ConfigError: if tiles are too small to overlap by one stride.
@@ -226,67 +228,69 @@ class Outputs(Protocol[Batched, Output]):
     def augmented(
         self, predict: Callable[[torch.Tensor], Batched], tta: Tta, *, stride: int
     ) -> Callable[[torch.Tensor], Batched]:
-        """A predictor that unites what the network gives for several views of each image."""
+        """Returns a predictor that combines the outputs for several views of each image."""
         ...
 
     def at_size(self, found: Batched, canvas: Canvas, size: tuple[int, int]) -> list[Output]:
-        """The outputs of each image of a batch, brought from the network's canvas to ``size``, rows and columns."""
+        """Returns the outputs of each image of a batch, resized from the canvas to ``size`` (rows, columns)."""
         ...
 
     def why_no_mean(self) -> str:
-        """Why outputs of several models cannot be averaged before one decoder; empty if they can."""
+        """Returns why outputs of several models cannot be averaged before decoding; empty if they can."""
         ...
 
     def mean(self, outputs: Sequence[Output], weights: Sequence[float]) -> Output:
-        """The weighted mean of several models' outputs for one image.
+        """Returns the weighted mean of the outputs of several models for one image.
 
         Raises:
-            DataError: if they do not go together.
+            DataError: if the outputs are not compatible.
         """
         ...
 
     def why_no_difference(self) -> str:
-        """Why two networks cannot be compared by their outputs; empty if they can."""
+        """Returns why the outputs of two networks cannot be compared; empty if they can."""
         ...
 
     def difference(self, found: Batched, expected: Batched) -> torch.Tensor:
-        """How far apart two networks' outputs for one batch are, a scalar with gradients."""
+        """Returns the distance between two networks' outputs for one batch, a differentiable scalar."""
         ...
 
     def to_arrays(self, output: Output) -> dict[str, AnyArray]:
-        """The outputs for one image as named arrays, to be kept in a file."""
+        """Returns the outputs for one image as named arrays, to be stored in a file."""
         ...
 
     def from_arrays(self, arrays: Mapping[str, AnyArray]) -> Output:
-        """What :meth:`to_arrays` was given."""
+        """Restores the outputs from the arrays of :meth:`to_arrays`."""
         ...
 
 
 @dataclass(frozen=True)
 class Family(Generic[Config, Parameters, Network, Batched, Output]):
-    """One method, whole.
+    """One segmentation method.
 
     Attributes:
-        name: as in recipes and model files.
-        summary: one line, with the paper.
-        config: its config type.
-        parameters: its decode parameter type.
-        outputs: the kind of what ``predict`` returns, ``Dense(specs)`` or ``Detections()`` of :mod:`cytotome.outputs`.
-        build: a network of random weights.
-        stride: sides of the network's input are multiples of it.
-        targets: ``targets(instances, config)`` gives named ``(C, H, W)`` arrays; it runs after augmentation, in the
-            workers. Where the family predicts dense maps, the targets of the same names are what a perfect network
-            would output, so ``decode(oracle(targets))`` is the representation ceiling. A target named
-            ``PER_INSTANCE + ...`` may have any number of rows.
-        oracle: from targets to what a perfect network predicts, dense maps or instances.
-        stages: how it is trained.
-        predict: ``predict(net, images)`` with images ``(B, C, H, W)`` gives named ``(B, C, H, W)`` tensors, activated
-            (probabilities, unit-free vectors), or a list of Instances with soft masks, before anything is dropped.
-        decode: ``decode(output, parameters, class_names)`` gives instances with scores; no network.
-        ceiling: least mAP of ``decode(oracle(targets(truth)))`` on the real images, over all; tests hold it.
-        tile: largest side of the input of a network that is made for windows of one size; None if any size goes.
-        calibrate: ``calibrate(pairs, parameters, class_names)`` fits decode parameters on pairs of outputs and truth;
-            None if nothing is fitted.
+        name: name in recipes and model files.
+        summary: one line that names the paper.
+        config: type of its config.
+        parameters: type of its decode parameters.
+        outputs: the kind of outputs that ``predict`` returns, ``Dense(specs)`` or ``Detections()`` of
+            :mod:`cytotome.outputs`.
+        build: returns a network with random weights.
+        stride: the sides of the network's input must be multiples of it.
+        targets: ``targets(instances, config)`` returns named ``(C, H, W)`` arrays; it runs after augmentation, in the
+            workers. If the family predicts dense maps, the targets of the same names are the outputs of a perfect
+            network, so ``decode(oracle(targets))`` is the representation ceiling. A target named ``PER_INSTANCE + ...``
+            may have any number of rows.
+        oracle: converts targets to the outputs of a perfect network, dense maps or instances.
+        stages: the stages of its training.
+        predict: ``predict(net, images)`` with images ``(B, C, H, W)`` returns named ``(B, C, H, W)`` tensors after
+            activation (probabilities, dimensionless vectors), or a list of Instances with soft masks, before any are
+            dropped.
+        decode: ``decode(output, parameters, class_names)`` returns instances with scores; it does not use the network.
+        ceiling: minimum mAP, averaged over the real images, of ``decode(oracle(targets(truth)))``, checked by tests.
+        tile: largest side of the network's input, if it is made for windows of one size; None if any size works.
+        calibrate: ``calibrate(pairs, parameters, class_names)`` fits the decode parameters to pairs of outputs and
+            truth; None if there is nothing to fit.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Exceptions that a user may meet. Each message is one line: what, where, what to do."""
+"""Exceptions that a user may see. Each message is one line: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 LONGEST_INPUT = 80
-"""Characters of a wrong value that a message repeats."""
+"""Maximum number of characters of an invalid value that a message repeats."""
 
 
 class CytotomeError(Exception):
-    """Base of every error that cytotome raises on purpose; the command line exits with 2 on it."""
+    """Base class of all errors that cytotome raises on purpose; the command line exits with code 2."""
 
 
 class ImageError(CytotomeError):
@@ -24,7 +24,7 @@ class DataError(CytotomeError):
 
 
 class ConfigError(CytotomeError):
-    """A recipe, a family's config or a command's option that is not valid; all faults are named at once."""
+    """A recipe, a family's config or a command's option that is not valid; all errors are listed at once."""
 
 
 class ModelError(CytotomeError):
@@ -32,7 +32,7 @@ class ModelError(CytotomeError):
 
 
 class TrainingError(CytotomeError):
-    """Training that cannot go on: a loss that is not finite, no labelled cell, nothing to validate on."""
+    """Training that cannot continue: a loss that is not finite, no labelled cell, nothing to validate on."""
 
 
 def one_line(error: Exception) -> str:
@@ -41,11 +41,11 @@ def one_line(error: Exception) -> str:
 
 
 def describe(error: ValidationError, place: str = "") -> list[str]:
-    """One line per fault that pydantic found: the field, what is wrong with it and what was given.
+    """Formats a pydantic error, one line per field: its name, what is wrong and what was given.
 
     Args:
-        error: of the validation.
-        place: put before the name of each field, such as ``config.``.
+        error: the validation error.
+        place: prefix of each field's name, such as ``config.``.
     """
     faults = []
     for fault in error.errors():

@@ -1,6 +1,6 @@
-"""Instances: the cells of one image, as runs of pixels, and what can be done with them.
+"""Instances: the cells of one image, as runs of pixels, and operations on them.
 
-The arithmetic is that of :mod:`cytotome.ops`, which is imported when a method needs it: it brings the compiler along.
+The computations are in :mod:`cytotome.ops`, which is imported on first use because it loads the compiler.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instances:
-    """N objects of one image, which may overlap, as runs of pixels.
+    """The N objects of one image as runs of pixels. They may overlap.
 
     A run ``[row, start, stop)`` is a horizontal piece of one mask. The runs of instance ``i`` are
-    ``runs[offsets[i]:offsets[i + 1]]``, ordered by row, then start; they neither touch nor overlap each other.
-    Build one with :meth:`from_masks`, which keeps overlaps, :meth:`from_label_map`, :meth:`from_runs` or :meth:`empty`.
+    ``runs[offsets[i]:offsets[i + 1]]``, ordered by row, then start; they neither touch nor overlap each other. Create
+    instances with :meth:`from_masks`, which keeps overlaps, :meth:`from_label_map`, :meth:`from_runs` or :meth:`empty`.
 
-    ``len(cells)``, ``cells[i]``, ``cells[mask]`` and ``for cell in cells`` work as for a sequence; each gives
+    ``len(cells)``, ``cells[i]``, ``cells[mask]`` and ``for cell in cells`` work as for a sequence, and return
     :class:`Instances`.
 
     Attributes:
@@ -37,11 +37,11 @@ class Instances:
         runs: ``(R, 3)`` int32, columns row, start, stop; 0 <= start < stop <= W.
         offsets: ``(N + 1,)`` int64.
         scores: ``(N,)`` float32 in [0, 1]; 1 for truth.
-        classes: ``(N,)`` int32, index into ``class_names``, -1 where unknown.
+        classes: ``(N,)`` int32, index into ``class_names``, -1 if unknown.
         ids: ``(N,)`` int32, positive and unique.
         class_names: names of the classes (cell types).
-        soft: the probabilities that the masks are made of, where the method gives them and nothing has changed the
-            masks since.
+        soft: the probabilities that the masks were computed from, if the method predicts them and the masks have not
+            been changed since.
     """
 
     shape: tuple[int, int]
@@ -84,14 +84,15 @@ class Instances:
         ids: npt.ArrayLike | None = None,
         class_names: Sequence[str] = (),
     ) -> Instances:
-        """Instances of canonical runs, with defaults for what is not given.
+        """Creates instances from canonical runs, with defaults for everything else.
 
         Args:
             shape: ``(H, W)`` of the image.
-            runs: ``(R, 3)`` of row, start, stop, ordered as the class says; see :func:`cytotome.ops.runs.merge_runs`.
-            offsets: ``(N + 1,)``, where the runs of each instance begin.
+            runs: ``(R, 3)`` of row, start, stop, ordered as described for the class; see
+                :func:`cytotome.ops.runs.merge_runs`.
+            offsets: ``(N + 1,)``, start of the runs of each instance.
             scores: ``(N,)`` in [0, 1]; 1 by default.
-            classes: ``(N,)`` indices into ``class_names``; by default 0 where there is one class name, else -1.
+            classes: ``(N,)`` indices into ``class_names``; by default 0 if there is one class name, else -1.
             ids: ``(N,)`` positive and unique; 1 to N by default.
             class_names: names of the classes.
         """
@@ -109,7 +110,7 @@ class Instances:
 
     @classmethod
     def empty(cls, shape: tuple[int, int], class_names: Sequence[str] = ()) -> Instances:
-        """No instance at all in an image of ``shape`` ``(H, W)``."""
+        """Creates zero instances for an image of ``shape`` ``(H, W)``."""
         return cls.from_runs(shape, np.zeros((0, 3), np.int32), np.zeros(1, np.int64), class_names=class_names)
 
     @classmethod
@@ -121,7 +122,7 @@ class Instances:
         origins: AnyArray | Sequence[tuple[int, int]] | None = None,
         **attributes: Any,
     ) -> Instances:
-        """Instances of masks that may overlap: full-size ones, or crops with their origins.
+        """Creates instances from masks, which may overlap: full-size masks, or crops with their origins.
 
         >>> import numpy as np
         >>> masks = np.zeros((2, 4, 6), bool)
@@ -133,13 +134,13 @@ class Instances:
         [9, 12]
 
         Args:
-            masks: ``(N, H, W)`` or a list of N arrays of two axes, non-zero inside.
-            shape: ``(H, W)`` of the image; that of the masks where ``origins`` is None.
-            origins: ``(N, 2)`` of y, x where each crop begins; pixels that leave the image are cut off.
+            masks: ``(N, H, W)`` array or a list of N two-dimensional arrays, non-zero inside the mask.
+            shape: ``(H, W)`` of the image; by default the shape of the masks, if ``origins`` is None.
+            origins: ``(N, 2)``, upper left corner y, x of each crop; pixels outside the image are cut off.
             **attributes: scores, classes, ids and class_names, as in :meth:`from_runs`.
 
         Raises:
-            DataError: for masks of another rank or of different sizes, and where there is neither a mask nor a shape.
+            DataError: if masks are not two-dimensional or differ in size, or if there is neither a mask nor a shape.
         """
         from cytotome.ops.runs import masks_to_runs
 
@@ -147,18 +148,18 @@ class Instances:
 
     @classmethod
     def from_label_map(cls, labels: AnyArray, **attributes: Any) -> Instances:
-        """Instances of a label map; one label is one instance, in parts or not.
+        """Creates instances from a label map. Each label is one instance, even if it has several parts.
 
         >>> Instances.from_label_map(np.array([[0, 2, 2], [5, 5, 0]])).ids.tolist()
         [2, 5]
 
         Args:
-            labels: ``(H, W)`` integers, 0 is background; any number of labels, with gaps or not.
-            **attributes: scores, classes and class_names in the order of rising labels, as in :meth:`from_runs`.
-                ``ids`` are the labels.
+            labels: ``(H, W)`` integers, 0 is background; labels may have gaps.
+            **attributes: scores, classes and class_names, by increasing label, as in :meth:`from_runs`. ``ids`` are the
+                labels.
 
         Raises:
-            DataError: for another rank, a float type or negative labels.
+            DataError: if the array is not two-dimensional, of a float type or has negative labels.
         """
         from cytotome.ops.labels import label_runs
 
@@ -171,7 +172,7 @@ class Instances:
 
     @property
     def areas(self) -> npt.NDArray[np.int64]:
-        """``(N,)`` int64, pixels of each mask."""
+        """``(N,)`` int64, number of pixels of each mask."""
         total = np.zeros(len(self.runs) + 1, np.int64)
         np.cumsum(self.runs[:, 2] - self.runs[:, 1], out=total[1:])
         return total[self.offsets[1:]] - total[self.offsets[:-1]]
@@ -191,14 +192,14 @@ class Instances:
         return boxes
 
     def __iter__(self) -> Iterator[Instances]:
-        """Each instance by itself, as :class:`Instances` of length 1."""
+        """Iterates over the instances, each as :class:`Instances` of length 1."""
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int | slice | BoolArray | npt.NDArray[np.int64] | Sequence[int]) -> Instances:
-        """The chosen instances: a position (an :class:`Instances` of length 1), a slice, a bool mask or positions.
+        """Selects instances by position (:class:`Instances` of length 1), slice, boolean mask or array of positions.
 
         Raises:
-            IndexError: for a position that there is not, or a mask of another length.
+            IndexError: if a position is out of range or a boolean mask has the wrong length.
         """
         if isinstance(index, slice):
             return self.select(np.arange(len(self))[index])
@@ -210,15 +211,15 @@ class Instances:
         return f"Instances({len(self)} cells, {height}x{width}{classes})"
 
     def _repr_png_(self) -> bytes | None:
-        """The cells in colours, for notebooks; None for an image too large to be shown."""
+        """The cells in colours, for notebooks; None if the image is too large to display."""
         from cytotome.ops.pictures import encode_png, fits_notebook, picture_of_cells
 
         return encode_png(*picture_of_cells(self)) if fits_notebook(self.shape) else None
 
     def masks(self) -> BoolArray:
-        """``(N, H, W)`` bool, the mask of each instance in the whole image; overlaps are kept.
+        """Returns ``(N, H, W)`` bool, the full-size mask of each instance, with overlaps.
 
-        Takes N times the memory of the image; :func:`cytotome.ops.runs.mask_crop` gives one mask inside its box.
+        This takes N times the memory of the image; :func:`cytotome.ops.runs.mask_crop` returns one mask inside its box.
         """
         height, width = self.shape
         change = np.zeros((len(self), height, width + 1), np.int8)
@@ -228,32 +229,31 @@ class Instances:
         return np.cumsum(change, axis=2, dtype=np.int8)[:, :, :-1].astype(bool)
 
     def to_label_map(self, policy: OverlapPolicy = "area") -> IntArray:
-        """``(H, W)`` int32 label map of the ids, 0 is background.
+        """Returns the ``(H, W)`` int32 label map of the ids; 0 is background.
 
         Args:
-            policy: who gets a shared pixel. ``area``: larger instances lie below smaller ones. ``score``: the higher
-                score is on top. ``drop``: as ``score``, and an instance that would lose more than 20 % of its pixels
-                to those above it is left out whole.
+            policy: which instance gets a shared pixel. ``area``: the smaller one. ``score``: the one with the higher
+                score. ``drop``: as ``score``, but an instance that would lose more than 20 % of its pixels is left out.
 
         Raises:
-            DataError: for another policy.
+            DataError: if the policy is unknown.
         """
         from cytotome.ops.labels import to_label_map
 
         return to_label_map(self, policy)
 
     def overlaps(self, truth: Instances) -> Overlaps:
-        """The pairs of these instances and those of ``truth`` that share a pixel, with their IoU.
+        """Returns the pairs of these instances and those of ``truth`` that share a pixel, with their IoU.
 
         Raises:
-            DataError: if the two are of images of different size.
+            DataError: if the image sizes differ.
         """
         from cytotome.ops.matching import find_overlaps
 
         return find_overlaps(self, truth)
 
     def majority_class(self) -> int:
-        """The class with the largest sum of scores; -1 where nothing of a known class is there."""
+        """Returns the class with the largest sum of scores, -1 if no instance has a known class."""
         known = self.classes >= 0
         if not known.any():
             return -1
@@ -261,11 +261,11 @@ class Instances:
         return int(votes.argmax())
 
     def renumbered(self) -> Instances:
-        """The same instances with ids 1 to N in their order."""
+        """Returns the instances with ids 1 to N, in order."""
         return replace(self, ids=np.arange(1, len(self) + 1, dtype=np.int32))
 
     def select(self, index: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | Sequence[int]) -> Instances:
-        """The chosen instances, in the order given; ``index`` is a boolean mask or positions."""
+        """Returns the instances at ``index``, a boolean mask or positions, in the order given."""
         chosen = np.asarray(index)
         if chosen.dtype == bool:
             chosen = np.flatnonzero(chosen)

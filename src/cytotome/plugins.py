@@ -1,7 +1,7 @@
-"""What other installed packages add, found by their entry points; docs/plugins.md says how to write one.
+"""Plugins of other installed packages, found by entry points; see docs/plugins.md.
 
-Names are listed without importing anything. A plugin is imported when it is asked for by its name, so one that is
-broken costs nothing until then.
+Names are listed without importing anything. A plugin is imported only when it is requested by name, so a broken one
+does no harm until then.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Kind = TypeVar("Kind")
 
 
 def plugin_names(group: Group) -> tuple[str, ...]:
-    """Names of the plugins of a group, in alphabetical order."""
+    """Returns the names of the plugins of a group, sorted."""
     return tuple(sorted({point.name for point in entry_points(group=group)}))
 
 
 def load_plugin(group: Group, name: str, kind: type[Kind]) -> Kind:
-    """The object that a plugin gives.
+    """Imports and returns the object of a plugin.
 
     Raises:
-        ConfigError: in one line that names the plugin and its package, where there is none of that name, two packages
-            have one, it cannot be imported or is not a ``kind``.
+        ConfigError: if there is no plugin of that name, two packages provide one, it cannot be imported or it is not a
+            ``kind``. The message names the plugin and its package.
     """
     found = list(dict.fromkeys(entry_points(group=group, name=name)))
     if not found:

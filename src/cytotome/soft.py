@@ -1,4 +1,4 @@
-"""Mask probabilities on small grids: the value that :mod:`cytotome.ops.soft_masks` computes with."""
+"""Soft masks: mask probabilities on small grids, for :mod:`cytotome.ops.soft_masks`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class SoftMasks:
     """Mask probabilities of N objects, each a small grid over its own box.
 
     The grid of instance ``i`` is ``values[offsets[i]:offsets[i + 1]]``, row-major, of ``sizes[i]``; its cells divide
-    the box evenly. So a grid stays the same where an image is resized or cut: only the box moves. A crop in pixels of
-    the image is a grid whose box has whole numbers and its own size. See :mod:`cytotome.ops.soft_masks`.
+    the box evenly. So a grid stays the same when an image is resized or cropped: only the box changes. A crop in pixels
+    of the image is a grid whose box has whole numbers and its own size. See :mod:`cytotome.ops.soft_masks`.
 
     Attributes:
         values: ``(P,)`` float32 probabilities in [0, 1] of all grids, one after the other.
@@ -24,7 +24,7 @@ class SoftMasks:
         boxes: ``(N, 4)`` float32 of ``y0, x0, y1, x1`` in pixels, half open; pixel k covers k to k + 1.
 
     Raises:
-        DataError: if the three do not agree.
+        DataError: if the sizes of the three do not match.
     """
 
     values: npt.NDArray[np.float32]
@@ -45,16 +45,16 @@ class SoftMasks:
 
     @property
     def offsets(self) -> npt.NDArray[np.int64]:
-        """``(N + 1,)`` int64, where each grid begins in ``values``."""
+        """``(N + 1,)`` int64, start of each grid in ``values``."""
         return np.concatenate([[0], np.cumsum(self.sizes.astype(np.int64).prod(axis=1))]).astype(np.int64)
 
     def grid(self, index: int) -> npt.NDArray[np.float32]:
-        """``(rows, columns)`` float32, the grid of one instance."""
+        """Returns the grid of one instance, ``(rows, columns)`` float32."""
         offsets = self.offsets
         return self.values[offsets[index] : offsets[index + 1]].reshape(*self.sizes[index])
 
     def select(self, index: npt.NDArray[np.int64]) -> SoftMasks:
-        """The grids at these positions, in the order given."""
+        """Returns the grids at these positions, in the order given."""
         offsets = self.offsets
         counts = (offsets[1:] - offsets[:-1])[index]
         starts = np.cumsum(counts) - counts

@@ -1,4 +1,4 @@
-"""The values that travel through the package: Image, Instances, Sample, Dataset, DenseMaps, OutputSpec."""
+"""The core types of the package: Image, Instances, Sample, Dataset, DenseMaps, OutputSpec."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DenseMaps: TypeAlias = Mapping[str, FloatArray]
 """Named network outputs of one image, each ``(C, H, W)`` float32."""
 
 UNKNOWN = "unknown"
-"""Stands in tables and cards for cells of no known type."""
+"""Name of an unknown cell type in tables and cards."""
 
 MapKind = Literal["scalar", "vector", "embedding"]
 MaskQuality = Literal["full", "approximate", "none"]
@@ -31,16 +31,16 @@ IMAGE_DTYPES = (np.uint8, np.uint16, np.float32)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """One image as it was read.
+    """One image, as read from its file.
 
     Attributes:
-        pixels: ``(H, W)`` or ``(H, W, C)``, uint8, uint16 or float32, grey levels as in the file.
-        microns_per_pixel: edge of a pixel in microns, None if the file does not say.
+        pixels: ``(H, W)`` or ``(H, W, C)``, uint8, uint16 or float32, with the grey levels of the file.
+        microns_per_pixel: pixel size in microns, None if the file does not give it.
         source: path or name, used in messages.
-        notes: what a user should know of the file though it can be read, each one line.
+        notes: remarks about the file for the user, one line each.
 
     Raises:
-        ImageError: for another rank or type, an empty image or a resolution that is not positive.
+        ImageError: if the rank or dtype is not supported, the image is empty or ``microns_per_pixel`` is not positive.
     """
 
     pixels: AnyArray
@@ -71,20 +71,20 @@ class Image:
         return f"Image({size} {self.pixels.dtype}{scale}, {self.source!r})"
 
     def _repr_png_(self) -> bytes | None:
-        """The image with stretched contrast, for notebooks; None for one too large to be shown."""
+        """The image with stretched contrast, for notebooks; None if it is too large to display."""
         return _shown(self, None)
 
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """Says what one dense map is and how it behaves under flips, rotations and averaging.
+    """Describes one dense map and how it behaves under flips, rotations and averaging.
 
     Attributes:
         name: key of the map in :data:`DenseMaps`.
-        channels: its number of channels; for ``vector`` 2, in the order y, x.
-        kind: ``scalar`` maps move with the image and may be averaged; ``vector`` components are swapped and negated
-            too; ``embedding`` maps move but are never averaged.
-        top: greatest value that a map of one channel can have, for pictures.
+        channels: number of channels; 2 for ``vector``, in the order y, x.
+        kind: ``scalar`` maps move with the image and may be averaged; the components of ``vector`` maps are also
+            swapped and negated; ``embedding`` maps move but are never averaged.
+        top: maximum value of a map with one channel, for pictures.
     """
 
     name: str
@@ -95,14 +95,14 @@ class OutputSpec:
 
 @dataclass(frozen=True, slots=True)
 class SampleInfo:
-    """What is known of a sample before its pixels are read.
+    """What is known about a sample before its pixels are read.
 
     Attributes:
         id: unique within its dataset.
-        cell_type: name of the cell type of the image, empty if unknown.
-        group: images of one group are never split between training and validation (same well, same patient).
-        fold: validation fold, -1 for an image that is only trained on, None if the dataset has no folds.
-        mask_quality: ``full``, ``approximate`` (train on it, never evaluate on it) or ``none`` (unlabelled).
+        cell_type: name of the image's cell type, empty if unknown.
+        group: images of one group, such as the same well or patient, are never split between training and validation.
+        fold: validation fold; -1 for an image that is only used for training, None if the dataset has no folds.
+        mask_quality: ``full``, ``approximate`` (used for training, never for evaluation) or ``none`` (unlabelled).
     """
 
     id: str
@@ -113,7 +113,7 @@ class SampleInfo:
 
     @property
     def split_key(self) -> str:
-        """What is never split between training and validation: the group, or the sample itself where it has none."""
+        """Key of what must not be split between training and validation: the group or, without one, the sample."""
         return self.group or self.id
 
     @property
@@ -123,15 +123,15 @@ class SampleInfo:
 
     @property
     def is_scored(self) -> bool:
-        """Whether the masks are exact, so that predictions may be scored by them."""
+        """Whether the masks are exact, so that predictions can be scored against them."""
         return self.mask_quality == "full"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """An image with its instances (None if unlabelled) and what is known of it.
+    """An image with its instances (None if unlabelled) and its metadata.
 
-    ``ignore`` is ``(H, W)`` bool or None: pixels that add nothing to any loss.
+    ``ignore`` is ``(H, W)`` bool or None: pixels that are excluded from every loss.
     """
 
     info: SampleInfo
@@ -144,7 +144,7 @@ class Sample:
         return f"Sample({self.info.id!r}{kind}, {self.image!r}, {self.instances!r})"
 
     def _repr_png_(self) -> bytes | None:
-        """The image with the outlines of the cells, for notebooks; None for one too large to be shown."""
+        """The image with the outlines of the cells, for notebooks; None if it is too large to display."""
         return _shown(self.image, self.instances)
 
 
@@ -156,12 +156,12 @@ def _shown(image: Image, instances: Instances | None) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a user should know of a dataset: parts that no sample is made of, or that were not taken as they stand.
+    """A remark about a dataset: parts that are not used, or that were modified when they were read.
 
     Attributes:
-        what: what they are, and what was made of them.
-        names: of each of them.
-        remedy: what can be done about it, empty if nothing has to be.
+        what: what the parts are, and what was done with them.
+        names: name of each part.
+        remedy: what the user can do about it, empty if nothing is needed.
     """
 
     what: str
@@ -169,7 +169,7 @@ class Note:
     remedy: str = ""
 
     def text(self, most: int | None = 3) -> str:
-        """One line, with the first ``most`` names; all of them where None."""
+        """Returns the remark as one line, with the first ``most`` names, or all if None."""
         more = ", ..." if most is not None and len(self.names) > most else ""
         remedy = f"; {self.remedy}" if self.remedy else ""
         return f"{self.what} ({len(self.names)}): {', '.join(self.names[:most])}{more}{remedy}"
@@ -178,14 +178,14 @@ class Note:
 
 
 class Dataset(Sequence[Sample]):
-    """Samples read one at a time, on demand: a subclass sets ``infos`` and defines :meth:`read`.
+    """Samples that are read on demand, one at a time. A subclass sets ``infos`` and defines :meth:`read`.
 
     Attributes:
-        name: that of the class where a subclass sets none.
-        class_names: of the instances.
-        infos: what is known of each sample; costs no pixel.
-        licence: of the images and masks, empty if it is not known.
-        notes: what was not used, and what was taken otherwise than it stands in the files.
+        name: name of the dataset; by default, that of the class.
+        class_names: names of the classes of the instances.
+        infos: metadata of each sample, known without reading pixels.
+        licence: licence of the images and masks, empty if unknown.
+        notes: parts that are not used, or that were modified when they were read.
     """
 
     name: str
@@ -197,7 +197,7 @@ class Dataset(Sequence[Sample]):
     if not TYPE_CHECKING:
 
         def __getattr__(self, attribute: str) -> Any:
-            """What a subclass has not set."""
+            """Defaults of the attributes that a subclass does not set."""
             if attribute == "name":
                 return type(self).__name__
             if attribute == "infos":
@@ -205,15 +205,15 @@ class Dataset(Sequence[Sample]):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
 
     def read(self, index: int) -> Sample:
-        """Reads one sample from its files; engines index the dataset instead, so that faults are named."""
+        """Reads one sample from its files. Callers index the dataset instead, so that errors name the sample."""
         raise TypeError(f"{type(self).__name__} must define read(index)")
 
     def instances(self, index: int) -> Instances | None:
-        """The truth of one sample, None if unlabelled; a dataset that can reads no pixel for it."""
+        """Returns the truth of one sample, None if unlabelled; without reading pixels if the dataset can."""
         return self[index].instances
 
     def digest(self, index: int) -> str:
-        """A hash of the content of one sample, image and truth; a dataset that can decodes nothing for it."""
+        """Returns a hash of the content of one sample, image and truth; without decoding if the dataset can."""
         sample = self[index]
         arrays: list[AnyArray] = [sample.image.pixels]
         if sample.instances is not None:
@@ -249,7 +249,7 @@ class Dataset(Sequence[Sample]):
         return (self._read(index) for index in range(len(self)))
 
     def _read(self, index: int) -> Sample:
-        """:meth:`read`, whose own faults are told with the sample that they are of."""
+        """Calls :meth:`read`; its errors are raised with the name of the sample."""
         which = f"{self.name}: sample {index} ({self.infos[index].id})"
         try:
             sample = self.read(index)
@@ -262,12 +262,12 @@ class Dataset(Sequence[Sample]):
         return sample
 
     def subset(self, indices: Sequence[int]) -> Subset:
-        """The samples at these positions, read as lazily as before."""
+        """Returns the samples at these positions as a dataset, still read on demand."""
         return Subset(self, indices)
 
 
 class Subset(Dataset):
-    """Some samples of a dataset, in a given order."""
+    """Some samples of another dataset, in a given order."""
 
     def __init__(self, parent: Dataset, indices: Sequence[int]) -> None:
         self.parent = parent
@@ -279,13 +279,13 @@ class Subset(Dataset):
         self.infos = tuple(parent.infos[index] for index in self.indices)
 
     def read(self, index: int) -> Sample:
-        """The parent's sample."""
+        """Reads the sample of the parent."""
         return self.parent[self.indices[index]]
 
     def instances(self, index: int) -> Instances | None:
-        """The parent's instances."""
+        """Returns the instances of the parent."""
         return self.parent.instances(self.indices[index])
 
     def digest(self, index: int) -> str:
-        """The parent's hash."""
+        """Returns the hash of the parent."""
         return self.parent.digest(self.indices[index])

@@ -58,9 +58,7 @@ def test_rows_that_are_there_twice_count_once_unless_they_differ(table: Path) ->
     assert known is not None
     assert known.cells == {"plate/a": {4: (0.5, "cort"), 9: (0.0625, ""), 11: (0.125, "astro")}}
     table.write_text("".join([*lines, lines[1].replace("0.5000", "0.7000")]))
-    with pytest.raises(
-        DataError, match=r"cells\.csv: row 4: cell 4 of plate/a\.tif occurs twice with different values"
-    ):
+    with pytest.raises(DataError, match=r"cells\.csv: row 4: cell 4 of plate/a\.tif occurs twice with different"):
         read_known_cells(table)
 
 

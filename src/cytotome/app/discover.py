@@ -42,7 +42,7 @@ class Source:
 
     @property
     def place(self) -> str:
-        """The file, and the page where it is one of several: what is told from all other images by."""
+        """The file, and the page where it is one of several: what distinguishes it from all other images."""
         return str(self.path) if self.page is None else f"{self.path}, page {self.page}"
 
     def read(self, page: int = 0) -> Image:
@@ -57,7 +57,7 @@ class Source:
     def pages(self) -> list[Source]:
         """Each page of the file by itself, named ``NAME_p000.tif`` and so on; the image itself where it has no other.
 
-        Also a file that cannot be read is left as it is, to be told of when it is.
+        A file that cannot be read is left as it is; it is reported when it is read.
         """
         try:
             count = page_count(self.path)
@@ -100,7 +100,7 @@ def search(inputs: Sequence[str], output: Path) -> Found:
     """The images of files, folders and globs, by name, each once, and what was not taken.
 
     Folders are searched with their subfolders. Hidden files, linked folders, files of other kinds and results of runs
-    are passed over. Names are relative to the folder that all inputs have in common, so that subfolders are mirrored.
+    are skipped. Names are relative to the folder that all inputs have in common, so that subfolders are mirrored.
 
     Raises:
         ConfigError: if an input is not there, all such inputs at once, where there is no image in any, or where a
@@ -148,7 +148,7 @@ def stem_of(name: str) -> str:
 
 
 def split_unspeakable(sources: Iterable[Source]) -> tuple[list[Source], dict[str, str]]:
-    """The sources whose names can stand in tables, and a message for each of the others, by its name."""
+    """The sources whose names can be written to tables, and a message for each of the others, by its name."""
     kept, faults = [], {}
     for source in sources:
         if printable(source.name) == source.name:

@@ -1,4 +1,4 @@
-"""Images alone, as the dataset that predictions are read for."""
+"""Images without masks, as the dataset that predictions are read for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Augmentation: one warp for an image and its instances, changes of grey level, and pasted cells.
+"""Augmentation: one warp for an image and its instances, intensity changes, and pasted cells.
 
 An image is warped once, by one affine map that holds mirror, quarter turn, free rotation, scale and the enlargement
 for the network, straight into the crop. Pixels are interpolated linearly, masks take the nearest value.
@@ -27,20 +27,20 @@ MAX_LAYER_VALUE = np.iinfo(np.uint16).max
 
 
 class Augmentation(BaseModel):
-    """How a training crop differs from its image; grey levels are those of the normalised image.
+    """How a training crop differs from its image; intensities are those of the normalised image.
 
     Attributes:
         flip: probability of a mirror image.
         quarter_turn: probability of a turn by 0, 90, 180 or 270 degrees.
         rotate: probability of a turn by any angle.
-        scale: least and greatest enlargement, drawn evenly on a logarithmic axis.
-        brightness: probability of a shift of the grey levels; ``brightness_range`` its greatest size.
-        contrast: probability of a factor on the grey levels; ``contrast_range`` its greatest distance from 1.
-        gamma: probability of a power law; ``gamma_range`` the greatest logarithm of its exponent.
-        noise: probability of Gaussian noise; ``noise_range`` its greatest standard deviation.
-        blur: probability of a Gaussian blur; ``blur_range`` its greatest standard deviation in pixels of the crop.
+        scale: minimum and maximum enlargement, drawn evenly on a logarithmic axis.
+        brightness: probability of a shift of the intensities; ``brightness_range`` its largest size.
+        contrast: probability of a factor on the intensities; ``contrast_range`` its largest distance from 1.
+        gamma: probability of a power law; ``gamma_range`` the largest logarithm of its exponent.
+        noise: probability of Gaussian noise; ``noise_range`` its largest standard deviation.
+        blur: probability of a Gaussian blur; ``blur_range`` its largest standard deviation in pixels of the crop.
         paste: probability that cells of another crop of the same cell type are pasted in.
-        paste_count: greatest number of cells pasted.
+        paste_count: largest number of cells pasted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,7 +86,7 @@ class Picture:
             :func:`cytotome.ops.labels.to_layers` makes them.
         like: the instances whose attributes hold; their masks are those of ``layers``.
         valid: ``(H, W)`` uint8, 0 where a pixel adds nothing to a loss; None if all count.
-        offset: pixels, down and right, by which cells lie beside their masks; a warp brings them together.
+        offset: pixels, down and right, by which cells are shifted against their masks; a warp aligns them.
     """
 
     pixels: FloatArray
@@ -240,7 +240,7 @@ def paste_cells(
 
     Only cells that lie whole inside the donor are taken, and those that would hide little of the target's cells: at
     most ``max_overlap`` of their own pixels. They bring ``margin`` pixels of their surroundings, which carry the halo,
-    blend into the target, and hide what lies below them. Their grey levels are shifted by the mean difference of the
+    blend into the target, and hide what lies below them. Their intensities are shifted by the mean difference of the
     two pictures around them (after Ghiasi et al. 2021, Simple Copy-Paste, arXiv 2012.07177).
 
     Raises:

@@ -26,23 +26,23 @@ SMOOTHING = 1.5
 
 NOISE_TAIL = 4.5
 """The 99.8th percentile of a window's gradients is below this many times the median gradient of the calmest window
-where there is noise alone: at most 3.6 in noise of any smoothness, at least 5 in most windows with cells."""
+where there is only noise: at most 3.6 in noise of any smoothness, at least 5 in most windows with cells."""
 
 FAINT = 0.2
 """Windows whose gradients are below this part of those of the strongest window hold background, such as debris."""
 
 LEAST_KURTOSIS = 4.0
-"""Kurtosis of the gradients below which an image holds noise alone. Noise, white or smoothed by up to 12 pixels, has at
+"""Kurtosis of the gradients below which an image holds only noise. Noise, white or smoothed by up to 12 pixels, has at
 most 3.6; the 776 images of DSB2018, Sartorius, LIVECell and T98G have at least 6.1, at half their size 4.6."""
 
 LEAST_PIXELS = 192 * 192
-"""Images of fewer pixels are too small to be told from noise: of windows of this size with cells, 1 in 1,193 is below
-``LEAST_KURTOSIS``; of windows of 128 x 128 pixels, 19 in 3,889 are."""
+"""Images of fewer pixels are too small to be distinguished from noise: of windows of this size with cells, 1 in 1,193
+is below ``LEAST_KURTOSIS``; of windows of 128 x 128 pixels, 19 in 3,889 are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
-    """A grid of windows over a plane of grey levels.
+    """A grid of windows over a plane of intensities.
 
     Attributes:
         rows, columns: ``(R + 1,)`` and ``(C + 1,)``, the borders between the windows in pixels.
@@ -57,7 +57,7 @@ class Windows:
 
     @property
     def empty(self) -> bool:
-        """Whether the plane holds noise alone, or one value but for single pixels."""
+        """Whether the plane holds only noise, or one value but for single pixels."""
         large = self.rows[-1] * self.columns[-1] >= LEAST_PIXELS
         return self.kurtosis == 0 or (large and self.kurtosis < LEAST_KURTOSIS)
 
@@ -76,7 +76,7 @@ class Windows:
 
 
 def find_windows(plane: AnyArray) -> Windows:
-    """The windows of a ``(H, W)`` plane of finite grey levels."""
+    """The windows of a ``(H, W)`` plane of finite intensities."""
     rows, columns = (_borders(side) for side in plane.shape)
     shape = (len(rows) - 1, len(columns) - 1)
     median, tail = np.zeros(shape), np.zeros(shape)

@@ -79,7 +79,7 @@ def _scaled(values: AnyArray) -> AnyArray:
 
 
 def _equalise(plane: AnyArray, guidance: Guidance) -> AnyArray:
-    """CLAHE on 16 bits between the least and the greatest grey level, which stay where they are."""
+    """CLAHE on 16 bits between the minimum and the maximum intensity, which do not change."""
     low, high = float(plane.min()), float(plane.max())
     if high <= low:
         return plane

@@ -14,12 +14,12 @@ CHANGES = ("brightness", "contrast", "gamma", "noise", "blur")
 
 @dataclass(frozen=True, slots=True)
 class StrongChange:
-    """Changes of grey level, then rectangles that take the crop's mean (DeVries and Taylor 2017, arXiv 1708.04552).
+    """Intensity changes, then rectangles that take the crop's mean (DeVries and Taylor 2017, arXiv 1708.04552).
 
     Attributes:
-        augmentation: its probabilities and ranges of grey levels.
+        augmentation: its probabilities and ranges of intensities.
         cutouts: number of rectangles.
-        cutout_size: greatest side of one, as a part of the crop's.
+        cutout_size: largest side of one, as a part of the crop's.
     """
 
     augmentation: Augmentation

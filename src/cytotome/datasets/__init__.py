@@ -1,4 +1,4 @@
-"""Dataset layouts, one file each, behind :func:`open_dataset`."""
+"""Dataset layouts, one file each, opened with :func:`open_dataset`."""
 
 from __future__ import annotations
 

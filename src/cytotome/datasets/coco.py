@@ -1,4 +1,4 @@
-"""COCO annotations of any origin beside a folder of images."""
+"""COCO annotations of any origin, with a folder of images."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ QUALITIES = get_args(MaskQuality)
 class CocoDataset(Dataset):
     """The images of one COCO file; regions marked ``iscrowd`` become ``Sample.ignore``.
 
-    The sample's id is the image's file name without folder and suffix; where two would be equal, with its folder, and
-    with its suffix too where that is needed; or the COCO id where the file names no files. Annotations can be read
-    where the pictures are missing: only :meth:`read` needs them.
+    The id of a sample is the image's file name without folder and suffix; to make ids unique, the folder and, if
+    needed, the suffix are added. It is the COCO id if the file names no image files. Only :meth:`read` needs the image
+    files; annotations can be read without them.
 
     Args:
         annotations: JSON file, plain or ``.gz``.
-        images: folder of the images, searched with its subfolders, so that those without an entry in the file are
-            noted; the folder of the file where None.
+        images: folder of the images, searched with its subfolders; images without an entry in the file are noted. By
+            default, the folder of the file.
 
     Raises:
         DataError: if the file is not in COCO format, or names one image file twice.
@@ -54,7 +54,7 @@ class CocoDataset(Dataset):
         self.notes = self.file.notes + (self._notes(path) if images is not None else ())
 
     def _info(self, key: str, entry: CocoImage) -> SampleInfo:
-        """The image's cell type is as given, or its class, where all of its cells have the same one."""
+        """The cell type of the image is as given, or the class of its cells if all have the same one."""
         annotations = self.file.annotations.get(entry.id, ())
         found = {
             annotation.get("category_id", UNKNOWN_CATEGORY)
@@ -71,21 +71,21 @@ class CocoDataset(Dataset):
         return SampleInfo(key, kind, key, None, cast(MaskQuality, quality))
 
     def read(self, index: int) -> Sample:
-        """One sample with its pixels."""
+        """Reads one sample with its pixels."""
         entry = self.file.images[index]
         image = read_image(self._path(entry))
         check_shape(image.source, image.shape, entry.shape)
         return Sample(self.infos[index], image, self.instances(index), self.file.crowd(entry.id))
 
     def instances(self, index: int) -> Instances | None:
-        """The masks of one sample, without reading its pixels."""
+        """Returns the masks of one sample, without reading its pixels."""
         if not self.infos[index].is_labelled:
             return None
         instances = self.file.instances(self.file.images[index].id)
         return instances if self.file.class_names else replace(instances, class_names=self.class_names)
 
     def _notes(self, path: Path) -> tuple[Note, ...]:
-        """Images that only the folder or only the file has, and files of other kinds."""
+        """Notes of images that are only in the folder or only in the file, and of files of other kinds."""
         named = {_plain_path(entry).name: entry.file_name for entry in self.file.images if entry.file_name}
         files = walk(self.folder)
         there = {file.name for file in files}
@@ -99,15 +99,15 @@ class CocoDataset(Dataset):
         return notes + note_of_others([file for file in files if not is_image(file)], self.folder)
 
     def digest(self, index: int) -> str:
-        """A hash of the image's file and of its annotations."""
+        """Returns a hash of the image's file and its annotations."""
         entry = self.file.images[index]
         return content_digest(self._path(entry), repr(self.file.annotations.get(entry.id)))
 
     def _path(self, entry: CocoImage) -> Path:
-        """The image's file: as named, or the one of that name anywhere below the folder.
+        """The image's file: at the given path, or of that name anywhere below the folder.
 
         Raises:
-            DataError: if there is none, or several that fit equally well.
+            DataError: if there is none, or several match equally well.
         """
         name = _plain_path(entry)
         direct = self.folder / name
@@ -131,7 +131,7 @@ class CocoDataset(Dataset):
 
 
 def _ids(file: CocoFile) -> list[str]:
-    """The ids of the samples: as short as they can be for all to be different.
+    """The ids of the samples: as short as possible while unique.
 
     Raises:
         DataError: if two images have the same file.
@@ -149,5 +149,5 @@ def _ids(file: CocoFile) -> list[str]:
 
 
 def _plain_path(entry: CocoImage) -> PurePosixPath:
-    """The file's name as a path, with either kind of slash."""
+    """The file name as a path, with either kind of slash."""
     return PurePosixPath(entry.file_name.replace("\\", "/"))

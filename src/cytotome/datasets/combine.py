@@ -1,4 +1,4 @@
-"""Several datasets as one, with one list of class names."""
+"""Combination of several datasets into one, with one list of class names."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from cytotome.types import Dataset, Instances, Sample, SampleInfo
 
 
 class CombinedDataset(Dataset):
-    """Samples of several datasets, one after the other.
+    """The concatenated samples of several datasets.
 
-    Ids stay as they are where no two are equal; else all get the dataset's name (and its number, where names are equal
-    too) before them. Groups of different datasets are never the same.
+    Ids are kept if they are unique; otherwise all are prefixed with the dataset's name (and its number, if names are
+    equal too). Groups of different datasets are always different.
 
     Args:
         datasets: one or more.
-        class_map: new names of classes and cell types; those that are not named stay.
-        class_names: the order of the classes; that of first appearance where None. Other classes become -1.
-        name: of the whole.
+        class_map: new names of classes and cell types; others are kept.
+        class_names: order of the classes; by default, the order of first appearance. Other classes become -1.
+        name: name of the combined dataset.
 
     Raises:
         DataError: if no dataset is given.
-        ConfigError: if ``class_map`` names a class that no dataset has.
+        ConfigError: if ``class_map`` contains a class that no dataset has.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class CombinedDataset(Dataset):
         self.infos = tuple(self._renamed(where, prefixes[where[0]], equal) for where in self._where)
 
     def _positions(self, names: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-        """New class of each old one, with -1 at the end, where the index -1 finds it."""
+        """New class of each old one, followed by -1, which is found by the index -1."""
         renamed = [self.class_map.get(name, name) for name in names]
         known = [self.class_names.index(name) if name in self.class_names else -1 for name in renamed]
         return np.array([*known, -1], np.int32)
@@ -80,12 +80,12 @@ class CombinedDataset(Dataset):
         return replace(sample, info=self.infos[index], instances=self._mapped(sample.instances, number))
 
     def instances(self, index: int) -> Instances | None:
-        """The masks of one sample, without reading its pixels where its dataset can."""
+        """Returns the masks of one sample, without reading its pixels if its dataset can."""
         number, position = self._where[index]
         return self._mapped(self.datasets[number].instances(position), number)
 
     def digest(self, index: int) -> str:
-        """The hash of the sample in its own dataset."""
+        """Returns the hash of the sample in its own dataset."""
         number, position = self._where[index]
         return self.datasets[number].digest(position)
 
@@ -98,7 +98,7 @@ class CombinedDataset(Dataset):
 def combine(
     datasets: Sequence[Dataset], *, class_map: Mapping[str, str] | None = None, class_names: Sequence[str] | None = None
 ) -> CombinedDataset:
-    """Several datasets as one; ``class_map={"SHSY5Y": "shsy5y"}`` joins LIVECell's line with Sartorius' type."""
+    """Combines datasets; ``class_map={"SHSY5Y": "shsy5y"}`` merges LIVECell's cell line with Sartorius' cell type."""
     return CombinedDataset(datasets, class_map=class_map, class_names=class_names)
 
 

@@ -1,4 +1,4 @@
-"""Defects of annotation that real datasets have: found, counted and named, never repaired in silence."""
+"""Annotation defects in real datasets: found, counted and reported, never repaired silently."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Defects:
     """Which instances of one image look wrong; each field is ``(N,)`` bool.
 
     Attributes:
-        hollow: holes make up 10 % or more of the filled mask.
-        many_parts: 2 % or more of the mask is loose from its largest part (8-connected).
-        double: another mask of the image covers the same cell, with an IoU of 0.7 or more.
-        cut_straight: one straight edge along a row or column, 24 pixels or longer and 40 % or more of the mask's box,
-            not at the border of the image (within four pixels).
-        tiny: below 30 pixels.
+        hollow: holes are at least 10 % of the filled mask.
+        many_parts: at least 2 % of the mask is not connected to its largest part (8-connected).
+        double: another mask covers the same cell, with an IoU of at least 0.7.
+        cut_straight: a straight edge along a row or column, at least 24 pixels long and 40 % of the mask's box, that is
+            not within four pixels of the image border.
+        tiny: fewer than 30 pixels.
     """
 
     hollow: BoolArray
@@ -40,7 +40,7 @@ class Defects:
 
 
 def find_defects(instances: Instances) -> Defects:
-    """Looks at every mask of one image."""
+    """Checks every mask of one image."""
     count = len(instances)
     hollow, many_parts, cut = (np.zeros(count, bool) for _ in range(3))
     for index in range(count):
@@ -53,7 +53,7 @@ def find_defects(instances: Instances) -> Defects:
 
 
 def _holes_and_parts(mask: BoolArray) -> tuple[bool, bool]:
-    """Whether holes, and whether loose parts, are a considerable part of ``(h, w)`` ``mask``."""
+    """Whether holes, and whether disconnected parts, are a considerable part of ``(h, w)`` ``mask``."""
     area = np.count_nonzero(mask)
     number, _, statistics, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     loose = area - int(statistics[1:, cv2.CC_STAT_AREA].max())
@@ -64,7 +64,7 @@ def _holes_and_parts(mask: BoolArray) -> tuple[bool, bool]:
 
 
 def _is_cut(mask: BoolArray, origin: tuple[int, int], shape: tuple[int, int]) -> bool:
-    """Whether an edge of the mask is straight for so long that no cell has it."""
+    """Whether an edge of the mask is straight for longer than a cell's can be."""
     at_top, at_left = origin[0] <= MARGIN, origin[1] <= MARGIN
     at_bottom = origin[0] + mask.shape[0] >= shape[0] - MARGIN
     at_right = origin[1] + mask.shape[1] >= shape[1] - MARGIN
@@ -76,9 +76,9 @@ def _is_cut(mask: BoolArray, origin: tuple[int, int], shape: tuple[int, int]) ->
 
 @kernel
 def _longest_edge(mask: AnyArray, first_open: bool, last_open: bool) -> int:
-    """Longest stretch of pixels in one row that all lie on the mask's upper, or all on its lower, edge.
+    """Length of the longest run of pixels in one row that are all on the mask's upper, or all on its lower, edge.
 
-    The first (last) row is passed over where ``first_open`` (``last_open``): there the image ends and not the cell.
+    The first (last) row is skipped if ``first_open`` (``last_open``), since the image ends there, not the cell.
     """
     height, width = mask.shape
     longest = 0

@@ -1,4 +1,4 @@
-"""What the dataset layouts share: finding image files and checking that a sample fits together."""
+"""Shared by all dataset layouts: finding image files and checking samples for consistency."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from cytotome.io.images import IMAGE_SUFFIXES
 from cytotome.types import Note, SampleInfo
 
 NAMED = 20
-"""Label maps without an image for which the nearest name is looked up."""
+"""Maximum number of label maps without an image for which the nearest name is searched."""
 PASSED_OVER = (
     *(".csv", ".tsv", ".xls", ".xlsx", ".ods", ".json", ".gz", ".yaml", ".yml", ".xml", ".txt", ".md", ".html", ".pdf"),
     *(".log", ".ini", ".db", ".py", ".ipynb"),
 )
-"""Suffixes of tables and texts, which nobody expects to be taken for images."""
+"""Suffixes of tables and texts, which are ignored without a note."""
 
 
 def walk(folder: Path, *, recursive: bool = True) -> list[Path]:
-    """Files of a folder in the order of their names, with those of its subfolders; none where there is no folder.
+    """Files of a folder and its subfolders, sorted by name; none if there is no folder.
 
-    Linked subfolders are searched like others, each folder once. Hidden files and folders are passed over.
+    Linked subfolders are searched like others, each folder once. Hidden files and folders are skipped.
 
     Raises:
         DataError: if a folder cannot be read.
@@ -47,17 +47,17 @@ def _refuse(error: OSError) -> None:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the suffix is that of an image that is read."""
+    """Whether the suffix is that of a supported image format."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def image_files(folder: Path, *, recursive: bool = False) -> list[Path]:
-    """Image files of a folder, known by their suffix, in the order of their names; none where there is no folder."""
+    """Image files of a folder, by suffix, sorted by name; none if there is no folder."""
     return [path for path in walk(folder, recursive=recursive) if is_image(path)]
 
 
 def note_of_others(files: Iterable[Path], root: Path) -> tuple[Note, ...]:
-    """A note of the files of kinds that are neither read nor expected to be."""
+    """Returns a note of unexpected files, which are not read."""
     others = [path for path in files if path.suffix.lower() not in PASSED_OVER]
     if not others:
         return ()
@@ -66,13 +66,13 @@ def note_of_others(files: Iterable[Path], root: Path) -> tuple[Note, ...]:
 
 
 def nearest(name: str, images: Iterable[str]) -> str:
-    """A hint at the image that ``name`` is most like, to stand behind it; empty if there is no image."""
+    """Returns a hint at the image with the name most similar to ``name``; empty if there is no image."""
     found = get_close_matches(name, list(images), 1, 0.0)
     return f" (nearest image: {found[0]})" if found else ""
 
 
 def by_name(files: Iterable[Path], source: str) -> dict[str, Path]:
-    """Files by their bare name without folder and suffix.
+    """Files by their name without folder and suffix.
 
     Raises:
         DataError: if two files have the same name.
@@ -86,7 +86,7 @@ def by_name(files: Iterable[Path], source: str) -> dict[str, Path]:
 
 
 def check_shape(source: object, image: tuple[int, int], annotation: tuple[int, int]) -> None:
-    """Raises DataError where an image is not of the size that its annotation was made for."""
+    """Raises DataError if the size of an image differs from that of its annotation."""
     if image != annotation:
         raise DataError(
             f"{source}: the image is {image[0]}x{image[1]} (height x width), its annotation {annotation[0]}x"
@@ -95,7 +95,7 @@ def check_shape(source: object, image: tuple[int, int], annotation: tuple[int, i
 
 
 def check_unique(infos: Sequence[SampleInfo], source: object) -> tuple[SampleInfo, ...]:
-    """The infos, once it is clear that no two have the same id."""
+    """Returns the infos after checking that ids are unique."""
     seen: set[str] = set()
     for info in infos:
         if info.id in seen:
@@ -105,7 +105,7 @@ def check_unique(infos: Sequence[SampleInfo], source: object) -> tuple[SampleInf
 
 
 def content_digest(*parts: Path | str) -> str:
-    """A hash of the content of files and of texts; a file is read again only where its size or time has changed.
+    """A hash of the content of files and of texts; a file is only read again if its size or time has changed.
 
     Raises:
         DataError: if a file cannot be read.

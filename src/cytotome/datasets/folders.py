@@ -1,4 +1,4 @@
-"""Images with label maps, in the folders and under the names that people use."""
+"""Images with label maps, in commonly used folder structures and naming schemes."""
 
 from __future__ import annotations
 
@@ -27,23 +27,24 @@ from cytotome.types import Dataset, Instances, Note, Sample, SampleInfo
 LABEL_FOLDERS = ("labels", "masks")
 LABEL_ENDINGS = ("_labels", "_masks", "_label", "_mask", "_cp_masks")
 ENDINGS = tuple(sorted(LABEL_ENDINGS, key=len, reverse=True))
-"""The longest first: ``_cp_masks`` before ``_masks``."""
+"""Longest first: ``_cp_masks`` before ``_masks``."""
 
 
 class FoldersDataset(Dataset):
-    """Images and label maps (0 is background, one label is one cell, in parts or not).
+    """Images and label maps (0 is background, each label is one cell, even if it has several parts).
 
-    Two layouts are known. ``images/NAME.*`` with ``labels/NAME.*`` (or ``masks/``), in the folder itself or in each of
-    its subfolders, as in ``train/`` and ``test/``. Or flat: ``NAME.tif`` with ``NAME_labels.tif`` (or ``_masks``)
-    beside it. An image without a label map is unlabelled. Ids are names, after ``SUBFOLDER/`` where there are such.
+    Two layouts are supported: ``images/NAME.*`` with ``labels/NAME.*`` (or ``masks/``), in the folder itself or in each
+    of its subfolders, such as ``train/`` and ``test/``; or flat, ``NAME.tif`` next to ``NAME_labels.tif`` (or
+    ``_masks``). An image without a label map is unlabelled. Ids are names, prefixed with ``SUBFOLDER/`` if there are
+    subfolders.
 
     Args:
         root: the folder.
-        class_name: the one class of all instances.
-        unlabelled: also gives the images without label maps.
+        class_name: class of all instances.
+        unlabelled: include images without label maps.
 
     Raises:
-        DataError: if no image is found, where there are label maps and none fits an image, or two fit one.
+        DataError: if no image is found, no label map matches an image, or two label maps match the same image.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, class_name: str = "cell", unlabelled: bool = True) -> None:
@@ -85,12 +86,12 @@ class FoldersDataset(Dataset):
             raise error if str(labels) in str(error) else DataError(f"{labels}: {error}") from None
 
     def digest(self, index: int) -> str:
-        """A hash of the files of one sample."""
+        """Returns a hash of the files of one sample."""
         return content_digest(*(path for path in self._pairs[index] if path is not None))
 
 
 def has_images(root: Path) -> bool:
-    """Whether the folder is laid out so that :class:`FoldersDataset` would find an image in it."""
+    """Whether :class:`FoldersDataset` would find an image in the folder."""
     return bool(image_files(root) or any(image_files(part / "images") for part in (root, *_subfolders(root))))
 
 
@@ -100,13 +101,13 @@ def _subfolders(root: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Part:
-    """Images of one folder with their label maps.
+    """The images of one folder with their label maps.
 
     Attributes:
-        prefix: of the ids.
+        prefix: prefix of the ids.
         pairs: each image with its label map or None.
-        spare: label maps that fit no image.
-        searched: the folders that were looked into.
+        spare: label maps that match no image.
+        searched: the folders that were searched.
     """
 
     prefix: str
@@ -137,10 +138,10 @@ def _flat(root: Path) -> _Part:
 
 
 def _paired(prefix: str, images: list[Path], labels: list[Path], part: Path, searched: tuple[Path, ...]) -> _Part:
-    """Each image with the label map that has its name, with or without an ending.
+    """Pairs each image with the label map of the same name, with or without an ending.
 
     Raises:
-        DataError: if two images have one name, or two label maps fit one image.
+        DataError: if two images have the same name, or two label maps match one image.
     """
     named: dict[str, list[Path]] = {}
     for path in labels:
@@ -163,15 +164,15 @@ def _has_ending(path: Path) -> bool:
 
 
 def _is_made(path: Path) -> bool:
-    """Whether the name is that of a label map, or of an overlay as ``segment`` makes it."""
+    """Whether the name is that of a label map, or of an overlay written by ``segment``."""
     return path.stem.endswith((*LABEL_ENDINGS, "_overlay"))
 
 
 def _notes(root: Path, parts: list[_Part]) -> tuple[Note, ...]:
-    """What lies in the folder and is not used.
+    """Notes of files in the folder that are not used.
 
     Raises:
-        DataError: if there are label maps and none fits an image.
+        DataError: if there are label maps and none matches an image.
     """
     spare = [path for part in parts for path in part.spare]
     pairs = [pair for part in parts for pair in part.pairs]
@@ -195,7 +196,7 @@ def _notes(root: Path, parts: list[_Part]) -> tuple[Note, ...]:
 
 
 def _with_nearest(labels: Path, pairs: list[tuple[Path, Path | None]], root: Path) -> str:
-    """The name of a label map, with that of the image that is most like it, one without label map if there is any."""
+    """The name of a label map, with the most similar name of an image, preferring images without a label map."""
     images = [image for image, known in pairs if known is None] or [image for image, _ in pairs]
     ending = next((ending for ending in ENDINGS if labels.stem.endswith(ending)), "")
     return str(labels.relative_to(root)) + nearest(labels.stem.removesuffix(ending), [image.stem for image in images])

@@ -1,4 +1,4 @@
-"""Scores and classes of cells, read back from ``cells.csv``."""
+"""Scores and classes of cells, read from ``cells.csv``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ CELLS_FILE = "cells.csv"
 
 @dataclass(frozen=True, slots=True)
 class KnownCells:
-    """What a table says of the cells of each image.
+    """The cells of each image in a table.
 
     Attributes:
-        class_names: of all cells, in the order of the alphabet.
-        cells: score and class name (empty where unknown) by number of the cell, by stem of the image's name.
+        class_names: classes of all cells, sorted.
+        cells: by stem of the image's name and number of the cell: its score and class name (empty if unknown).
     """
 
     class_names: tuple[str, ...] = ()
@@ -30,7 +30,9 @@ class KnownCells:
         return self.cells is not None and stem in self.cells
 
     def apply(self, stem: str, instances: Instances) -> Instances:
-        """The instances with the scores and classes of an image's cells; those not in the table score 1."""
+        """Returns the instances with the scores and classes of an image's cells; those not in the table get a score of
+        1.
+        """
         if self.cells is None or stem not in self.cells:
             return instances
         known = [self.cells[stem].get(number, (1.0, "")) for number in instances.ids.tolist()]
@@ -44,12 +46,12 @@ class KnownCells:
 
 
 def read_known_cells(path: Path) -> KnownCells | None:
-    """What ``cells.csv`` says of cells, also after a spreadsheet has saved it; None if it is another kind of table.
+    """Reads ``cells.csv``, even if saved by a spreadsheet program; None if it is another kind of table.
 
-    Rows that are there twice count once.
+    Duplicate rows count once.
 
     Raises:
-        DataError: if a number is none, or two rows of one cell differ.
+        DataError: if a value is not a number, or two rows of one cell differ.
     """
     table = read_table(path)
     if not {"image", "cell", "score"} <= set(table):

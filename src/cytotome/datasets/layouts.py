@@ -1,4 +1,4 @@
-"""Opening a dataset by its path: the layout is told from the files that are there."""
+"""Opening a dataset by its path; the layout is detected from its files."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ COCO_SUFFIXES = (".json", ".json.gz")
 
 @dataclass(frozen=True)
 class Layout:
-    """A layout that another package adds.
+    """A dataset layout provided by another package.
 
     Attributes:
-        open: ``open(path)`` gives the dataset of a folder or file; it reads tables only.
-        fits: ``fits(path)`` says at little cost whether the path has this layout; None if it must be named.
+        open: ``open(path)`` returns the dataset of a folder or file; it should only read tables.
+        fits: ``fits(path)`` quickly checks whether the path has this layout; None if the layout must be given
+            explicitly.
     """
 
     open: Callable[[Path], Dataset]
@@ -35,19 +36,19 @@ class Layout:
 
 
 def layouts() -> tuple[str, ...]:
-    """Names of all layouts, those of plugins last."""
+    """Names of all layouts, plugins last."""
     return (*_OPENERS, *(name for name in plugin_names(LAYOUTS) if name not in _OPENERS))
 
 
 def open_dataset(path: str | os.PathLike[str], *, layout: str | None = None) -> Dataset:
-    """Opens a dataset; nothing but its tables is read until a sample is asked for.
+    """Opens a dataset; only its tables are read until a sample is accessed.
 
     Args:
         path: a folder, a COCO file, or ``synthetic``, ``synthetic:COUNT`` or ``synthetic:COUNT:SEED``.
-        layout: one of :func:`layouts`; detected from the files where None.
+        layout: one of :func:`layouts`; detected from the files if None.
 
     Raises:
-        DataError: if the path is missing, the layout is unknown or cannot be told, or the files are damaged.
+        DataError: if the path is missing, the layout is unknown or cannot be detected, or the files are damaged.
     """
     if layout is not None and layout not in layouts():
         raise DataError(f"layout {layout!r} is unknown; choose one of {', '.join(layouts())}")
@@ -65,9 +66,9 @@ def open_dataset(path: str | os.PathLike[str], *, layout: str | None = None) -> 
 
 
 def _guess(path: Path, faults: list[str]) -> str:
-    """The layout of a path that is there; a table that names its layout wins over images that lie about.
+    """Detects the layout of an existing path; a table that is specific to a layout takes precedence over images.
 
-    Layouts of plugins come before ``folders``, which takes any folder with images.
+    Layouts of plugins come before ``folders``, which accepts any folder with images.
     """
     if path.is_file():
         if path.name.endswith(COCO_SUFFIXES):
@@ -109,7 +110,7 @@ def _open_plugin(name: str, path: Path) -> Dataset:
 
 
 def _plugin_that_fits(path: Path, faults: list[str]) -> str | None:
-    """The first layout of another package that says it fits; what is wrong with broken ones is added to ``faults``."""
+    """The first layout of another package that fits; errors of broken plugins are added to ``faults``."""
     for name in plugin_names(LAYOUTS):
         try:
             layout = load_plugin(LAYOUTS, name, Layout)

@@ -28,15 +28,15 @@ CELL_LINES = ("A172", "BT474", "BV2", "Huh7", "MCF7", "SHSY5Y", "SkBr3", "SKOV3"
 
 
 class LivecellDataset(Dataset):
-    """All images below ``images/``, labelled by whatever ``livecell_coco_*.json`` are there, the rest unlabelled.
+    """All images below ``images/``, labelled by any ``livecell_coco_*.json`` files found; the rest are unlabelled.
 
-    The class of a cell is the cell line, the first part of the file name. Images of one line and well form a group:
-    the same place is seen at many times. Annotations of images that are not there are passed over, so that a part of
-    the dataset can be used with the whole of the annotations.
+    The class of a cell is the cell line, the first part of the file name. Images of one line and well form a group, as
+    they show the same place over time. Annotations of missing images are ignored, so that a part of the dataset can be
+    used with all annotations.
 
     Args:
-        root: folder that holds ``images/`` and the annotations (there, or in ``annotations/``).
-        unlabelled: also gives the images without annotations.
+        root: folder with ``images/`` and the annotations (in it, or in ``annotations/``).
+        unlabelled: include images without annotations.
 
     Raises:
         DataError: if images or annotations are missing, or an image is annotated twice.
@@ -107,7 +107,7 @@ class LivecellDataset(Dataset):
 
 
 def annotation_files(root: Path) -> list[Path]:
-    """LIVECell's annotation files of a folder."""
+    """LIVECell's annotation files in a folder."""
     return sorted(path for folder in (root, root / "annotations") for path in folder.glob("livecell_coco_*.json*"))
 
 

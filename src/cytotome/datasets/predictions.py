@@ -1,4 +1,4 @@
-"""Predictions of any kind of file, by the images of a dataset."""
+"""Predictions from files of any kind, matched to the images of a dataset."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REMEDY = f"name label maps NAME_labels with {', '.join(LABEL_SUFFIXES)}"
 
 
 def read_predictions(path: str | os.PathLike[str], dataset: Dataset) -> Predictions:
-    """Instances by the id of the image in ``dataset``; ``notes`` says what of the files is not used.
+    """Reads predicted instances by the id of the image in ``dataset``; ``notes`` lists what is not used.
 
     >>> import cytotome as ct
     >>> dataset = ct.open_dataset("images/")  # doctest: +SKIP
@@ -31,10 +31,10 @@ def read_predictions(path: str | os.PathLike[str], dataset: Dataset) -> Predicti
 
     Args:
         path: folder of label maps, submission CSV, or COCO JSON (ground truth or results).
-        dataset: gives ids and sizes of images.
+        dataset: provides ids and sizes of images.
 
     Raises:
-        DataError: if the path is of none of these kinds or damaged, or holds two predictions of one image.
+        DataError: if the path is of another kind or damaged, or contains two predictions of one image.
     """
     path = Path(path)
     if path.is_dir():
@@ -52,7 +52,7 @@ class Predictions(Mapping[str, Instances]):
     """Predicted instances by the id of their image.
 
     Attributes:
-        notes: what of the files is not used.
+        notes: remarks on files or entries that are not used.
     """
 
     def __init__(self, found: Mapping[str, Instances], notes: Sequence[Note] = ()) -> None:
@@ -70,14 +70,14 @@ class Predictions(Mapping[str, Instances]):
 
 
 class LabelFolder(Predictions):
-    """Label maps of a folder by the id of their image, read when they are asked for.
+    """Label maps of a folder by the id of their image, read on demand.
 
     Attributes:
-        paths: of the label maps, by the id.
-        notes: what lies in the folder and is not used.
+        paths: paths of the label maps, by id.
+        notes: remarks on files in the folder that are not used.
 
     Raises:
-        DataError: if the folder holds no label map, or two of one image.
+        DataError: if the folder contains no label map, or two of one image.
     """
 
     def __init__(self, folder: Path, dataset: Dataset) -> None:
@@ -118,14 +118,14 @@ class LabelFolder(Predictions):
         return self.read(name)[0]
 
     def read(self, name: str) -> tuple[Instances, float | None]:
-        """The instances of an image, and microns per pixel where the label map holds them."""
+        """Returns the instances of an image, and the microns per pixel if the label map has them."""
         path = self.paths[name]
         stem = str(_stem(path.relative_to(self.folder)))
-        # What segment wrote needs no check: of a cell that others cut into many parts it is known that it is one.
+        # Label maps written by segment need no check: a cell that others split into many parts is known to be one.
         labels, microns = read_labels(path, check=stem not in self.cells)
         return self.cells.apply(stem, Instances.from_label_map(labels)), microns
 
-    def __contains__(self, name: object) -> bool:  # a Mapping's own would read the file
+    def __contains__(self, name: object) -> bool:  # the default of Mapping would read the file
         return name in self.paths
 
     def __iter__(self) -> Iterator[str]:
@@ -136,7 +136,7 @@ class LabelFolder(Predictions):
 
 
 def _label_files(files: Sequence[Path]) -> list[Path]:
-    """Those that end as label maps do; where none does, all that are no overlays."""
+    """The files with the ending of a label map; if there are none, all that are not overlays."""
     files = [path for path in files if path.suffix.lower() in LABEL_SUFFIXES]
     marked = [path for path in files if path.stem.endswith(ENDINGS)]
     return marked or [path for path in files if not path.stem.endswith("_overlay")]
@@ -150,21 +150,23 @@ def _stem(path: Path) -> PurePosixPath:
 
 
 def _image_id(paths: Sequence[PurePosixPath], ids: Container[str]) -> str:
-    """The id that one of the paths, or else its last parts, stand for; the last path's name where there is none."""
+    """The id that matches one of the paths or its last parts; the name of the last path if there is none."""
     candidates = ["/".join(path.parts[first:]) for path in paths for first in range(len(path.parts))]
     return next((name for name in candidates if name in ids), candidates[-1])
 
 
 def _known_cells(folder: Path) -> KnownCells | None:
-    """Scores and classes of the cells where ``cells.csv`` of segment lies beside the label maps; None for another."""
+    """Scores and classes of cells, if the label maps are next to a ``cells.csv`` of segment; None for any other
+    table.
+    """
     path = folder / CELLS_FILE
     return read_known_cells(path) if path.is_file() else KnownCells()
 
 
 def _read_coco(path: Path, dataset: Dataset) -> Predictions:
-    """Instances of a COCO file, whose images are identified by file name, or by id where it has no names.
+    """Instances of a COCO file, whose images are identified by file name, or by id if it has no names.
 
-    Results of images of a COCO dataset are identified by that dataset's own ids.
+    Results for a COCO dataset are identified by the dataset's own ids.
 
     Raises:
         DataError: if two images of the file are predictions of one image.
@@ -192,7 +194,7 @@ def _read_coco(path: Path, dataset: Dataset) -> Predictions:
 
 
 def _names(image: CocoImage) -> list[PurePosixPath]:
-    """What an image may be called: its file with and without suffix, without the ending of a label map too."""
+    """Possible names of an image: its file name with and without suffix, and without the ending of a label map."""
     path = PurePosixPath((image.file_name or str(image.id)).replace("\\", "/"))
     return [path, path.with_suffix(""), _stem(Path(path))]
 

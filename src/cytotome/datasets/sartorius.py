@@ -1,4 +1,4 @@
-"""The Sartorius challenge's own layout: ``train.csv``, ``train/*.png`` and unlabelled images beside them."""
+"""The Sartorius challenge's own layout: ``train.csv``, ``train/*.png`` and folders of unlabelled images."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ COLUMNS = ("id", "annotation", "width", "height", "cell_type")
 class SartoriusDataset(Dataset):
     """Images of the Sartorius Cell Instance Segmentation challenge (2021).
 
-    ``folds.csv`` (id, fold) and ``provenance.csv`` (id, masks) are honoured where they lie beside ``train.csv``: masks
-    that are said to be approximate are trained on and never evaluated on. Images of one ``sample_id`` form a group.
+    ``folds.csv`` (id, fold) and ``provenance.csv`` (id, masks) are used if they are next to ``train.csv``: masks marked
+    as approximate are used for training, never for evaluation. Images of one ``sample_id`` form a group.
 
     Args:
-        root: folder that holds ``train.csv`` and ``train/``.
-        unlabelled: also gives the images of ``test/`` and ``train_semi_supervised/``, without instances.
+        root: folder with ``train.csv`` and ``train/``.
+        unlabelled: include the images of ``test/`` and ``train_semi_supervised/``, without instances.
 
     Raises:
-        DataError: for a table that is missing, damaged or without the challenge's columns, or an image that is missing.
+        DataError: if a table is missing, damaged or lacks the challenge's columns, or an image is missing.
     """
 
     licence = "CC BY-NC 4.0 (Sartorius Cell Instance Segmentation, 2021)"
@@ -80,7 +80,7 @@ class SartoriusDataset(Dataset):
         return Sample(info, image, instances)
 
     def _notes(self) -> tuple[Note, ...]:
-        """What lies in the folders of images and is not used."""
+        """Notes of files in the image folders that are not used."""
         used = set(self._files.values())
         extra = tuple(path.name for path in image_files(self.root / "train") if path not in used)
         notes = (Note("images of train/ are not in train.csv and not used", extra, "add their rows"),) if extra else ()
@@ -101,7 +101,7 @@ class SartoriusDataset(Dataset):
             raise DataError(f"{self.root / 'train.csv'}: image {info.id}: {error}") from None
 
     def digest(self, index: int) -> str:
-        """A hash of the image's file and of its rows in the table."""
+        """Returns a hash of the image's file and its rows in the table."""
         key = self.infos[index].id
         return content_digest(self._files[key], repr(self._rows.get(key)))
 
@@ -112,7 +112,7 @@ def _unlabelled_files(root: Path, labelled: set[str]) -> list[Path]:
 
 
 def _read_table(path: Path, columns: tuple[str, ...]) -> Any:
-    """The table as text, cells that are empty as empty text."""
+    """Reads the table as text, with empty cells as empty strings."""
     import pandas as pd
 
     try:

@@ -1,4 +1,4 @@
-"""Training and validation: by the dataset's own folds, or by dealing out the groups."""
+"""Splits into training and validation, by the dataset's own folds or by distributing the groups."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ FOLDS = 5
 
 
 def splits(dataset: Dataset, fold: int | None) -> tuple[list[int], list[int]]:
-    """Positions of the training and the validation samples.
+    """Returns the positions of the training and the validation samples.
 
-    Where any sample has a fold of its own, those of ``fold`` are validated on, and samples without fold or with fold
-    -1 are trained on. Where none has, the groups with full masks are dealt out to five folds, cell type after cell
-    type and in the order of a hash of their names: every fold gets its part of every type, and the same on every
-    machine. Only masks of full quality are validated on; unlabelled samples are in the training part, for the methods
-    that learn from them. No group is in both parts.
+    If any sample has a fold, samples of ``fold`` are used for validation, and samples without a fold or with fold -1
+    for training. Otherwise, the groups with full masks are distributed over five folds, by cell type and in the order
+    of a hash of their names, so that every fold gets a share of every type and folds are the same on every machine.
+    Only masks of full quality are used for validation; unlabelled samples are in the training part, for methods that
+    learn from them. No group is in both parts.
 
     Args:
         dataset: any; no pixel is read.
-        fold: the validation fold; None trains on everything and validates on nothing.
+        fold: the validation fold; None to train on everything, without validation.
 
     Raises:
-        DataError: if the fold has no sample to validate on, or leaves none to train on.
+        DataError: if there is no sample for validation, or none is left for training.
     """
     if fold is None:
         return list(range(len(dataset))), []
@@ -37,7 +37,7 @@ def splits(dataset: Dataset, fold: int | None) -> tuple[list[int], list[int]]:
 
 
 def of_fold(dataset: Dataset, fold: int) -> list[int]:
-    """Positions of the validation samples of :func:`splits`, whether or not others are left to train on.
+    """Returns the positions of the validation samples of :func:`splits`, even if none are left for training.
 
     Raises:
         DataError: if the fold has none.
@@ -51,7 +51,7 @@ def of_fold(dataset: Dataset, fold: int) -> list[int]:
 
 
 def known_folds(dataset: Dataset) -> tuple[int, ...]:
-    """The folds of a dataset that have an image to validate on, in order."""
+    """The folds of a dataset with at least one image for validation, in order."""
     folds = zip(_folds(dataset.infos), dataset.infos, strict=True)
     return tuple(sorted({fold for fold, info in folds if info.is_scored} - {-1}))
 

@@ -1,4 +1,4 @@
-"""What a dataset holds, in numbers: images, cells, sizes, overlaps, defects."""
+"""Statistics of a dataset: images, cells, sizes, overlaps, defects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cytotome.ops.runs import intersections
 from cytotome.types import Dataset, Instances, Note
 
 LISTED = 50
-"""Names of one note that are listed."""
+"""Maximum number of names that are listed per note."""
 DEFECTS = tuple(field.name for field in fields(Defects))
 
 
@@ -26,15 +26,15 @@ class TypeSummary:
     """The labelled images of one cell type.
 
     Attributes:
-        cell_type: name, ``mixed`` where images have none.
+        cell_type: its name, ``mixed`` if images have none.
         images: number of labelled images.
         cells: number of instances.
-        cells_per_image: least, median, most.
-        area: 5 %, 50 % and 95 % of the pixels of a mask.
-        covered: part of the pixels that some mask covers.
-        overlapping_cells: part of the cells that share a pixel with another.
-        shared_pixels: part of the covered pixels that lie in two masks or more.
-        defects: number of masks that look wrong, as :class:`~cytotome.datasets.defects.Defects` says.
+        cells_per_image: minimum, median and maximum.
+        area: 5th, 50th and 95th percentile of the pixels per mask.
+        covered: fraction of pixels that are covered by a mask.
+        overlapping_cells: fraction of cells that share a pixel with another.
+        shared_pixels: fraction of covered pixels that belong to two or more masks.
+        defects: number of masks that look wrong, see :class:`~cytotome.datasets.defects.Defects`.
     """
 
     cell_type: str
@@ -50,20 +50,20 @@ class TypeSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A dataset in numbers.
+    """Statistics of a dataset.
 
     Attributes:
-        name: of the dataset.
-        class_names: of its instances.
-        images: all images.
-        mask_quality: number of images by quality of their masks.
+        name: name of the dataset.
+        class_names: class names of its instances.
+        images: number of all images.
+        mask_quality: number of images by mask quality.
         groups: number of groups that are never split.
-        folds: number of labelled images in each fold of the dataset's own, empty if it has none.
-        types: one entry a cell type.
+        folds: number of labelled images in each fold, empty if the dataset defines none.
+        types: one entry per cell type.
         empty: ids of labelled images without a cell.
-        binary: ids of images whose only mask lies in :data:`~cytotome.ops.label_check.MANY_PARTS` places or more.
+        binary: ids of images whose only mask has at least :data:`~cytotome.ops.label_check.MANY_PARTS` parts.
         unusable: why an image or its masks cannot be used, by id.
-        notes: the dataset's own.
+        notes: notes of the dataset.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Summary:
     notes: tuple[Note, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Converts to plain values, for JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -88,7 +88,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """One labelled image."""
+    """Counts for one labelled image."""
 
     areas: npt.NDArray[np.int64]
     overlapping: int
@@ -99,10 +99,10 @@ class _Counts:
 
 
 def summary(dataset: Dataset, *, advance: Callable[[], None] = lambda: None) -> Summary:
-    """Reads every image and every annotation of the dataset; one that cannot be used is named and left out.
+    """Reads every image and annotation of the dataset; unusable ones are listed and left out.
 
     Args:
-        dataset: any.
+        dataset: the dataset.
         advance: called after each image.
     """
     counts: dict[str, list[_Counts]] = {}
@@ -136,7 +136,7 @@ def summary(dataset: Dataset, *, advance: Callable[[], None] = lambda: None) -> 
 
 
 def _is_binary(instances: Instances) -> bool:
-    """Whether all cells seem to have one number, as in an image of black and white."""
+    """Whether all cells seem to have the same label, as in a black and white mask."""
     return len(instances) == 1 and bool(label_fault(instances))
 
 

@@ -92,7 +92,7 @@ def _fewer(sizes: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 
 
 def find_hits(found: Instances, truth: Instances, threshold: float = 0.5) -> BoolArray:
-    """Which instances match a true one: from the best score on, each takes the free truth of the greatest IoU.
+    """Which instances match a true one: from the best score on, each takes the free truth of the largest IoU.
 
     Args:
         found: N instances.

@@ -18,7 +18,7 @@ RIDGE = 1e-2
 
 
 def majority_type(instances: Instances) -> str:
-    """The class with the greatest sum of scores; empty if nothing of a known class was found."""
+    """The class with the largest sum of scores; empty if nothing of a known class was found."""
     majority = instances.majority_class()
     return instances.class_names[majority] if majority >= 0 else ""
 

@@ -122,7 +122,7 @@ class Ensemble(Segmenter):
         """The ensemble with some parameters of its fusion replaced, those of cell types too.
 
         Raises:
-            ConfigError: if one is unknown or out of range; all faults are named.
+            ConfigError: if one is unknown or out of range; all errors are reported.
         """
         try:
             fusion = InstanceFusion.model_validate({**self.file.fusion.model_dump(), **parameters})
@@ -211,7 +211,7 @@ def fuse_members(found: Sequence[Instances], file: EnsembleFile) -> Instances:
 
 
 def image_type(instances: Instances, file: EnsembleFile) -> str:
-    """The cell type of an image, as the ensemble tells it."""
+    """The cell type of an image, as the ensemble predicts it."""
     if isinstance(file.cell_type, TypeClassifier):
         return file.cell_type.predict(instances)
     return majority_type(instances)

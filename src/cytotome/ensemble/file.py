@@ -134,7 +134,7 @@ def read_ensemble(path: str | os.PathLike[str]) -> EnsembleFile:
     """Reads and checks an ensemble file.
 
     Raises:
-        ModelError: if it cannot be read or has faults; all are named.
+        ModelError: if it cannot be read or has errors; all are reported.
     """
     import yaml
 

@@ -24,7 +24,7 @@ class InstanceFusion(BaseModel):
     Attributes:
         method: ``vote`` averages the masks of instances that overlap across models; ``boxes`` does so for the clusters
             of weighted boxes fusion; ``nms``, ``soft_nms`` and ``cluster_nms`` choose among the masks there are.
-        overlap: IoU of masks or of boxes (``boxes`` knows boxes alone).
+        overlap: IoU of masks or of boxes (``boxes`` supports only boxes).
         threshold: instances of greater IoU are the same cell.
         mask_threshold: pixels whose mean over the cluster's masks is greater belong to the cell.
         unconfirmed: exponent of the share of the models (by weight) that found a cell, by which its score is

@@ -1,4 +1,4 @@
-"""The methods, one folder each, found by name without importing torch; other packages may add theirs."""
+"""The methods, one folder each, found by name without importing torch; other packages can add their own."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     import torch
 
 AnyFamily: TypeAlias = "Family[FamilyConfig, DecodeParameters, torch.nn.Module, Any, Any]"
-"""A family as engines have it, by its name: the types that it is generic over are known when the program runs."""
+"""A family that is looked up by name, whose type parameters are only known at run time."""
 
 FORMER_NAMES = {"unetr_gan": "unetr"}
-"""Names that families had in older recipes and model files, and the families that read them today."""
+"""Former names of families in older recipes and model files, and the families that read them now."""
 
 
 def family_names() -> tuple[str, ...]:
-    """Names of all families, in alphabetical order, those of plugins too."""
+    """Returns the names of all families, including plugins, sorted."""
     return tuple(sorted({*_own_names(), *plugin_names(FAMILIES)}))
 
 
 def get_family(name: str) -> AnyFamily:
-    """The family of that name, or of a name in older files, which reads the config that such a file holds.
+    """Returns the family of a name; for former names, one that reads the configs of older files.
 
-    One of cytotome's own comes before a plugin's.
+    Families of cytotome take precedence over plugins.
 
     Raises:
-        ConfigError: if there is none; the message lists those there are. Where a plugin cannot be loaded.
+        ConfigError: if there is no such family (the message lists all names), or a plugin cannot be loaded.
     """
     if name in FORMER_NAMES:
         former = importlib.import_module(f"{__name__}.{FORMER_NAMES[name]}").FORMER[name]

@@ -16,7 +16,7 @@ from cytotome.types import IMAGE_DTYPES, AnyArray, Image, Sample
 ImageLike: TypeAlias = "Image | Sample | AnyArray | str | os.PathLike[str]"
 
 MOST_COLOURS = 4
-"""A last axis of this length or less is always taken for channels."""
+"""A last axis of this length or less is always read as channels."""
 
 
 def is_one(images: object) -> bool:

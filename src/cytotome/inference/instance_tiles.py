@@ -15,7 +15,7 @@ from cytotome.outputs.tiling import TileWatch, tile_starts
 from cytotome.types import FloatArray, Instances
 
 SHARED = 4
-"""Neighbours share one in so many parts of a tile."""
+"""Neighbours share a tile divided by this number."""
 
 
 def segment_in_tiles(

@@ -16,7 +16,7 @@ INVERTED_IMAGES = 24
 
 
 def inverted(image: Image) -> Image:
-    """The image with its grey levels mirrored within their range."""
+    """The image with its intensities mirrored within their range."""
     pixels = image.pixels
     return replace(image, pixels=pixels.max() - pixels + pixels.min())
 

@@ -126,7 +126,7 @@ class Model(Segmenter):
         """The calibrated parameters with some replaced; these also come before overrides by cell type.
 
         Raises:
-            ConfigError: if one is unknown or out of range; all faults are named.
+            ConfigError: if one is unknown or out of range; all errors are reported.
         """
         if not parameters:
             return self.parameters
@@ -194,7 +194,7 @@ class Model(Segmenter):
         return find
 
     def _seen(self, images: Sequence[Image], how: Pass) -> list[Seen]:
-        """What the network sees of images; where the config names a ``cell_size``, after a first pass over each."""
+        """What the network sees of images; where the config names a ``cell_size``, after a first pass on each."""
         config = self.config
         planes = [normalise(image, self.file.normalisation, config.channels) for image in images]
         seen = [self.runner.see(one, config.input_scale, config.offset) for one in planes]

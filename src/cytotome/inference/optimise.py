@@ -114,7 +114,7 @@ def _part_layers(net: nn.Module) -> None:
 def _plain(layer: nn.Conv2d) -> nn.Conv2d:
     """An ordinary convolution that gives the same on maps of even sides.
 
-    TensorFlow's padding of a convolution that halves such a map lies below and right alone; with a row and a column of
+    TensorFlow's padding of a convolution that halves such a map lies below and right only; with a row and a column of
     zeros above and left of its weights the padding is even.
     """
     kernel, padding, weight = layer.kernel_size, layer.padding, layer.weight

@@ -19,7 +19,7 @@ SAME_PIXELS = 1.25
 """Pixels that differ by less from those of the training images are taken as the same: training varies sizes by more."""
 
 LARGEST = 32.0
-"""Greatest factor by which an image is resized, and the inverse of the least."""
+"""Largest factor by which an image is resized, and the inverse of the least."""
 
 REDUCED = (0.35, 0.25)
 """Cells larger than the model knows are looked for at these sizes of the image, the second where the first gives any.
@@ -31,7 +31,7 @@ ENLARGED = 2.0
 """Cells smaller than the model knows are looked for at this size of the image."""
 
 NEAR = 1.15
-"""The decoder drops cells that are too small, so that the median of the rest may lie so much above the least size."""
+"""The decoder drops cells that are too small, so that the median of the rest may lie so much above the minimum size."""
 
 FEW = 5
 """Fewer cells tell nothing of the size of cells."""
@@ -96,7 +96,7 @@ class CellScale:
 def estimate_scale(cells: Instances, image: Image, sizes: CellSizes, segment: Callable[[Image], Instances]) -> float:
     """By how much an image is to be resized, from what a model finds in it at several sizes; 1 in most images.
 
-    A model cuts cells that are too large for it into pieces of a size that it knows, so what it finds at one size tells
+    A model cuts cells that are too large for it into pieces of a size that it knows, so what it finds at one size means
     nothing. At two reduced sizes, such an image gives the same cells, while one of known cells gives next to nothing,
     or clumps that depend on the size. Cells that are too small are found at the lower end of the known sizes, and an
     enlarged image gives more of them.

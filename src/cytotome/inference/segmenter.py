@@ -230,9 +230,9 @@ class Segmenter(Protocol):
         Args:
             jobs: objects with a method ``read()`` that gives an :class:`Image`; taken a few ahead.
             then: for instance writes files; called from several threads.
+            tta: as in :meth:`segment`, like all that is not named here.
             keep_outputs: whether predictions hold the network's outputs too.
             workers: number of threads.
-            tta, tile, scale, diameter, watch, **parameters: as in :meth:`segment`.
 
         Raises:
             ConfigError: at once, where a parameter is unknown or out of range.

@@ -1,4 +1,4 @@
-"""Tells a Python user, once, that images are of another kind than the model knows."""
+"""Informs a Python user, once, that images are of another kind than the model knows."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One file per format."""
+"""Reading and writing of files, one module per format."""

@@ -18,11 +18,11 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 
 
 def read_png(path: Path, data: bytes, *, stored: bool = False) -> Raster:
-    """Pixels and scale of a PNG; a palette becomes RGB, or its indices where ``stored``; alpha is dropped.
+    """Returns pixels and scale of a PNG; a palette becomes RGB or, if ``stored``, its indices; alpha is dropped.
 
     Raises:
-        ImageError: for an absurd size.
-        ValueError, RuntimeError, OSError, struct.error: for damage.
+        ImageError: if the size is implausible.
+        ValueError, RuntimeError, OSError, struct.error: if the file is damaged.
     """
     width, height, _, colour = struct.unpack(">IIBB", data[16:26])
     if len(data) < 33 or data[12:16] != b"IHDR" or colour not in _PNG_CHANNELS:
@@ -38,7 +38,9 @@ def read_png(path: Path, data: bytes, *, stored: bool = False) -> Raster:
 
 
 def _check_chunks(data: bytes) -> Scale:
-    """Checks every chunk's sum up to IEND; gives the scale of the pHYs chunk (pixels per metre) if it is a real one."""
+    """Verifies the checksums of all chunks up to IEND; returns the scale of the pHYs chunk (pixels per metre), if
+    plausible.
+    """
     at, scale, name = 8, Scale(), b""
     while name != b"IEND":
         if at + 12 > len(data):
@@ -57,11 +59,11 @@ def _check_chunks(data: bytes) -> Scale:
 
 
 def read_jpeg(path: Path, data: bytes) -> Raster:
-    """Pixels of a JPEG, grey or RGB.
+    """Returns the pixels of a JPEG, grey or RGB.
 
     Raises:
-        ImageError: for an absurd size or a CMYK file.
-        ValueError, RuntimeError, struct.error: for damage.
+        ImageError: if the size is implausible or the file is CMYK.
+        ValueError, RuntimeError, struct.error: if the file is damaged.
     """
     shape, scan = _jpeg_frame(data)
     check_size(path, shape)
@@ -76,7 +78,7 @@ def read_jpeg(path: Path, data: bytes) -> Raster:
 
 
 def _jpeg_frame(data: bytes) -> tuple[tuple[int, int, int], int]:
-    """``(height, width, channels)`` of the frame header, and where the first scan begins."""
+    """``(height, width, channels)`` of the frame header, and the start of the first scan."""
     at, shape = 2, None
     while at + 4 <= len(data):
         marker, length = struct.unpack(">xBH", data[at : at + 4])

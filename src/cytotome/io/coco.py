@@ -1,4 +1,4 @@
-"""COCO files: images, categories and masks, read lazily; ground truth and results, written whole."""
+"""COCO files: images, categories and masks, read lazily; ground truth and results, written atomically."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ class CocoImage:
     """One entry of ``images``.
 
     Attributes:
-        id: as in the file.
-        file_name: as in the file, empty in a results file.
+        id: id in the file.
+        file_name: name in the file, empty in a results file.
         shape: ``(H, W)``.
-        cell_type, mask_quality: as in :class:`cytotome.types.SampleInfo`; fields of our own, empty if not given.
+        cell_type, mask_quality: as in :class:`cytotome.types.SampleInfo`; fields specific to cytotome, empty if not
+            given.
     """
 
     id: ImageId
@@ -44,15 +45,15 @@ class CocoImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CocoFile:
-    """A COCO file, its masks still encoded.
+    """A COCO file with masks that are still encoded.
 
     Attributes:
-        images: in the order of the file.
-        class_names: names of the categories, by rising category id.
-        category_ids: the id of each class.
+        images: images in the order of the file.
+        class_names: names of the categories, by increasing category id.
+        category_ids: category id of each class.
         source: path, used in messages.
-        annotations: of each image, as in the file; categories and flags are whole numbers, scores in [0, 1].
-        notes: what is not used, or was taken otherwise than it stands in the file.
+        annotations: annotations of each image, as in the file; categories and flags are integers, scores in [0, 1].
+        notes: remarks on parts of the file that are not used or were modified when they were read.
     """
 
     images: tuple[CocoImage, ...]
@@ -67,10 +68,10 @@ class CocoFile:
         object.__setattr__(self, "_by_id", {image.id: image for image in self.images})
 
     def image(self, image_id: ImageId) -> CocoImage:
-        """The entry of an image.
+        """Returns the entry of an image.
 
         Raises:
-            DataError: if the file has no such image.
+            DataError: if the image is not in the file.
         """
         try:
             return self._by_id[image_id]
@@ -78,9 +79,9 @@ class CocoFile:
             raise DataError(f"{self.source}: no image {image_id!r}; it has {len(self.images)} others") from None
 
     def instances(self, image_id: ImageId) -> Instances:
-        """The masks of one image in the order of the file, without crowd regions and masks that hold no pixel.
+        """Returns the masks of one image in the order of the file, without crowd regions and empty masks.
 
-        Scores are those of a results file, 1 elsewhere; ids run from 1.
+        Scores are those of a results file, otherwise 1; ids start at 1.
         """
         image = self.image(image_id)
         entries = [entry for entry in self.annotations.get(image_id, ()) if not entry.get("iscrowd", 0)]
@@ -98,7 +99,7 @@ class CocoFile:
         return instances if filled.all() else instances.select(filled)
 
     def crowd(self, image_id: ImageId) -> BoolArray | None:
-        """``(H, W)`` bool, the pixels of regions marked ``iscrowd``, or None if there are none."""
+        """``(H, W)`` bool, the pixels of regions marked ``iscrowd``; None if there are none."""
         entries = [entry for entry in self.annotations.get(image_id, ()) if entry.get("iscrowd", 0)]
         if not entries:
             return None
@@ -129,11 +130,11 @@ def read_coco(path: str | os.PathLike[str], *, like: CocoFile | None = None) -> 
 
     Args:
         path: JSON with ``images``, ``annotations`` and ``categories``, or a list of results.
-        like: ground truth that names the images and categories of a results file; without it both are taken from the
-            results (only images with a mask in run lengths are then known).
+        like: ground truth with the images and categories of a results file; if None, both are taken from the results,
+            which only works for images with a mask in run lengths.
 
     Raises:
-        DataError: if the file is missing, no JSON, or not in COCO format.
+        DataError: if the file is missing, is not JSON or is not in COCO format.
     """
     source = str(path)
     content = _load_json(Path(path))
@@ -222,13 +223,14 @@ def write_coco(
     ignore: Mapping[ImageId, Instances] | None = None,
     facts: Mapping[ImageId, Mapping[str, str]] | None = None,
 ) -> None:
-    """Writes ground truth: images, annotations in compressed run lengths, categories; ``.gz`` by the name.
+    """Writes ground truth: images, annotations in compressed run lengths, categories; gzipped if the name ends in
+    ``.gz``.
 
     Args:
-        images: the instances of each image id; all with the same class names.
-        file_names: of the images; ``<id>.png`` where None.
+        images: instances by image id, all with the same class names.
+        file_names: file names of the images; ``<id>.png`` if None.
         ignore: regions of some images, written as annotations marked ``iscrowd``.
-        facts: more fields of some images' entries, such as ``cell_type`` and ``mask_quality``.
+        facts: additional fields of images, such as ``cell_type`` and ``mask_quality``.
     """
     names = _class_names(images)
     annotations: list[dict[str, Any]] = []
@@ -251,7 +253,7 @@ def write_coco(
 
 
 def coco_part(file_name: str, instances: Instances) -> dict[str, Any]:
-    """What a COCO file says of one image, as plain values; scores are kept beside the masks."""
+    """Converts one image to the plain values of a COCO file; scores are stored with the masks."""
     numbers = range(1, len(instances.class_names) + 1)
     annotations = [
         entry | {"score": round(score, 4)}
@@ -262,7 +264,7 @@ def coco_part(file_name: str, instances: Instances) -> dict[str, Any]:
 
 
 def write_coco_parts(path: str | os.PathLike[str], parts: Iterable[Mapping[str, Any]]) -> None:
-    """Writes one COCO file of what :func:`coco_part` made, holding one part at a time.
+    """Writes one COCO file from results of :func:`coco_part`, with one part in memory at a time.
 
     Images and annotations are numbered from 1, in order.
 
@@ -292,8 +294,8 @@ def write_coco_results(
     """Writes results: a list of image_id, category_id, segmentation and score.
 
     Args:
-        images: the instances of each image id.
-        like: ground truth whose category ids are used, found by class name; 1, 2, ... where None.
+        images: instances by image id.
+        like: ground truth whose category ids are used, matched by class name; 1, 2, ... if None.
 
     Raises:
         DataError: if a class is not in ``like``.
@@ -348,7 +350,7 @@ def _annotations(image_id: ImageId, instances: Instances, numbers: Sequence[int]
 
 
 def _crowd(image_id: ImageId, regions: Instances, before: int) -> list[dict[str, Any]]:
-    """Annotations that mark regions as crowds, in the form that every COCO tool leaves out of scoring."""
+    """Annotations that mark regions as crowds, in the form that every COCO tool excludes from scoring."""
     return [{**entry, "iscrowd": 1} for entry in _annotations(image_id, regions, (), before)]
 
 

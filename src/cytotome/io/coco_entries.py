@@ -1,4 +1,4 @@
-"""Annotations as tools write them: brought to one form, sorted by image; what cannot be used is noted or refused."""
+"""Annotations as written by various tools: normalised and grouped by image; unusable ones are noted or refused."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ Entry: TypeAlias = Mapping[str, Any]
 Grouped: TypeAlias = dict[ImageId, list[Entry]]
 
 SHORT = 8
-"""Compressed run lengths of more letters than this are not those of an empty mask."""
+"""Maximum number of characters of the compressed run lengths of an empty mask."""
 
 
 def group_by_image(entries: Sequence[dict[str, Any]], ids: Sequence[ImageId] | None, source: str) -> Grouped:
-    """The annotations of each image id, with numbers and flags brought to one form.
+    """Groups annotations by image id, and normalises numbers and flags.
 
-    An image id in text stands for the equal number, and the other way round.
+    An image id given as text matches the equal number, and vice versa.
 
     Args:
         entries: changed in place.
-        ids: of the images, each once; those that occur where None. Annotations of others come under their own.
+        ids: unique ids of the images; if None, the ids that occur. Annotations of other images are grouped by their own
+            id.
         source: path, used in messages.
 
     Raises:
-        DataError: if a field is not what it must be, or no annotation is of any image.
+        DataError: if a field is invalid, or no annotation belongs to an image.
     """
     known = {_id_text(number): number for number in ids or ()}
     grouped: Grouped = {}
@@ -47,7 +48,7 @@ def group_by_image(entries: Sequence[dict[str, Any]], ids: Sequence[ImageId] | N
 
 
 def check_unique_ids(named: Iterable[tuple[object, str]], what: str, source: str) -> None:
-    """Raises DataError where two images, or two categories, have one id; 1 and ``"1"`` are the same."""
+    """Raises DataError if two images or two categories have the same id; 1 and ``"1"`` are the same."""
     first: dict[str, str] = {}
     for number, name in named:
         text = _id_text(number)
@@ -59,10 +60,10 @@ def check_unique_ids(named: Iterable[tuple[object, str]], what: str, source: str
 
 
 def accept_crowds(grouped: Grouped, names: Mapping[ImageId, str]) -> tuple[Note, ...]:
-    """A note of the regions marked ``iscrowd``; where all annotations are, the mark is taken off.
+    """Returns a note of the regions marked ``iscrowd``; if all annotations are marked, the marks are removed.
 
-    Brushes of annotation tools set it for every mask that they draw. Where there are other masks too, it means what
-    COCO says: a region that is neither cell nor background.
+    Brush tools of annotation programs mark every mask they draw. If there are also unmarked masks, the mark has its
+    meaning in COCO: a region that is neither cell nor background.
     """
     entries = [entry for found in grouped.values() for entry in found]
     crowds = [entry for entry in entries if entry.get("iscrowd", 0)]
@@ -82,17 +83,17 @@ def notes_of(
     categories: Sequence[int],
     source: str,
 ) -> tuple[Note, ...]:
-    """Notes of annotations that cannot be used, or only in part.
+    """Returns notes of annotations that cannot be used, or only in part.
 
     Args:
-        grouped: as :func:`group_by_image` gives them.
-        names, shapes: of the images.
-        categories: ids of those that the file names.
+        grouped: annotations as returned by :func:`group_by_image`.
+        names, shapes: names and shapes of the images.
+        categories: ids of the categories in the file.
 
         source: path, used in messages.
 
     Raises:
-        DataError: if no annotation of an image holds a pixel.
+        DataError: if all annotations of an image are empty.
     """
     entries = [entry for number, found in grouped.items() if number in names for entry in found]
     strange = [entry for number, found in grouped.items() if number not in names for entry in found]
@@ -120,7 +121,7 @@ def _noted(what: str, entries: Sequence[Entry], names: Mapping[ImageId, str], re
 
 
 def _is_empty(entry: Entry, shape: tuple[int, int]) -> bool:
-    """Whether it plainly holds no pixel, without drawing the mask; damage is told of when it is read."""
+    """Whether the annotation is clearly empty, without drawing the mask; damage is reported when it is read."""
     segmentation: Any = entry.get("segmentation")
     if isinstance(segmentation, list):
         return all(_is_outside(part, shape) for part in segmentation)
@@ -151,10 +152,10 @@ def _id_text(number: object) -> str:
 
 
 def _convert(entry: dict[str, Any], source: str) -> None:
-    """Makes an annotation's category and flag whole numbers and its score a number in [0, 1], each where it is there.
+    """Converts an annotation's category and flag, if present, to integers and its score to a number in [0, 1].
 
     Raises:
-        DataError: if it is anything else.
+        DataError: if a value cannot be converted.
     """
     for name, (convert, wanted) in _FIELDS.items():
         try:

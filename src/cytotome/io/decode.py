@@ -1,4 +1,4 @@
-"""Any supported image file to its stored pixels; the format is known by the content."""
+"""Decoding of any supported image file to its stored pixels; the format is detected from the content."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read_raster(path: str | os.PathLike[str], page: int = 0, *, stored: bool = False) -> Raster:
-    """Decodes one page of a file; the format is known by its content, not by its name.
+    """Decodes one page of a file; the format is detected from its content, not from its name.
 
     Args:
         path: the file.
         page: page of a TIFF stack.
-        stored: give the numbers in the file instead of what they show: indices of a palette, and white as 0 where
-            the file stores it so.
+        stored: return the stored numbers instead of the colours they represent: palette indices, and 0 for white if the
+            file stores it so.
 
     Raises:
         ImageError: if the file is missing, empty, damaged, of another format, too large, or has no such page.
@@ -42,10 +42,10 @@ def read_raster(path: str | os.PathLike[str], page: int = 0, *, stored: bool = F
 
 
 def sniff(path: Path) -> str:
-    """``png``, ``jpeg`` or ``tiff`` by the first bytes.
+    """Returns ``png``, ``jpeg`` or ``tiff``, detected from the first bytes.
 
     Raises:
-        ImageError: if the file cannot be read, is empty or of another format.
+        ImageError: if the file cannot be read, is empty or has another format.
     """
     try:
         with open(path, "rb") as handle:

@@ -1,4 +1,4 @@
-"""Formats in which the cells of an image are written beside the label map; other packages add theirs."""
+"""Additional formats in which the cells of an image can be written; other packages can add their own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cytotome.types import Image, Instances
 
 @dataclass(frozen=True)
 class Export:
-    """One format.
+    """An export format.
 
     Attributes:
-        ending: of the files, appended to the stem of the image's name, such as ``_rois.zip``.
+        ending: ending of the file names, appended to the stem of the image's name, such as ``_rois.zip``.
         write: ``write(path, image, cells)`` writes one file. The path is temporary, with the suffix of ``ending``; the
-            file gets its name once it is complete.
+            file is renamed once it is complete.
     """
 
     ending: str
@@ -26,10 +26,10 @@ class Export:
 
 
 def write_export(name: str, export: Export, path: Path, image: Image, cells: Instances) -> None:
-    """Writes one image.
+    """Writes the cells of one image.
 
     Raises:
-        DataError: in one line that names the format, whatever goes wrong.
+        DataError: if anything fails, with the format in the message.
     """
     try:
         export.write(path, image, cells)
@@ -40,9 +40,9 @@ def write_export(name: str, export: Export, path: Path, image: Image, cells: Ins
 
 
 def load_export(name: str) -> Export:
-    """The export of an installed package.
+    """Loads the export of an installed package.
 
     Raises:
-        ConfigError: if there is none, or it cannot be loaded.
+        ConfigError: if it does not exist or cannot be loaded.
     """
     return load_plugin(EXPORTS, name, Export)

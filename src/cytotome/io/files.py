@@ -1,4 +1,4 @@
-"""Whole files or none: what is written appears under its name only when it is complete. Hashes of files."""
+"""Atomic writing of files, which appear under their name only when they are complete, and hashes of files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TEMPORARY_MARK = ".part"
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path in the folder of ``path``, moved to it on success and removed on failure.
+    """Yields a temporary path in the folder of ``path``, which is moved to it on success and removed on failure.
 
-    The folder is made where it is missing. The temporary name is hidden and keeps the suffixes of ``path``, since
-    writers choose a format by them. Its content reaches the disk before the name does.
+    The folder is created if it is missing. The temporary name is hidden and keeps the suffixes of ``path``, from which
+    writers choose the format. The content is flushed to disk before the file is renamed.
 
     Raises:
         OSError: if the folder cannot be written.
@@ -38,7 +38,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def read_json_object(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None if the file is missing, damaged or of another content."""
+    """Returns the object in a JSON file; None if the file is missing, damaged or contains anything else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -50,17 +50,17 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if the file cannot be read.
     """
     with open(path, "rb") as handle:
         return file_digest(handle, "sha256").hexdigest()
 
 
 def cached_file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes; in one process, it is read again only where its size or time has changed.
+    """SHA-256 of a file's bytes, cached within the process until its size or time changes.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if the file cannot be read.
     """
     state = path.stat()
     return _file_hash(path.absolute(), state.st_size, state.st_mtime_ns)
@@ -72,6 +72,6 @@ def _file_hash(path: Path, size: int, time: int) -> str:
 
 
 def is_temporary(path: str | os.PathLike[str]) -> bool:
-    """Whether the file is what a killed process left of an unfinished :func:`atomic_path`."""
+    """Whether the file is left over from an unfinished :func:`atomic_path` of a killed process."""
     head, mark, _ = Path(path).name[1:].partition(f"{TEMPORARY_MARK}.")
     return Path(path).name.startswith(".") and bool(mark) and len(head) == 12

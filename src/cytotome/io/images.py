@@ -1,4 +1,4 @@
-"""Reading microscope images: one clear error for each file that cannot be used."""
+"""Reading of microscope images, with one clear error for each file that cannot be used."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from cytotome.types import AnyArray, Image
 __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "page_count", "read_image"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-"""Suffixes of the files that a folder is searched for, in lower case."""
+"""Suffixes of image files in folders, in lower case."""
 
 
 def read_image(path: str | os.PathLike[str], *, page: int = 0, blank: bool = False) -> Image:
     """Reads one page of a PNG, JPEG, TIFF or OME-TIFF file.
 
-    8 and 16 bit stay as they are, 1 bit becomes uint8, every other type float32. The image is ``(H, W)``, or
-    ``(H, W, 3)`` where the file itself says that it is of colours; alpha is dropped, axes of length 1 too. A rotation
-    in EXIF is not applied, so that masks fit the stored pixels.
+    8 and 16 bit are kept, 1 bit becomes uint8 and every other type float32. The image is ``(H, W)``, or ``(H, W, 3)``
+    if the file declares colours; alpha and axes of length 1 are dropped. An EXIF rotation is not applied, so that masks
+    match the stored pixels.
 
     Args:
-        path: the file; its format is known by its content.
-        page: page of a stack, over all its axes (time, depth, channel) in the order of the file. Channels are
-            pages, also where a TIFF stores them as samples of one pixel.
-        blank: also an image of one value is read, which can be measured, though not segmented.
+        path: the file; its format is detected from its content.
+        page: page of a stack, counted over all axes (time, depth, channel) in the order of the file. Channels are
+            pages, even if a TIFF stores them as samples of one pixel.
+        blank: also read images of one constant value, which can be measured, but not segmented.
 
     Raises:
-        ImageError: if the file is missing, damaged, empty, absurdly large, not finite, or of one value.
+        ImageError: if the file is missing, damaged, empty, implausibly large, not finite, or constant.
     """
     raster = read_raster(path, page)
     pixels = _to_image_type(path, to_native(raster.pixels))
@@ -64,7 +64,7 @@ def _to_image_type(path: str | os.PathLike[str], pixels: AnyArray) -> AnyArray:
 
 
 def _check_values(path: str | os.PathLike[str], pixels: AnyArray, blank: bool) -> None:
-    low, high = pixels.min(), pixels.max()  # both carry a NaN on
+    low, high = pixels.min(), pixels.max()  # both propagate NaN
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ImageError(f"{path}: contains values that are not finite; export it again")
     if low == high and not blank:

@@ -1,4 +1,4 @@
-"""Label maps in files: TIFF that ImageJ opens, PNG and NPY."""
+"""Label map files: TIFF that ImageJ can open, PNG and NPY."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy")
 def write_label_map(
     path: str | os.PathLike[str], labels: Instances | AnyArray, microns_per_pixel: float | None = None
 ) -> None:
-    """Writes a label map whole or not at all, uint16 where the labels fit and int32 elsewhere.
+    """Writes a label map atomically, as uint16 if the labels fit and otherwise as int32.
 
     Args:
-        path: ``.tif``/``.tiff`` (deflate in strips, since ImageJ opens no tiles), ``.png`` (up to 65535 labels) or
-            ``.npy``.
-        labels: instances, of which the smaller get shared pixels, or ``(H, W)`` integers, 0 is background.
-        microns_per_pixel: kept in TIFF as resolution.
+        path: ``.tif``/``.tiff`` (deflate-compressed strips, as ImageJ cannot open tiles), ``.png`` (up to 65535 labels)
+            or ``.npy``.
+        labels: instances, of which the smaller ones get shared pixels, or ``(H, W)`` integers, 0 is background.
+        microns_per_pixel: stored in TIFF as the resolution.
 
     Raises:
-        DataError: for another rank, type or suffix, or labels that the format cannot hold.
+        DataError: if the rank, dtype or suffix is not supported, or the format cannot store the labels.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in LABEL_SUFFIXES:
@@ -59,25 +59,25 @@ def _write_tiff(path: Path, labels: AnyArray, microns_per_pixel: float | None) -
 
 
 def read_label_map(path: str | os.PathLike[str], *, page: int = 0, check: bool = True) -> IntArray:
-    """``(H, W)`` int32 label map of a TIFF, PNG or NPY file; a map without any label is fine.
+    """Reads a ``(H, W)`` int32 label map from a TIFF, PNG or NPY file; it may be empty.
 
-    Whole numbers stored as float and grey stored as RGB are accepted, as is a PNG with a palette (its indices). The
-    numbers are those that are stored, also where a TIFF says that 0 is to be shown white.
+    Integers stored as float, grey stored as RGB and palette PNGs (their indices) are accepted. Labels are the stored
+    numbers, even if a TIFF declares 0 as white.
 
     Args:
         path: the file.
         page: page of a TIFF stack.
-        check: refuse what :func:`cytotome.ops.label_check.label_fault` takes for no map of cells, such as a mask of
-            black and white.
+        check: refuse maps that do not number cells, such as black and white masks, see
+            :func:`cytotome.ops.label_check.label_fault`.
 
     Raises:
-        DataError: if the file cannot be read or does not hold a label map.
+        DataError: if the file cannot be read or is not a label map.
     """
     return read_labels(path, page=page, check=check)[0]
 
 
 def read_labels(path: str | os.PathLike[str], *, page: int = 0, check: bool = True) -> tuple[IntArray, float | None]:
-    """As :func:`read_label_map`, with the microns per pixel that the file holds, None if it holds none."""
+    """Like :func:`read_label_map`, also returns the microns per pixel of the file, None if it has none."""
     path = Path(path)
     try:
         raster = Raster(_load_npy(path)) if path.suffix.lower() == ".npy" else _load_raster(path, page)

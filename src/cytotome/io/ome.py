@@ -1,4 +1,4 @@
-"""OME-XML: whether it speaks of other files, and how large a pixel is."""
+"""OME-XML: references to other files, and pixel sizes."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Element = ElementTree.Element
 
 
 def names_other_files(text: str, name: str) -> bool:
-    """Whether planes of the image lie in other files than that of this name.
+    """Whether planes of the image are in files other than the one of this name.
 
-    So it is where an acquisition program writes a series of files, each of which describes all. A file that was
-    renamed is known by its identifier, where it has one.
+    This is the case if an acquisition program writes a series of files, each of which describes all. A renamed file is
+    recognised by its identifier, if it has one.
     """
     root = _parse(text)
     return root is not None and any(not _is_own(uuid, root, name) for uuid in _all(root, "UUID"))
 
 
 def ome_scale(text: str, path: Path, index: int) -> Scale:
-    """The scale of an image of a file.
+    """Returns the scale of an image of a file.
 
     Args:
-        text: OME-XML of the file, which may say in what other file the description lies.
+        text: OME-XML of the file, which may refer to another file with the description.
         path: the file.
-        index: place of the image among those of the file.
+        index: index of the image within the file.
     """
     root = _parse(text)
     described = None if root is None else _described(root, path.parent)
@@ -77,7 +77,9 @@ def _is_own(uuid: Element, root: Element, name: str) -> bool:
 
 
 def _described(root: Element, folder: Path) -> Element | None:
-    """The root of the description: that of the file that a BinaryOnly element names, None if it cannot be read."""
+    """The root of the description, from the file named by a BinaryOnly element if there is one; None if it cannot be
+    read.
+    """
     binary = next(_all(root, "BinaryOnly"), None)
     if binary is None:
         return root

@@ -1,4 +1,4 @@
-"""Polygons: COCO's lists of corners to instances by COCO's own pixel rule, and outlines of instances."""
+"""Polygons: conversion of COCO polygons to instances by COCO's own rule, and outlines of instances."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from cytotome.ops.runs import mask_crop
 from cytotome.types import AnyArray, Instances
 
 FARTHEST = 2**20
-"""Largest coordinate taken, in pixels: COCO's rule walks along every edge, outside the image too."""
+"""Largest coordinate accepted, in pixels: COCO's rule walks along every edge, even outside the image."""
 
 Polygon = Sequence[float]
-"""Corners ``x0, y0, x1, y1, ...`` in pixels, pixel edges at whole numbers, as in COCO."""
+"""Corners ``x0, y0, x1, y1, ...`` in pixels, with pixel edges at integers, as in COCO."""
 
 
 def from_polygons(polygons: Sequence[Sequence[Polygon]], shape: tuple[int, int], **attributes: Any) -> Instances:
-    """Instances of polygons, rasterised by the rule of COCO's own ``rleFrPoly``.
+    """Creates instances from polygons, rasterised by the rule of COCO's own ``rleFrPoly``.
 
     Args:
-        polygons: for each instance the polygons of its parts; parts are united. What leaves the image is cut off, a
-            part of fewer than three corners has no pixel.
+        polygons: for each instance, the polygons of its parts, which are merged. Pixels outside the image are cut off;
+            a part of fewer than three corners is empty.
         shape: ``(H, W)`` of the image.
         **attributes: as in :meth:`cytotome.types.Instances.from_runs`.
 
     Raises:
-        DataError: for an odd count of coordinates, or one that is no number or beyond :data:`FARTHEST`.
+        DataError: if the number of coordinates is odd, or one is not a number or beyond :data:`FARTHEST`.
     """
     return from_coco_rle(polygon_rles(polygons, shape), shape, **attributes)
 
@@ -63,10 +63,10 @@ def _checked(part: Polygon, index: int) -> AnyArray:
 
 
 def to_polygons(instances: Instances) -> list[list[list[float]]]:
-    """Outlines along the pixels' edges: for each instance one polygon a 4-connected part.
+    """Outlines along pixel edges: for each instance, one polygon per 4-connected part.
 
-    A hole is joined to its part's outline by a cut of no width, so that :func:`from_polygons` gives the very same
-    pixels back.
+    Holes are joined to the outline of their part by cuts of zero width, so that :func:`from_polygons` restores exactly
+    the same pixels.
     """
     return [_outlines(instances, index) for index in range(len(instances))]
 
@@ -89,7 +89,7 @@ def _outlines(instances: Instances, index: int) -> list[list[float]]:
 
 
 def _joined(rings: Sequence[AnyArray]) -> AnyArray:
-    """One closed path ``(K, 2)`` of x, y through the outer ring and, by cuts that run along the axes, each hole."""
+    """One closed path ``(K, 2)`` of x, y through the outer ring and, by axis-aligned cuts, each hole."""
     outer = rings[0]
     x, y = outer[0]
     path = [outer]
@@ -103,9 +103,9 @@ def _joined(rings: Sequence[AnyArray]) -> AnyArray:
 
 @kernel
 def _trace(mask: AnyArray) -> tuple[AnyArray, AnyArray]:
-    """Corners ``(K, 2)`` of x, y of all rings round a padded mask, inside on the right, and where each ring ends.
+    """Corners ``(K, 2)`` of x, y of all rings around a padded mask, inside on the right, and the end of each ring.
 
-    The first ring is the outer one of a 4-connected mask, since it begins at the first pixel in reading order.
+    The first ring is the outer one of a 4-connected mask, since it starts at the first pixel in reading order.
     """
     height, width = mask.shape
     visited = np.zeros((height, width), np.bool_)

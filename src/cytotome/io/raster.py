@@ -1,4 +1,4 @@
-"""What decoding gives, and the guards that every format shares: absurdly declared sizes and scales."""
+"""Decoded pixels, and the checks shared by all formats: implausible sizes and scales."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from cytotome.io.units import NO_LENGTH, microns_per
 from cytotome.types import AnyArray
 
 MAX_PIXELS = 2**29
-"""Most values (height x width x channels) that one image may hold; checked from the header before decoding."""
+"""Maximum number of values (height x width x channels) of an image; checked from the header before decoding."""
 
 MICRON_LIMITS = (1e-3, 15.0)
-"""Pixel edges in microns that a microscope can have; print resolutions (72 to 1200 dpi) lie above."""
+"""Plausible pixel sizes of a microscope in microns; print resolutions (72 to 1200 dpi) are larger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Microns per pixel where a file has a real scale; else ``note`` says why not, where a user can help."""
+    """Microns per pixel, if a file has a plausible scale; otherwise ``note`` may tell the user why not."""
 
     microns_per_pixel: float | None = None
     note: str = ""
@@ -27,17 +27,17 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Raster:
-    """Decoded pixels of any type, ``(H, W)`` grey or ``(H, W, 3)`` RGB, without alpha; and their scale."""
+    """Decoded pixels of any type, ``(H, W)`` grey or ``(H, W, 3)`` RGB, without alpha, and their scale."""
 
     pixels: AnyArray
     scale: Scale = Scale()
 
 
 def check_size(source: object, shape: tuple[int, ...]) -> None:
-    """Refuses an image that is empty or larger than :data:`MAX_PIXELS`, before anything is decoded.
+    """Refuses images that are empty or larger than :data:`MAX_PIXELS`, before decoding.
 
     Raises:
-        ImageError: saying the declared size.
+        ImageError: with the declared size.
     """
     declared = "x".join(str(length) for length in shape)
     values = 1
@@ -53,9 +53,9 @@ def check_size(source: object, shape: tuple[int, ...]) -> None:
 
 
 def scale_of(across: float, down: float, unit: str, other: str | None = None) -> Scale:
-    """The scale of pixels of this width and height, each in its unit; ``other``, of the height, is ``unit`` if None.
+    """The scale of pixels of this width (in ``unit``) and height (in ``other``, by default the same unit).
 
-    There is none where an edge lies outside :data:`MICRON_LIMITS`, or the edges differ by more than 1 %.
+    There is none if a side is outside :data:`MICRON_LIMITS`, or if the sides differ by more than 1 %.
     """
     units = (unit, unit if other is None else other)
     factors = [microns_per(name) for name in units]
@@ -82,12 +82,14 @@ def scale_of(across: float, down: float, unit: str, other: str | None = None) ->
 
 
 def colours_of(pixels: AnyArray) -> AnyArray:
-    """Grey or RGB without alpha: ``(H, W, 1 to 4)`` in the order of PNG (grey, grey and alpha, RGB, RGBA)."""
+    """Returns grey or RGB without alpha, of ``(H, W, 1 to 4)`` in the order of PNG (grey, grey and alpha, RGB,
+    RGBA).
+    """
     if pixels.ndim == 2:
         return pixels
     return pixels[:, :, 0] if pixels.shape[2] <= 2 else pixels[:, :, :3]
 
 
 def to_native(pixels: AnyArray) -> AnyArray:
-    """The array, contiguous and in the machine's byte order."""
+    """Returns the array, contiguous and in native byte order."""
     return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))

@@ -21,7 +21,7 @@ _NOT_A_NUMBER, _ODD_COUNT = 1, 2
 
 
 def encode_rle(instances: Instances) -> list[str]:
-    """The challenge's run lengths, one string an instance: ``start length`` pairs, 1-based, row-major."""
+    """Returns the challenge's run lengths, one string per instance: ``start length`` pairs, 1-based, row-major."""
     starts, lengths, owners = joined_flat_runs(instances)
     words = np.stack([starts + 1, lengths], axis=1).ravel().tolist()
     ends = 2 * np.searchsorted(owners, np.arange(len(instances)), side="right")
@@ -30,15 +30,15 @@ def encode_rle(instances: Instances) -> list[str]:
 
 
 def decode_rle(rows: Sequence[str], shape: tuple[int, int], **attributes: Any) -> Instances:
-    """Instances of the challenge's run lengths.
+    """Creates instances from the challenge's run lengths.
 
     Args:
-        rows: one string an instance; an empty string is a mask without pixels. Runs may come in any order and touch.
+        rows: one string per instance; an empty string is an empty mask. Runs may be in any order and may touch.
         shape: ``(H, W)`` of the image.
         **attributes: scores, classes, ids and class_names, as in :meth:`cytotome.types.Instances.from_runs`.
 
     Raises:
-        DataError: for a word that is not a whole number, an odd count of numbers, or a run outside the image.
+        DataError: if a word is not an integer, the number of words is odd, or a run is outside the image.
     """
     try:
         text = "\n".join(rows).encode("ascii")
@@ -71,7 +71,7 @@ def _from_flat(
 
 @kernel
 def _parse_pairs(text: AnyArray, lines: int) -> tuple[AnyArray, AnyArray, int, int]:
-    """``(numbers (R, 2), owners (R,), fault, line)`` of lines of numbers parted by blanks."""
+    """``(numbers (R, 2), owners (R,), fault, line)`` of lines of numbers separated by spaces."""
     values = np.empty(len(text) // 2 + 2, np.int64)
     owners = np.empty(len(text) // 2 + 2, np.int64)
     found, line, begun, value, line_start = 0, 0, False, 0, 0
@@ -98,7 +98,9 @@ def _parse_pairs(text: AnyArray, lines: int) -> tuple[AnyArray, AnyArray, int, i
 
 
 def to_coco_rle(instances: Instances, *, compressed: bool = True) -> list[CocoRle]:
-    """COCO run lengths, one per instance, the same text as pycocotools writes; ``counts`` is str (or a list of int)."""
+    """Returns COCO run lengths, one per instance, identical to those of pycocotools; ``counts`` is str (or a list of
+    int).
+    """
     size = list(instances.shape)
     starts, lengths, owners = joined_flat_runs(transpose(instances))
     ends = np.searchsorted(owners, np.arange(len(instances)), side="right")
@@ -117,12 +119,12 @@ def _spans(ends: AnyArray) -> list[tuple[int, int]]:
 
 @kernel
 def _alternate(starts: AnyArray, lengths: AnyArray, ends: AnyArray, pixels: int) -> tuple[AnyArray, AnyArray]:
-    """Counts of zeros and ones in turn, and where each instance's counts end.
+    """Alternating counts of zeros and ones, and the end of each instance's counts.
 
     Args:
-        starts, lengths: ``(R,)`` int64, flat runs ordered by instance and start.
-        ends: ``(N,)`` int64, where the runs of each instance end.
-        pixels: of the image.
+        starts, lengths: ``(R,)`` int64, flat runs sorted by instance and start.
+        ends: ``(N,)`` int64, end of the runs of each instance.
+        pixels: number of pixels of the image.
 
     Returns:
         ``(counts (C,) int64, ends (N,) int64)``.
@@ -147,13 +149,13 @@ def _alternate(starts: AnyArray, lengths: AnyArray, ends: AnyArray, pixels: int)
 
 @kernel
 def _compress(counts: AnyArray, ends: AnyArray) -> tuple[AnyArray, AnyArray]:
-    """COCO's text: from the fourth count on the difference to the last but one, in 5 bits per character.
+    """COCO's text: from the fourth count on, the difference to the last but one, with 5 bits per character.
 
     Args:
-        counts, ends: ``(C,)`` and ``(N,)`` int64, as :func:`_alternate` gives them.
+        counts, ends: ``(C,)`` and ``(N,)`` int64, as returned by :func:`_alternate`.
 
     Returns:
-        ``(text (T,) uint8, ends (N,) int64)``, the texts of all instances and where each ends.
+        ``(text (T,) uint8, ends (N,) int64)``, the texts of all instances and the end of each.
     """
     text = np.empty(13 * len(counts) + 1, np.uint8)
     text_ends = np.empty(len(ends), np.int64)
@@ -178,15 +180,15 @@ def _compress(counts: AnyArray, ends: AnyArray) -> tuple[AnyArray, AnyArray]:
 def from_coco_rle(
     rles: Sequence[Mapping[str, Any]], shape: tuple[int, int] | None = None, **attributes: Any
 ) -> Instances:
-    """Instances of COCO run lengths, compressed (str or bytes), uncompressed (list of int) or mixed.
+    """Creates instances from COCO run lengths, compressed (str or bytes), uncompressed (list of int) or mixed.
 
     Args:
         rles: one per instance, each with ``size`` ``[H, W]`` and ``counts``.
-        shape: ``(H, W)``; taken from the first where None.
+        shape: ``(H, W)``; by default, that of the first mask.
         **attributes: as in :meth:`cytotome.types.Instances.from_runs`.
 
     Raises:
-        DataError: for counts that are damaged or do not sum up to the image, or another size.
+        DataError: if counts are damaged or do not add up to the image, or sizes differ.
     """
     if shape is None:
         if not rles:
@@ -208,7 +210,7 @@ def from_coco_rle(
 
 
 def _size(rle: Mapping[str, Any]) -> tuple[int, int] | None:
-    """``(H, W)``, None if the mask has no such size."""
+    """``(H, W)``, None if the mask has no valid size."""
     try:
         height, width = (whole_number(length) for length in rle["size"])
     except (KeyError, TypeError, ValueError):
@@ -217,11 +219,11 @@ def _size(rle: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def whole_number(value: Any) -> int:
-    """The int that a number or a text of digits of a JSON file stands for.
+    """Converts a number or a string of digits of a JSON file to int.
 
     Raises:
         TypeError: if it is neither.
-        ValueError: if it is not whole.
+        ValueError: if it is not an integer.
     """
     if isinstance(value, float) and not value.is_integer():
         raise ValueError(f"{value} is not a whole number")
@@ -231,7 +233,7 @@ def whole_number(value: Any) -> int:
 def _all_counts(
     rles: Sequence[Mapping[str, Any]], shape: tuple[int, int]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """``(counts, ends)`` of all masks, one after the other."""
+    """``(counts, ends)`` of all masks, concatenated."""
     expected = list(shape)
     pieces: list[AnyArray] = [np.zeros(0, np.int64)]
     texts: list[bytes] = []
@@ -278,14 +280,14 @@ def _expand(texts: list[bytes], first: int) -> npt.NDArray[np.int64]:
 
 @kernel
 def _decompress(text: AnyArray, end: int) -> tuple[AnyArray, int]:
-    """Counts of texts that end with a line break.
+    """Decodes the counts of texts that end with a line break.
 
     Args:
-        text: ``(T,)`` uint8, the texts one after the other.
-        end: put behind the counts of each text.
+        text: ``(T,)`` uint8, the concatenated texts.
+        end: appended to the counts of each text.
 
     Returns:
-        ``(counts (C,) int64, fault)``: the index of the first damaged text, -1 where there is none.
+        ``(counts (C,) int64, fault)``: the index of the first damaged text, -1 if there is none.
     """
     counts = np.empty(len(text), np.int64)
     found, begin, line, shift, value = 0, 0, 0, 0, np.int64(0)

@@ -19,7 +19,7 @@ ShapeOf = Callable[[str], tuple[int, int]] | Mapping[str, tuple[int, int]]
 
 
 def read_submission(path: str | os.PathLike[str], shape_of: ShapeOf) -> dict[str, Instances]:
-    """Instances of each image, in the order of the file; an empty ``predicted`` is an image without a cell.
+    """Returns the instances of each image, in the order of the file; an empty ``predicted`` is an image without cells.
 
     Args:
         path: CSV with the columns id and predicted.
@@ -63,12 +63,13 @@ def _rows_by_id(path: Path) -> dict[str, list[str]]:
 def write_submission(
     path: str | os.PathLike[str], submission: Mapping[str, Instances], *, policy: OverlapPolicy | None = "score"
 ) -> None:
-    """Writes one row per cell, and one empty row for an image without any, whole or not at all.
+    """Writes one row per cell, and one empty row for an image without cells; the file is written atomically.
 
     Args:
         path: the CSV.
-        submission: instances of each image id.
-        policy: how shared pixels are given to one cell, since the challenge takes no overlap; None leaves them.
+        submission: instances by image id.
+        policy: how shared pixels are assigned to one cell, since the challenge does not allow overlaps; None keeps
+            them.
     """
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")

@@ -16,11 +16,11 @@ from cytotome.types import Instances
 
 
 def check_submission(path: str | os.PathLike[str], shapes: Mapping[str, tuple[int, int]]) -> dict[str, Instances]:
-    """Reads a submission and makes sure that it is legal.
+    """Reads a submission and checks that it is valid.
 
-    The columns are id and predicted. Every image has a row, and none has another id; an image without a cell has one
-    empty row. Runs are row by row, 1-based, rising, apart from each other and within the image. No two masks of an
-    image share a pixel.
+    The columns are id and predicted. Every image has a row, and there are no other ids; an image without cells has one
+    empty row. Runs are row-major, 1-based, increasing, separate from each other and within the image. No two masks of
+    an image share a pixel.
 
     Args:
         path: the CSV.
@@ -30,7 +30,7 @@ def check_submission(path: str | os.PathLike[str], shapes: Mapping[str, tuple[in
         The instances of each image.
 
     Raises:
-        DataError: for the first fault.
+        DataError: for the first error found.
     """
     rows: dict[str, list[str]] = {}
     for image_id, text in _rows(path):

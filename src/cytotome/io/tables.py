@@ -1,4 +1,4 @@
-"""Tables in CSV files, as programs and spreadsheets of any country save them."""
+"""CSV tables, as saved by programs and spreadsheets in any locale."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Table = dict[str, list[str]]
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:
-    """The table of a CSV file, without blanks around values; rows without any value are left out.
+    """Reads the table of a CSV file, without spaces around values; empty rows are left out.
 
-    Columns may be set apart by commas, semicolons or tabs: by the one that the first line has most of, or that a line
-    ``sep=;`` before it names. The text is UTF-8, or Windows-1252 where it cannot be that.
+    Columns are separated by commas, semicolons or tabs: whichever is the most frequent in the first line, or is given
+    by a line ``sep=;`` before it. The text is UTF-8 or, if it cannot be decoded as such, Windows-1252.
 
     Raises:
-        DataError: if the file is missing, empty or no table.
+        DataError: if the file is missing, empty or not a table.
     """
     try:
         text = _decoded(Path(path).read_bytes())
@@ -53,10 +53,10 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
 
 def numbers(table: Table, column: str, source: object) -> npt.NDArray[np.float64]:
-    """``(N,)`` float64 of a column of text, with a decimal point or comma; NaN where it is empty.
+    """``(N,)`` float64 of a column of text, with a decimal point or comma; NaN if empty.
 
     Raises:
-        DataError: for text that is no number, naming ``source`` and the row.
+        DataError: if a text is not a number, with ``source`` and the row in the message.
     """
     values = np.full(len(table[column]), np.nan)
     for row, text in enumerate(table[column]):

@@ -14,7 +14,7 @@ from cytotome.io.ome import names_other_files, ome_scale
 from cytotome.io.raster import Raster, Scale, check_size, scale_of
 from cytotome.types import AnyArray
 
-_QUIET = logging.NullHandler()  # tifffile logs damage besides raising on it; without a handler that reaches stderr
+_QUIET = logging.NullHandler()  # tifffile also logs damage, which would reach stderr without a handler
 _DAMAGE = (
     tifffile.TiffFileError,
     ValueError,
@@ -34,25 +34,26 @@ _DAMAGE = (
 )
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
 _UNITS = {2: "in", 3: "cm", 4: "mm", 5: "um"}
-"""Units of the tag ResolutionUnit; the last two are no part of TIFF 6.0."""
+"""Units of the tag ResolutionUnit; the last two are not part of TIFF 6.0."""
 _ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 _OTHER_COLOURS = (_PHOTOMETRIC.CIELAB, _PHOTOMETRIC.ICCLAB, _PHOTOMETRIC.ITULAB)
 
 
 def read_tiff(path: Path, page: int = 0, *, stored: bool = False) -> Raster:
-    """One page of a TIFF, ``(H, W)``, or ``(H, W, 3)`` where the file says that its samples are colours.
+    """Reads one page of a TIFF, ``(H, W)``, or ``(H, W, 3)`` if the file declares its samples as colours.
 
     Pages are counted over all series, then over the axes of each (time, depth, channel) in the order of the file, then
-    over samples that are neither colours nor alpha. Alpha is dropped, CMYK and palettes become RGB, and white-is-zero
-    is turned, each as the file's tags say. Planes that OME-XML says are in other files are no pages of this one.
+    over samples that are neither colours nor alpha. As declared by the tags, alpha is dropped, CMYK and palettes become
+    RGB, and white-is-zero is inverted. Planes that are in other files according to OME-XML are not pages of this file.
 
     Args:
         path: the file.
         page: counted from 0.
-        stored: give the numbers as stored, for labels: indices of palettes, nothing turned.
+        stored: return the numbers as stored, for labels: palette indices, nothing inverted.
 
     Raises:
-        ImageError: for a damaged file, an absurd size, colours of another kind, or a page that is not there.
+        ImageError: if the file is damaged, the size is implausible, the colours are not supported or there is no such
+            page.
     """
     try:
         with _open(path) as file:
@@ -72,9 +73,9 @@ def tiff_page_count(path: Path) -> int:
 
 
 def _open(path: Path) -> tifffile.TiffFile:
-    """The file by itself: where OME-XML names others too, the pages are those of this one, as its directory lists.
+    """Opens only this file: if OME-XML also names others, the pages are those in the directory of this one.
 
-    Micro-Manager's formats, whose index spans the files of a folder, are read by their OME-XML or directory likewise.
+    Micro-Manager's formats, whose index spans the files of a folder, are also read by OME-XML or directory.
     """
     logging.getLogger("tifffile").addHandler(_QUIET)
     file = tifffile.TiffFile(path, is_mmstack=False, is_ndtiff=False)
@@ -97,7 +98,7 @@ def _outer(series: tifffile.TiffPageSeries) -> int:
 
 
 def _channels(series: tifffile.TiffPageSeries) -> list[int]:
-    """The samples of a plane that are planes by themselves; none where the samples are colours, or there is one."""
+    """The samples of a plane that are separate planes; none if the samples are colours or there is only one."""
     page = series.keyframe
     if "S" not in series.axes or _colours(page):
         return []
@@ -107,7 +108,7 @@ def _channels(series: tifffile.TiffPageSeries) -> list[int]:
 
 
 def _colours(page: tifffile.TiffPage) -> int:
-    """Number of samples that make a colour, 0 where they are grey levels of their own."""
+    """Number of samples that form a colour, 0 if they are separate grey levels."""
     if page.photometric in (_PHOTOMETRIC.RGB, _PHOTOMETRIC.YCBCR, *_OTHER_COLOURS):
         return 3
     return 4 if page.photometric == _PHOTOMETRIC.SEPARATED else 0
@@ -172,9 +173,9 @@ def _samples(path: Path, file: tifffile.TiffFile, index: int, plane: int) -> Any
 
 
 def _shown(file: tifffile.TiffFile, page: tifffile.TiffPage, pixels: AnyArray) -> AnyArray:
-    """Grey levels, or RGB, of ``(H, W)`` stored numbers, as the tags say that they are to be shown.
+    """Converts ``(H, W)`` stored numbers to grey levels or RGB for display, as declared by the tags.
 
-    The palette of an ImageJ file is its false colours: there the indices are the grey levels.
+    The palette of an ImageJ file contains false colours, so its indices are the grey levels.
     """
     if page.photometric == _PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
         return np.bitwise_not(pixels)
@@ -188,7 +189,7 @@ def _shown(file: tifffile.TiffFile, page: tifffile.TiffPage, pixels: AnyArray) -
 
 
 def _to_rgb(path: Path, page: tifffile.TiffPage, pixels: AnyArray) -> AnyArray:
-    """``(H, W, 3)`` of ``(H, W, S)`` samples that are colours, without alpha and other extra samples."""
+    """``(H, W, 3)`` of ``(H, W, S)`` colour samples, without alpha and other extra samples."""
     jpeg = page.compression == tifffile.COMPRESSION.JPEG  # decoded to RGB by its codec
     inks = page.tags.valueof(332, 1) if page.photometric == _PHOTOMETRIC.SEPARATED else 1
     if page.photometric in _OTHER_COLOURS or (page.photometric == _PHOTOMETRIC.YCBCR and not jpeg) or inks != 1:

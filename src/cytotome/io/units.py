@@ -44,15 +44,15 @@ _WORDS |= {
     f"{prefix}{metre}": 10.0 ** (power + 6) for prefix, power in _WORD_POWERS.items() for metre in ("meter", "metre")
 }
 NO_LENGTH = ("", "pixel", "pixels", "px", "reference frame", "none", "null")
-"""What files name where they know no unit, in lower case."""
+"""Names that files use if they have no unit, in lower case."""
 
 
 def microns_per(unit: str) -> float | None:
-    r"""Microns in a unit of length, None if it is unknown.
+    r"""Microns per unit of length, None if the unit is unknown.
 
-    All units of OME (``UnitsLength`` of its 2016-06 schema, in which upper and lower case differ) are known, and the
-    words that ImageJ and its users write, in any case, singular or plural. A micro sign may be a Greek mu, an escape
-    such as ``\u00B5`` with one backslash or several, or UTF-8 that was read as Latin-1.
+    Known are all units of OME (``UnitsLength`` of the 2016-06 schema, case-sensitive) and the words that ImageJ and its
+    users write, in any case, singular or plural. A micro sign may be a Greek mu, an escape such as ``\u00B5`` with one
+    backslash or several, or UTF-8 that was read as Latin-1.
     """
     text = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), unit)
     text = unicodedata.normalize("NFKC", text.replace("Â", "")).strip()

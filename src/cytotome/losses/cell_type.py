@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 def cell_type_loss(logits: Tensor, classes: Tensor, valid: Tensor) -> Tensor:
-    """Cross entropy at the resolution of ``logits``; a coarse pixel has the greatest class index beneath it.
+    """Cross entropy at the resolution of ``logits``; a coarse pixel has the largest class index beneath it.
 
     Args:
         logits: ``(B, K, h, w)``.

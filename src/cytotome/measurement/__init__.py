@@ -1,4 +1,4 @@
-"""Cells in numbers: the shape and the grey levels of each, and counts of each image."""
+"""Cells in numbers: the shape and the intensities of each, and counts of each image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shape and the grey levels of every cell, in one compiled pass over its runs."""
+"""The shape and the intensities of every cell, in one compiled pass over its runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def measure_cells(instances: Instances, image: Image | None = None) -> dict[str,
 
     Args:
         instances: N cells, which may overlap.
-        image: adds ``intensity_*`` of its grey levels: luminance of RGB, the mean of five channels or more; an alpha
+        image: adds ``intensity_*`` of its intensities: luminance of RGB, the mean of five channels or more; an alpha
             channel is dropped.
 
     Raises:
@@ -147,7 +147,7 @@ def _perimeter(runs: AnyArray, box: AnyArray, weights: AnyArray) -> float:
 
 @kernel
 def _measure_levels(runs: AnyArray, offsets: AnyArray, grey: AnyArray) -> AnyArray:
-    """``(N, 4)`` float64: mean, standard deviation, lowest and highest grey level of each mask."""
+    """``(N, 4)`` float64: mean, standard deviation, lowest and highest intensity of each mask."""
     result = np.zeros((len(offsets) - 1, 4))
     for i in range(len(offsets) - 1):
         if offsets[i + 1] == offsets[i]:

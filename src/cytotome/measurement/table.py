@@ -67,7 +67,7 @@ IMAGE_COLUMNS = (
 def measure(
     cells: Instances, image: Image | AnyArray | None = None, *, microns_per_pixel: float | None = None
 ) -> pd.DataFrame:
-    """The shape, size and grey levels of each cell: one row per cell, the columns of ``cells.csv`` without the image.
+    """The shape, size and intensities of each cell: one row per cell, the columns of ``cells.csv`` without the image.
 
     >>> import numpy as np, cytotome as ct
     >>> cells = ct.from_label_map(np.repeat([[1, 2]], 4, axis=0).repeat([4, 2], axis=1))
@@ -78,12 +78,12 @@ def measure(
 
     Args:
         cells: N cells, which may overlap; each is measured whole.
-        image: adds grey levels, and microns per pixel where it knows them.
+        image: adds intensities, and microns per pixel where it knows them.
         microns_per_pixel: edge of a pixel in microns, instead of what the image says.
 
     Returns:
         N rows. Lengths and areas in pixels and, where the size of a pixel is known, in microns, else NaN; positions in
-        pixels from the upper left corner; grey levels NaN without an image. See :func:`measure_cells` on each.
+        pixels from the upper left corner; intensities NaN without an image. See :func:`measure_cells` on each.
 
     Raises:
         DataError: if the image is of another size.
@@ -110,7 +110,7 @@ def cell_rows(name: str, image: Image, instances: Instances) -> str:
 
     Args:
         name: the image's name in the table.
-        image: gives grey levels and microns per pixel.
+        image: gives intensities and microns per pixel.
         instances: the cells; masks may overlap, each is measured whole.
     """
     count = len(instances)

@@ -10,7 +10,7 @@ from cytotome.ops.matching import Overlaps
 def aggregated_jaccard_index(overlaps: Overlaps) -> float:
     """Aggregated Jaccard index of one image, 0 to 1.
 
-    Each truth takes the prediction of greatest IoU (the first of equals); several truths may take the same one. The
+    Each truth takes the prediction of largest IoU (the first of equals); several truths may take the same one. The
     index is the sum of their intersections over the sum of their unions, to which the pixels of truths without any
     prediction and of predictions that nobody took are added.
 

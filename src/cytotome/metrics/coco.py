@@ -23,7 +23,7 @@ class CocoScores:
     """COCO's summary for one number of detections per image; NaN where there is no truth of that size.
 
     Attributes:
-        max_detections: only so many predictions of an image count, those of the highest scores.
+        max_detections: this number of predictions of an image counts, those of the highest scores.
         ap: average precision, mean over IoU 0.50, 0.55 ... 0.95.
         ap50: at IoU 0.50.
         ap75: at IoU 0.75.

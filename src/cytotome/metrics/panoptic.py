@@ -26,7 +26,7 @@ def panoptic_quality(overlaps: Overlaps, threshold: float = 0.5) -> PanopticQual
     """Panoptic quality of one image.
 
     Kirillov's matching is unique because panoptic segments do not overlap. Where masks do, the matching with most
-    pairs and, among those, the greatest sum of IoU is taken.
+    pairs and, among those, the largest sum of IoU is taken.
 
     Args:
         overlaps: of one image.

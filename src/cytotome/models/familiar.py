@@ -13,7 +13,7 @@ from cytotome.ops.cell_types import population
 from cytotome.types import AnyArray, Instances
 
 LIMIT = 1.6
-"""Distance beyond which a type is doubted: about the greatest of the images that the statistics are made of."""
+"""Distance beyond which a type is doubted: about the largest of the images that the statistics are made of."""
 
 
 MIN_IMAGES = 8
@@ -25,7 +25,7 @@ class KnownTypes(BaseModel):
 
     Attributes:
         types: statistics of the features :data:`cytotome.ops.cell_types.FEATURES` of each, by its name.
-        limit: greatest distance of an image of a known type.
+        limit: largest distance of an image of a known type.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -34,7 +34,7 @@ class KnownTypes(BaseModel):
     limit: float = Field(default=LIMIT, gt=0)
 
     def doubts(self, cells: Instances) -> bool:
-        """Whether the cells of one image are unlike the type that most of them are taken for.
+        """Whether the cells of one image are unlike the type that most of them are predicted to be.
 
         Types without statistics are not doubted.
         """

@@ -37,7 +37,7 @@ class Header(BaseModel):
         family: name of the method.
         config: of the family, as its config type dumps it.
         parameters: of the decoder, likewise.
-        normalisation: grey levels to network input.
+        normalisation: intensities to network input.
         card: origin and merits.
         digest: SHA-256 of the other fields and the weights, the model's hash.
     """

@@ -34,7 +34,7 @@ CENTRAL = (0.5, 99.5)
 
 
 def grey_levels(image: Image) -> AnyArray | None:
-    """The ``(H, W)`` grey levels that an image is judged by; None if it is small or its channels have no rule."""
+    """The ``(H, W)`` intensities that an image is judged by; None if it is small or its channels have no rule."""
     if image.shape[0] * image.shape[1] < WINDOW * WINDOW:
         return None
     try:
@@ -45,7 +45,7 @@ def grey_levels(image: Image) -> AnyArray | None:
 
 
 def background_level(grey: AnyArray) -> float | None:
-    """Where the median grey level lies between the 1st (0) and the 99.8th percentile (1) of what holds signal.
+    """Where the median intensity lies between the 1st (0) and the 99.8th percentile (1) of what holds signal.
 
     Args:
         grey: ``(H, W)``.
@@ -65,7 +65,7 @@ class Look(BaseModel):
 
     Attributes:
         least, greatest: :func:`background_level` of the training images, but for a few odd ones.
-        polarity: which way round their grey levels are, None if it was not measured.
+        polarity: which way round their intensities are, None if it was not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

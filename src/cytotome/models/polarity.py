@@ -1,4 +1,4 @@
-"""Whether an image has its grey levels inverted, by the skewness of its details: data in a model's card.
+"""Whether an image has its intensities inverted, by the skewness of its details: data in a model's card.
 
 Dark cells with bright rims and bright cells with dark rims differ in the sign of the third moments of what is seen at
 each size, and in nothing else. The moments change sign when the image is inverted.
@@ -25,7 +25,7 @@ CLIP = 5.0
 """Standard deviations beyond which a detail counts no further, so that single specks do not decide."""
 
 NEAR = 2.0
-"""Greatest distance of the inverted image from the training images."""
+"""Largest distance of the inverted image from the training images."""
 
 NEARER = 1.15
 """By how many times the image is further from them than its inverse."""
@@ -68,12 +68,12 @@ def confidence(cells: Instances) -> float:
 
 
 class Polarity(BaseModel):
-    """Which way round a model expects grey levels.
+    """Which way round a model expects intensities.
 
     Attributes:
         details: statistics of :func:`detail_skewness` of the training images.
         confused: the :func:`confidence` of what the model finds in training images that are inverted, but
-            for a few. A microscope whose images only look inverted gives surer cells.
+            for a few. A microscope whose images only look inverted gives cells with higher scores.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -82,7 +82,7 @@ class Polarity(BaseModel):
     confused: float = Field(ge=0, le=1)
 
     def is_inverted(self, grey: AnyArray, find: Callable[[], Instances]) -> bool:
-        """Whether an image is one whose grey levels were inverted.
+        """Whether an image is one whose intensities were inverted.
 
         Args:
             grey: ``(H, W)``.

@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
 
 
 def top_down_blocks(widths: Sequence[int]) -> tuple[nn.ModuleList, nn.ModuleList]:
-    """What :func:`top_down` needs for levels of so many channels: convolutions between levels, and blocks."""
+    """The modules of :func:`top_down` for levels of these widths: convolutions between levels, and blocks."""
     lateral = nn.ModuleList(ConvNormAct(deep, fine, 1, act=False) for fine, deep in pairwise(widths))
     return lateral, nn.ModuleList(ResidualBlock(width, width) for width in widths[:-1])
 

@@ -92,7 +92,7 @@ class EncoderDecoder(nn.Module):
 
 
 def _make_decoder(decoder: DecoderName, counts: tuple[int, ...], widths: Sequence[int]) -> tuple[nn.Module, int]:
-    """The decoder over levels of so many channels, the input's first, and the channels that it gives."""
+    """The decoder for levels with these numbers of channels, the input's first, and the channels that it gives."""
     if decoder == "compact":
         return CompactDecoder(counts[1:], widths), widths[0]
     if decoder == "unet":

@@ -1,8 +1,8 @@
-"""Average-linkage agglomerative clustering of the pixels of a mask that hang together.
+"""Average-linkage agglomerative clustering of the pixels of a mask into connected clusters.
 
 The similarity of two clusters is the mean dot product over all pairs of their members, which is the dot product of
-their means; for unit vectors that is 1 minus the average linkage of the cosine distance. Only neighbours are merged.
-Clusters are kept as sums, so that no matrix of distances is made.
+their means; for unit vectors, it is 1 minus the average linkage of the cosine distance. Only neighbours are merged.
+Clusters are stored as sums, so no distance matrix is needed.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from cytotome.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from cytotome.ops.kernels import grown, kernel
 
 SIDE = 8
-"""Of the squares in which pieces are grown."""
+"""Side in pixels of the squares in which pieces are grown."""
 
 
 def connected_clusters(
     planes: FloatArray, mask: BoolArray, threshold: float, *, least: int = 8
 ) -> tuple[IntArray, int]:
-    """Clusters of the pixels of a mask by their vectors, each in one part (8-neighbourhood).
+    """Clusters the pixels of a mask by their vectors; each cluster is 8-connected.
 
     Args:
-        planes: ``(D, H, W)`` float32, a vector per pixel, whose length does not matter.
+        planes: ``(D, H, W)`` float32, a vector of any length per pixel.
         mask: ``(H, W)`` bool.
-        threshold: neighbouring clusters of a lower mean cosine similarity stay apart.
-        least: a smaller cluster goes to its most similar neighbour, where it has one.
+        threshold: neighbouring clusters of a lower mean cosine similarity are not merged.
+        least: clusters of fewer pixels are merged into their most similar neighbour, if they have one.
 
     Returns:
         ``(labels (H, W) int32, count)``, labels without gaps, 0 outside the mask.
@@ -48,14 +48,14 @@ def connected_clusters(
 def join_across_gaps(
     labels: IntArray, means: FloatArray, areas: npt.NDArray[np.int64], threshold: float, reach: int
 ) -> tuple[IntArray, int]:
-    """Labels whose parts, torn apart by what lies over them, are one again.
+    """Joins labels that are parts of one object, separated by an object on top of it.
 
     Args:
         labels: ``(H, W)`` int32, values 0 to N.
-        means: ``(N + 1, D)``, mean vector of each label; their length does not matter.
-        areas: ``(N + 1,)`` pixels of each label.
-        threshold: labels of a lower cosine similarity stay apart.
-        reach: labels join that lie at most this many pixels apart in one of eight directions.
+        means: ``(N + 1, D)``, mean vector of each label, of any length.
+        areas: ``(N + 1,)`` number of pixels of each label.
+        threshold: labels of a lower cosine similarity are not joined.
+        reach: maximum distance in pixels, in one of eight directions, of labels that are joined.
 
     Returns:
         ``(labels (H, W) int32, count)``, without gaps.
@@ -70,7 +70,7 @@ def join_across_gaps(
 
 @kernel
 def flatten(parent: AnyArray) -> None:
-    """Makes each entry of ``parent`` ``(N,)`` the root of its tree, in place."""
+    """Replaces each entry of ``parent`` ``(N,)`` by the root of its tree, in place."""
     for k in range(len(parent)):
         root = k
         while parent[root] != root:
@@ -115,7 +115,7 @@ def gather_unit(planes: AnyArray, numbers: AnyArray, count: int) -> AnyArray:
 
 @kernel
 def neighbour_pairs(numbers: AnyArray) -> AnyArray:
-    """``(E, 2)`` int32 pairs of numbered pixels that touch by an edge, or by a corner where nothing else joins them."""
+    """``(E, 2)`` int32 pairs of numbered pixels that share an edge, or a corner if no other pixel joins them."""
     height, width = numbers.shape
     pairs = np.empty((4 * height * width, 2), np.int32)
     found = 0
@@ -148,10 +148,10 @@ def neighbour_pairs(numbers: AnyArray) -> AnyArray:
 def grow_pieces(
     vectors: AnyArray, numbers: AnyArray, threshold: np.float32, side: int
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Pieces of nearly equal neighbours within squares of ``side`` pixels, which make a clustering quick.
+    """Groups nearly equal neighbours within squares of ``side`` pixels into pieces, which speeds up the clustering.
 
-    From each pixel that has no piece yet, its square is flooded over 4-neighbours; a pixel joins whose dot product with
-    the mean of the piece exceeds ``threshold``.
+    Each pixel without a piece starts one by flooding its square over 4-neighbours; pixels are added if their dot
+    product with the mean of the piece exceeds ``threshold``.
 
     Args:
         vectors: ``(N, D)`` float32.
@@ -209,7 +209,7 @@ def grow_pieces(
 
 
 def distinct_pairs(piece: npt.NDArray[np.int32], pairs: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """``(F, 2)`` int32: the pairs of pieces that pairs of pixels join, each once, the smaller number first."""
+    """``(F, 2)`` int32: the unique pairs of pieces connected by pixels, smaller number first."""
     joined = piece[pairs]
     joined = joined[joined[:, 0] != joined[:, 1]]
     joined.sort(axis=1)
@@ -221,23 +221,22 @@ def distinct_pairs(piece: npt.NDArray[np.int32], pairs: npt.NDArray[np.int32]) -
 def merge_neighbours(
     sums: AnyArray, sizes: AnyArray, pairs: AnyArray, threshold: np.float32
 ) -> tuple[AnyArray, AnyArray]:
-    """Average-linkage clusters that hang together by ``pairs``.
+    """Average-linkage clustering restricted to neighbours, given by ``pairs``.
 
-    In rounds: two clusters that are each other's most similar neighbour are merged, all such couples at once, until
-    none is more similar than ``threshold``. Where each cluster neighbours all others, that is the same as merging the
-    most similar couple again and again (Murtagh 1983); else it may differ where a merger brings two clusters into
-    touch that are more alike than the couple was. Equal similarities are told apart by a hash of the
-    couple, so that flat areas merge in few rounds.
+    Each round merges all pairs of clusters that are each other's most similar neighbour, until no pair is more similar
+    than ``threshold``. If each cluster neighbours all others, the result is that of repeatedly merging the most similar
+    pair (Murtagh 1983); otherwise it can differ if a merge makes two clusters neighbours that are more similar than the
+    merged pair. Ties are broken by a hash of the pair, so that flat areas merge in few rounds.
 
     Args:
-        sums: ``(N, D)`` float32, sum of the members of each first cluster; changed in place.
+        sums: ``(N, D)`` float32, sum of the members of each initial cluster; changed in place.
         sizes: ``(N,)`` float32, number of its members; changed in place.
         pairs: ``(E, 2)`` int32, changed in place.
-        threshold: neighbours of lower mean similarity stay apart.
+        threshold: neighbours of lower mean similarity are not merged.
 
     Returns:
-        ``(parent (N,) int32, edges (F, 2) int32)``: the position that stands for each one's cluster, where ``sums``
-        and ``sizes`` hold the cluster's; and the pairs between clusters.
+        ``(parent (N,) int32, edges (F, 2) int32)``: for each initial cluster, the position of the representative of its
+        cluster, whose ``sums`` and ``sizes`` are those of the cluster; and the pairs between clusters.
     """
     count, dimensions = sums.shape
     parent = np.arange(count).astype(np.int32)
@@ -297,12 +296,12 @@ def merge_neighbours(
 
 @kernel
 def absorb_small(parent: AnyArray, sums: AnyArray, sizes: AnyArray, edges: AnyArray, least: int) -> None:
-    """Gives each cluster of fewer than ``least`` members to its most similar neighbour, the smallest clusters first.
+    """Merges each cluster of fewer than ``least`` members into its most similar neighbour, smallest clusters first.
 
     Args:
-        parent, sums, sizes, edges: ``(N,)``, ``(N, D)``, ``(N,)`` and ``(E, 2)``, as :func:`merge_neighbours` gives
-            them; the first three are changed in place.
-        least: clusters of as many members or more stay.
+        parent, sums, sizes, edges: ``(N,)``, ``(N, D)``, ``(N,)`` and ``(E, 2)``, as in :func:`merge_neighbours`; the
+            first three are changed in place.
+        least: minimum number of members of a cluster that is kept.
     """
     for limit in range(2, least + 1):
         best = np.full(len(parent), -1e30, np.float32)
@@ -334,7 +333,7 @@ def near_pairs(labels: AnyArray, reach: int) -> AnyArray:
 
     Args:
         labels: ``(H, W)`` int32, 0 is background and faces nothing.
-        reach: 1 gives labels that touch.
+        reach: 1 finds labels that touch.
     """
     height, width = labels.shape
     pairs = np.empty((1024, 2), np.int32)

@@ -13,13 +13,13 @@ from cytotome.ops.kernels import kernel
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FusedBoxes:
-    """What :func:`weighted_boxes_fusion` makes of N boxes: K clusters, best score first.
+    """Result of :func:`weighted_boxes_fusion` of N boxes: K clusters, by decreasing score.
 
     Attributes:
-        boxes: ``(K, 4)`` float64, coordinates in the order of the input.
+        boxes: ``(K, 4)`` float64, in the coordinate order of the input.
         scores: ``(K,)`` float64.
         classes: ``(K,)`` int32.
-        cluster: ``(N,)`` int32, the cluster of each box, -1 for one without area.
+        cluster: ``(N,)`` int32, the cluster of each box, -1 for a box without area.
     """
 
     boxes: Float64Array
@@ -31,20 +31,20 @@ class FusedBoxes:
 def weighted_boxes_fusion(
     boxes: AnyArray, scores: AnyArray, classes: AnyArray, models: AnyArray, weights: AnyArray, *, threshold: float
 ) -> FusedBoxes:
-    """Boxes of several models, clustered and averaged; equal to the package ``ensemble-boxes`` with its defaults.
+    """Clusters and averages the boxes of several models, as the package ``ensemble-boxes`` does by default.
 
-    From the best weighted score on, a box joins the cluster of its class whose average box has the greatest IoU with
-    it, if that is above the threshold. A cluster's box is the mean of its boxes by weighted score; its score is the
-    mean weighted score times the number of its boxes, at most that of the models, over the sum of weights, so that
-    what few models have found is scored down.
+    In decreasing order of weighted score, a box joins the cluster of its class whose average box has the highest IoU
+    with it, if that is above the threshold. A cluster's box is the mean of its boxes, weighted by weighted score; its
+    score is the mean weighted score times the number of its boxes (at most the number of models) divided by the sum of
+    weights, which lowers the scores of boxes found by few models.
 
     Args:
-        boxes: ``(N, 4)``, two corners, in any unit.
+        boxes: ``(N, 4)``, two opposite corners, in any unit.
         scores: ``(N,)``.
         classes: ``(N,)`` int; boxes of different classes are never fused.
         models: ``(N,)`` int, the model of each box.
-        weights: ``(M,)`` of the models, positive.
-        threshold: of the IoU.
+        weights: ``(M,)`` weights of the models, positive.
+        threshold: IoU threshold.
 
     Raises:
         DataError: if lengths differ or a weight is not positive.
@@ -77,13 +77,13 @@ def weighted_boxes_fusion(
 def _fuse(
     boxes: AnyArray, weighted: AnyArray, classes: AnyArray, order: AnyArray, threshold: float
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Greedy clusters of boxes, each the mean of its members weighted by their scores.
+    """Clusters boxes greedily; the box of a cluster is the mean of its members, weighted by their scores.
 
     Args:
         boxes: ``(N, 4)`` float64 of ``y0, x0, y1, x1``.
-        weighted: ``(N,)`` float64 scores times weights.
-        classes: ``(N,)`` int32; a cluster is of one class.
-        order: ``(M,)`` positions by falling score.
+        weighted: ``(N,)`` float64, scores times weights.
+        classes: ``(N,)`` int32; all boxes of a cluster have one class.
+        order: ``(M,)`` positions by decreasing score.
         threshold: IoU above which a box joins the cluster that it overlaps most.
 
     Returns:
@@ -119,6 +119,6 @@ def _fuse(
         totals[best] += weighted[i]
         for axis in range(4):
             sums[best, axis] += weighted[i] * boxes[i, axis]
-            alone = sizes[best] == 1 or totals[best] <= 0  # not rounded, so that equal IoU stay equal
+            alone = sizes[best] == 1 or totals[best] <= 0  # not rounded, so that equal IoUs stay equal
             means[best, axis] = boxes[i, axis] if alone else sums[best, axis] / totals[best]
     return means[:count], cluster, sizes[:count]

@@ -1,4 +1,4 @@
-"""Types of instances and of whole images: from maps, from scores, and under other names."""
+"""Cell types of instances and of whole images, from maps or scores, and their mapping to other class names."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Parameters = TypeVar("Parameters", bound="DecodeParameters")
 
 
 FEATURES = ("log count", "log median area", "spread of log area", "median elongation", "covered part", "mean score")
-"""What :func:`population` tells of the cells of an image."""
+"""Names of the features of :func:`population`."""
 
 
 def with_classes(instances: Instances, class_names: tuple[str, ...]) -> Instances:
-    """The same instances with classes as positions in ``class_names``; -1 where a name is not among them.
+    """Returns the instances with classes as indices into ``class_names``; -1 for names that are not in it.
 
-    Where there is one class name, every instance is of it.
+    If there is only one class name, every instance gets it.
     """
     if len(class_names) == 1:
         classes = np.zeros(len(instances), np.int32)
@@ -38,7 +38,7 @@ def with_classes(instances: Instances, class_names: tuple[str, ...]) -> Instance
 
 
 def class_plane(labels: IntArray, classes: IntArray) -> Int64Array:
-    """``(1, H, W)`` int64, the class of each pixel's instance; -1 outside instances and where it is unknown.
+    """``(1, H, W)`` int64, the class of each pixel's instance; -1 outside instances and if it is unknown.
 
     Args:
         labels: ``(H, W)`` int32, position of the instance + 1, 0 is background.
@@ -49,13 +49,13 @@ def class_plane(labels: IntArray, classes: IntArray) -> Int64Array:
 
 
 def one_hot(plane: AnyArray, count: int) -> FloatArray:
-    """``(count, H, W)`` float32, 1 where ``plane`` ``(1, H, W)`` has the number of the channel, 0 elsewhere."""
+    """``(count, H, W)`` float32, 1 where ``plane`` ``(1, H, W)`` equals the index of the channel, else 0."""
     hot: FloatArray = (plane == np.arange(count)[:, None, None]).astype(np.float32)
     return hot
 
 
 def population(instances: Instances) -> npt.NDArray[np.float64]:
-    """``(6,)`` float64: :data:`FEATURES` of the cells of one image; zeros for none."""
+    """``(6,)`` float64: the :data:`FEATURES` of the cells of one image; zeros without cells."""
     if len(instances) == 0:
         return np.zeros(len(FEATURES))
     areas = np.maximum(instances.areas, 1).astype(np.float64)
@@ -75,12 +75,12 @@ def population(instances: Instances) -> npt.NDArray[np.float64]:
 
 
 def class_of_each(labels: IntArray, count: int, types: FloatArray | None) -> IntArray | None:
-    """``(count,)`` int32: for each label the class whose mean probability over its pixels is greatest.
+    """``(count,)`` int32: for each label the class with the highest mean probability over its pixels.
 
     Args:
         labels: ``(H, W)`` int32, 1 to ``count``.
         count: number of labels.
-        types: ``(K, H, W)`` float32 probabilities; None, of a network that tells no types apart, gives None.
+        types: ``(K, H, W)`` float32 probabilities; None, for networks without cell types, gives None.
     """
     if types is None:
         return None
@@ -90,14 +90,16 @@ def class_of_each(labels: IntArray, count: int, types: FloatArray | None) -> Int
 
 
 def class_of_image(types: FloatArray, weight: AnyArray) -> int:
-    """The class of most of the image: ``types`` ``(K, H, W)`` summed over pixels by ``weight`` ``(H, W)``."""
+    """The majority class of the image: the maximum of ``types`` ``(K, H, W)``, summed over pixels with ``weight`` ``(H,
+    W)``.
+    """
     return int(np.tensordot(types, weight, axes=([1, 2], [0, 1])).argmax())
 
 
 def parameters_of_image(
     parameters: Parameters, types: FloatArray | None, weight: AnyArray, class_names: Sequence[str]
 ) -> Parameters:
-    """The parameters for the cell type of most of the image, see :func:`class_of_image`; as given without ``types``."""
+    """The parameters for the majority type, see :func:`class_of_image`; unchanged without ``types``."""
     if types is None or not parameters.by_class:
         return parameters
     return parameters.of_type(class_names[class_of_image(types, weight)])

@@ -1,6 +1,6 @@
-"""The distance of each pixel to the boundary of its instance, and the direction away from it.
+"""The distance of each pixel to the boundary of its instance, and the direction away from the boundary.
 
-The targets of the deep watershed transform (Bai and Urtasun 2017, arXiv 1611.08303).
+These are the targets of the deep watershed transform (Bai and Urtasun 2017, arXiv 1611.08303).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cytotome.ops.kernels import kernel
 def boundary_distance(labels: IntArray) -> FloatArray:
     """``(H, W)`` float32 Euclidean distance in pixels to the nearest pixel of another label; 0 on background.
 
-    A pixel beside another label has 1. The border of the image is no boundary.
+    A pixel next to another label has distance 1. The border of the image is not a boundary.
 
     Args:
         labels: ``(H, W)`` int32, 0 is background.
@@ -27,8 +27,8 @@ def boundary_distance(labels: IntArray) -> FloatArray:
 def away_from_boundary(labels: IntArray, distance: FloatArray) -> FloatArray:
     """Unit vectors ``(2, H, W)`` float32 in the order y, x: the normalised gradient of the distance; 0 on background.
 
-    The gradient is Sobel's, over pixels of the same label; a pixel of another label counts as one pixel outside, since
-    distances on both sides of a boundary of two instances rise away from it. On a ridge, where the gradient vanishes,
+    The gradient is a Sobel filter over pixels of the same label; pixels of other labels count as one pixel outside,
+    since distances increase on both sides of a boundary between two instances. On ridges, where the gradient vanishes,
     the vector is 0.
 
     Args:
@@ -42,7 +42,7 @@ def away_from_boundary(labels: IntArray, distance: FloatArray) -> FloatArray:
 
 @kernel(fastmath=True)
 def _fill_directions(labels: AnyArray, distance: AnyArray, field: AnyArray) -> None:
-    """Writes the unit vectors of :func:`away_from_boundary` into ``field`` ``(2, H, W)``, of labels and distances ``(H,
+    """Writes the vectors of :func:`away_from_boundary` to ``field`` ``(2, H, W)``, from labels and distances ``(H,
     W)``.
     """
     height, width = labels.shape
@@ -70,18 +70,18 @@ def _fill_directions(labels: AnyArray, distance: AnyArray, field: AnyArray) -> N
 
 
 def distance_levels(distance: FloatArray, edges: FloatArray) -> IntArray:
-    """``(H, W)`` int32: 0 where the distance is 0, else 1 + the number of ``edges`` that it reaches.
+    """``(H, W)`` int32: 0 where the distance is 0, else 1 + the number of ``edges`` it reaches.
 
     Args:
         distance: ``(H, W)`` float32, 0 or more.
-        edges: ``(K,)`` float32, rising, all above 0.
+        edges: ``(K,)`` float32, increasing, all above 0.
     """
     return _levels(distance, np.ascontiguousarray(edges, np.float32))
 
 
 @kernel
 def _levels(distance: AnyArray, edges: AnyArray) -> AnyArray:
-    """``(H, W)`` int32 of a distance ``(H, W)`` and rising edges ``(K,)``, see :func:`distance_levels`."""
+    """``(H, W)`` int32 of a distance ``(H, W)`` and increasing edges ``(K,)``, see :func:`distance_levels`."""
     levels = np.zeros(distance.shape, np.int32)
     for y in range(distance.shape[0]):
         for x in range(distance.shape[1]):

@@ -1,4 +1,4 @@
-"""Filling holes of labels."""
+"""Filling of holes in labels."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from cytotome.ops.kernels import kernel
 
 
 def fill_holes(labels: IntArray, count: int) -> None:
-    """Gives background that one label wholly encloses to that label, in place.
+    """Fills background that is completely enclosed by one label, in place.
 
-    Background is joined across edges (4-neighbours). A hole that touches another label stays as it is.
+    Background is 4-connected. Holes that touch another label are not filled.
 
     Args:
         labels: ``(H, W)`` int32, values 0 to ``count``.
-        count: greatest label.
+        count: largest label.
     """
     if count:
         _fill_enclosed(labels, label_boxes(labels, count))
@@ -28,7 +28,7 @@ def _fill_enclosed(labels: AnyArray, boxes: AnyArray) -> None:
 
     Args:
         labels: ``(H, W)`` int32.
-        boxes: ``(count + 1, 4)`` int32 of ``y0, x0, y1, x1``, as :func:`~cytotome.ops.flows.label_boxes` gives them.
+        boxes: ``(count + 1, 4)`` int32 of ``y0, x0, y1, x1``, as returned by :func:`~cytotome.ops.flows.label_boxes`.
     """
     height, width = labels.shape
     seen = np.zeros((height, width), np.int32)

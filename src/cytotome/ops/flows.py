@@ -1,10 +1,10 @@
-"""Flow fields of instances, and instances of flow fields.
+"""Flow fields of instances, and how well a flow fits instances.
 
 The field of an instance points, at each of its pixels, uphill on a potential that has one maximum: the instance's
-centre. Following it from any pixel therefore ends in one place, also on branched cells. The potential is the steady
-state of a diffusion that starts at the centre, is absorbed outside the mask and decays on its way (a screened Poisson
-equation); it falls off along the branches and towards the border, as the heat of Stringer et al. 2021 (Cellpose,
-doi:10.1038/s41592-020-01018-x) does, but needs few sweeps whatever the length of the cell.
+centre. Following it from any pixel therefore ends in the same place, even in branched cells. The potential is the
+steady state of a diffusion that starts at the centre, is absorbed outside the mask and decays with distance (a screened
+Poisson equation). It decreases along branches and towards the border, as the heat of Stringer et al. 2021 (Cellpose,
+doi:10.1038/s41592-020-01018-x) does, but needs few sweeps regardless of the length of the cell.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def flow_field(labels: IntArray, *, sweeps: int = SWEEPS) -> FloatArray:
     """Unit vectors ``(2, H, W)`` float32, in the order y, x, that lead to the centre of each label; 0 on background.
 
     Args:
-        labels: ``(H, W)`` int32, values 0 to N, best without gaps.
+        labels: ``(H, W)`` int32, values 0 to N, preferably without gaps.
         sweeps: pairs of forward and backward sweeps of the solver.
     """
     labels = np.ascontiguousarray(labels, np.int32)
@@ -39,13 +39,15 @@ def flow_field(labels: IntArray, *, sweeps: int = SWEEPS) -> FloatArray:
 
 
 def flow_maps(labels: IntArray) -> dict[str, FloatArray]:
-    """What a network learns of a label map: ``flow``, its flow field, and ``cell`` ``(1, H, W)``, 1 inside labels."""
+    """Training targets of a label map: ``flow``, its flow field, and ``cell`` ``(1, H, W)``, 1 inside labels."""
     return {"flow": flow_field(labels), "cell": (labels > 0).astype(np.float32)[None]}
 
 
 @kernel
 def label_boxes(labels: AnyArray, count: int) -> AnyArray:
-    """``(count + 1, 4)`` int32 half-open boxes ``y0, x0, y1, x1`` of labels 1 to ``count``; empty ones have y1 = 0."""
+    """``(count + 1, 4)`` int32 half-open boxes ``y0, x0, y1, x1`` of labels 1 to ``count``; y1 = 0 if there is no such
+    label.
+    """
     boxes = np.zeros((count + 1, 4), np.int32)
     boxes[:, 0] = labels.shape[0]
     boxes[:, 1] = labels.shape[1]
@@ -65,12 +67,12 @@ def label_boxes(labels: AnyArray, count: int) -> AnyArray:
 def _centre(
     labels: AnyArray, depth: AnyArray, label: int, y0: int, x0: int, y1: int, x1: int
 ) -> tuple[int, int, float]:
-    """The thick pixel nearest to the centroid weighted by squared depth; and the greatest depth.
+    """The thick pixel nearest to the centroid, which is weighted by squared depth; and the maximum depth.
 
     Args:
         labels: ``(H, W)`` int32.
         depth: ``(H, W)`` float32 distance to the boundary.
-        label: whose centre is looked for.
+        label: label whose centre is computed.
         y0, x0, y1, x1: its box, half open.
 
     Returns:
@@ -98,12 +100,12 @@ def _centre(
 
 @kernel(fastmath=True)
 def _fill_flow_field(labels: AnyArray, depth: AnyArray, boxes: AnyArray, sweeps: int, field: AnyArray) -> None:
-    """Writes the flow field of each label into ``field``.
+    """Writes the flow field of each label to ``field``.
 
     Args:
         labels: ``(H, W)`` int32.
         depth: ``(H, W)`` float32 distance to the boundary.
-        boxes: ``(count + 1, 4)`` int32 of ``y0, x0, y1, x1``, y1 = 0 where there is no such label.
+        boxes: ``(count + 1, 4)`` int32 of ``y0, x0, y1, x1``, y1 = 0 if there is no such label.
         sweeps: of the solver.
         field: ``(2, H, W)`` float32, y and x.
     """
@@ -141,7 +143,7 @@ def _fill_flow_field(labels: AnyArray, depth: AnyArray, boxes: AnyArray, sweeps:
 
 @kernel(fastmath=True)
 def _neighbours(values: AnyArray, y: int, x: int) -> float:
-    """Sum of the eight neighbours of a pixel of ``(H, W)`` values, those across a corner counted half."""
+    """Sum of the eight neighbours of a pixel of ``(H, W)`` values, diagonal ones counted half."""
     straight = values[y - 1, x] + values[y + 1, x] + values[y, x - 1] + values[y, x + 1]
     across = values[y - 1, x - 1] + values[y - 1, x + 1] + values[y + 1, x - 1] + values[y + 1, x + 1]
     total: float = straight + 0.5 * across
@@ -152,7 +154,8 @@ def _neighbours(values: AnyArray, y: int, x: int) -> float:
 def _solve(inside: AnyArray, sy: int, sx: int, reach: float, sweeps: int) -> AnyArray:
     """Gauss-Seidel on ``(4 + 1 / reach^2) u = sum of the four neighbours``, u = 1 at the source, 0 outside.
 
-    The start is exp(-geodesic distance / reach) by four sweeps of a chamfer distance, so that little remains to do.
+    It starts from exp(-geodesic distance / reach), by four sweeps of a chamfer distance, which is close to the
+    solution.
     """
     height, width = inside.shape
     far = 1e9
@@ -212,18 +215,18 @@ def _solve(inside: AnyArray, sy: int, sx: int, reach: float, sweeps: int) -> Any
 def flow_statistics(
     labels: IntArray, count: int, flow: FloatArray, *, sweeps: int = SWEEPS // 2
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """How well a flow fits labels, and how sure of itself it is there.
+    """How well a flow fits labels, and how confident it is there.
 
     Args:
         labels: ``(H, W)`` int32, values 0 to ``count``.
-        count: greatest label.
+        count: largest label.
         flow: ``(2, H, W)`` float32, y and x.
-        sweeps: of the solver, for the field of the labels; few do here.
+        sweeps: of the solver, for the field of the labels; few are enough.
 
     Returns:
         ``(errors, lengths)``, each ``(count + 1,)`` float64, 0 for the background: the mean squared difference between
-        the flow and the field of each label (the check of Cellpose: an instance whose own field is unlike the network's
-        was put together wrongly), and the mean length of the flow.
+        the flow and the field of each label (the check of Cellpose: if they differ, the instance was assembled
+        wrongly), and the mean length of the flow.
     """
     return _statistics(labels, flow_field(labels, sweeps=sweeps), flow, count)
 

@@ -1,4 +1,4 @@
-"""Growing labels back into a mask."""
+"""Growing labels into a mask."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cytotome.ops.kernels import kernel
 
 @kernel
 def grow_labels(labels: AnyArray, mask: AnyArray, steps: int) -> None:
-    """Each pixel of the mask without a label takes that of the nearest labelled pixel, by the way within the mask.
+    """Gives each unlabelled pixel of the mask the label of the nearest labelled pixel, by distance within the mask.
 
     Args:
-        labels: ``(H, W)`` int32, 0 where there is none; changed in place.
+        labels: ``(H, W)`` int32, 0 is unlabelled; changed in place.
         mask: ``(H, W)`` bool.
-        steps: pixels (4-neighbourhood) that labels grow at most.
+        steps: maximum number of pixels (4-neighbourhood) by which labels grow.
     """
     height, width = labels.shape
     front = np.empty(height * width, np.int32)

@@ -1,4 +1,4 @@
-"""The one decorator of compiled functions: typed, without the GIL, cached wherever a file can be written."""
+"""The decorator of all compiled functions: typed, releases the GIL, caches wherever a file can be written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cytotome.arrays import AnyArray
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_CONFIG: Any = numba_config  # its names are made when it is loaded, which type checkers do not see
+_CONFIG: Any = numba_config  # its names are created on import, which type checkers do not see
 _LOCK = Lock()
 
 
@@ -37,23 +37,23 @@ def kernel(
 
 
 def kernel(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """Compiles a function by numba at its first call and keeps the machine code for later processes.
+    """Compiles a function with numba on its first call and caches the machine code for later processes.
 
-    The code is kept where numba keeps it: in ``NUMBA_CACHE_DIR``, else beside the source, else in the user's cache
-    folder. Where none of them can be written (a read-only installation without a home) it is kept in a temporary
-    folder of the user, and where there is none either, it is compiled again in each process.
+    The cache is that of numba: ``NUMBA_CACHE_DIR``, else next to the source, else in the user's cache folder. If none
+    of them is writable (a read-only installation without a home), a temporary folder of the user is used; without one,
+    the function is compiled again in each process.
 
     Args:
-        function: to be compiled; its annotations are for readers and type checkers, numba infers its own types.
+        function: the function; its annotations are for readers and type checkers, numba infers its own types.
         fastmath: whether floating-point operations may be reordered.
-        inline: ``always`` copies the function into those that call it.
+        inline: ``always`` inlines the function into its callers.
     """
     if function is None:
         return partial(kernel, **options)
     options |= {"nogil": True}
     try:
         return njit(function, cache=True, **options)
-    except RuntimeError:  # numba finds no place to write to
+    except RuntimeError:  # numba finds no writable folder
         folder = temporary_folder()
     if folder is None:
         return njit(function, **options)
@@ -62,9 +62,9 @@ def kernel(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
 
 @lru_cache
 def temporary_folder() -> Path | None:
-    """A folder for compiled code that this user alone can write, or None if there is no such place.
+    """A folder for compiled code that only this user can write, or None if there is none.
 
-    Numba unpickles what it finds there, hence a folder that others own or may write is not used.
+    Numba unpickles the files in it, so a folder that others own or can write is not used.
     """
     user = os.getuid() if hasattr(os, "getuid") else None  # Windows has a temporary folder for each user
     try:
@@ -78,7 +78,7 @@ def temporary_folder() -> Path | None:
 
 
 def _cached_in(folder: Path, function: Callable[..., Any], options: dict[str, Any]) -> Any:
-    """The compiled function with its code kept in a folder, together with what was compiled at installation."""
+    """Returns the compiled function with its cache in a folder, including the code compiled at installation."""
     with _LOCK:
         before, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, str(folder)
         try:
@@ -92,7 +92,7 @@ def _cached_in(folder: Path, function: Callable[..., Any], options: dict[str, An
 
 
 def _copy_code(function: Callable[..., Any], folder: Path) -> None:
-    """Copies the code beside the source, which numba leaves unused where it cannot write; the index comes last."""
+    """Copies the code next to the source, which numba does not use if it cannot write there; the index comes last."""
     source = Path(inspect.getfile(function))
     found = (source.parent / "__pycache__").glob(f"{source.stem}.{function.__qualname__}-*.nb[ci]")
     for path in sorted(found, key=lambda path: path.suffix):
@@ -103,13 +103,13 @@ def _copy_code(function: Callable[..., Any], folder: Path) -> None:
             with tempfile.NamedTemporaryFile(dir=folder, delete=False) as copy:
                 copy.write(path.read_bytes())
             os.replace(copy.name, target)
-        except OSError:  # it is compiled instead
+        except OSError:  # it is compiled again instead
             return
 
 
 @kernel
 def grown(array: AnyArray, capacity: int) -> AnyArray:
-    """The array ``(K, ...)`` with room for ``capacity`` rows, of which the new ones are not set."""
+    """Returns the array ``(K, ...)`` enlarged to ``capacity`` rows; the new ones are not initialised."""
     larger = np.empty((capacity,) + array.shape[1:], array.dtype)  # noqa: RUF005 numba has no starred tuples
     larger[: len(array)] = array
     return larger
@@ -128,6 +128,6 @@ class _Teller(event.Listener):
 
 @contextmanager
 def on_compiling(tell: Callable[[], None]) -> Iterator[None]:
-    """Calls ``tell`` each time a kernel begins to be compiled, from any thread; one that is read from a file is not."""
+    """Calls ``tell`` when the compilation of a kernel starts, in any thread; not for kernels read from the cache."""
     with event.install_listener("numba:compile", _Teller(tell)):
         yield

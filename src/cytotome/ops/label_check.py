@@ -1,4 +1,4 @@
-"""Whether a label map numbers cells, or is a mask of black and white, a map of classes or a picture."""
+"""Checks that a label map numbers cells, and is not a black and white mask, a map of classes or a picture."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from cytotome.types import Instances
 
 MANY_PARTS = 4
-"""Places from which on one number is taken for many cells; a cell that is cut by others lies in two or three."""
+"""Number of parts from which on a label is treated as many cells; a cell split by others has two or three."""
 PART_SHARE = 0.25
-"""Parts below this share of the largest of their label are crumbs, and not counted."""
+"""Parts smaller than this share of the largest part of their label are not counted."""
 FEW_LABELS, FULL = 8, 0.9
-"""Classes are no more than these; an image leaves no more background than this. Of other maps, such as the scraps that
-a model finds in noise, it takes five times as many places before they are refused."""
+"""Maximum number of classes of a class map, and minimum share of pixels covered by a picture. Other maps, such as the
+fragments that a model finds in noise, are only refused for five times as many parts."""
 SATURATED = (2**8 - 1, 2**16 - 1)
-"""White in a mask of black and white, and -1 where it was stored without a sign."""
+"""White in a black and white mask, and -1 if it was stored as unsigned."""
 
 
 def label_fault(instances: Instances) -> str:
-    """Why the instances of a label map are no cells, and what to do; empty if nothing speaks against it.
+    """Returns why the instances of a label map are not cells, and what to do; empty if no problem is found.
 
-    A cell lies in one place, or in few where others cut it. So it is a fault where a map has one label in
-    :data:`MANY_PARTS` places or more (in two where that label is 255 or 65535, as in masks of black and white), and
-    where half of several labels do (in five times as many, unless they are few or leave hardly any background, as
-    classes and images do). It is one too where a label that covers most of the image and reaches all of its
-    edges must be the background: no pixel is 0, or the label is an unsigned -1.
+    A cell has one part, or a few if others split it. So it is an error if a map has one label, of at least
+    :data:`MANY_PARTS` parts (two if the label is 255 or 65535, as in black and white masks), or several labels, half of
+    which have that many parts (five times as many, unless the labels are few or leave hardly any background, as classes
+    and images do). It is also an error if a label that covers most of the image and reaches all of its edges must be
+    the background: no pixel is 0, or the label is an unsigned -1.
 
     Args:
-        instances: as :meth:`cytotome.types.Instances.from_label_map` gives them; ids are the labels.
+        instances: as returned by :meth:`cytotome.types.Instances.from_label_map`; ids are the labels.
     """
     if len(instances) == 0:
         return ""
@@ -71,7 +71,9 @@ def _is_background(instances: Instances, index: int) -> bool:
 
 
 def count_parts(instances: Instances, share: float = PART_SHARE) -> npt.NDArray[np.int64]:
-    """``(N,)`` int64, the 8-connected parts of each mask that have ``share`` of its largest part or more."""
+    """``(N,)`` int64, the number of 8-connected parts of each mask with at least ``share`` of the size of its largest
+    part.
+    """
     return _count_parts(instances.runs, instances.offsets, share)
 
 
@@ -101,7 +103,7 @@ def _count_parts(runs: AnyArray, offsets: AnyArray, share: float) -> AnyArray:
 
 @kernel
 def _root(parent: AnyArray, k: int) -> int:
-    """The root of ``k`` in a forest of parents ``(K,)``, whose paths are halved on the way."""
+    """Returns the root of ``k`` in a forest of parents ``(K,)``, with path halving."""
     while parent[k] != k:
         parent[k] = parent[parent[k]]
         k = parent[k]

@@ -1,4 +1,4 @@
-"""Label maps: instances to and from ``(H, W)`` integer arrays, and how overlaps are resolved."""
+"""Label maps: conversion of instances to and from ``(H, W)`` integer arrays, and resolution of overlaps."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ OVERLAP_POLICIES: tuple[OverlapPolicy, ...] = ("area", "score", "drop")
 MAX_LOSS = 0.2
 COUNTED = 2**22
 LAYERS = 4
-"""Layers that room is made for at first; few images need more."""
+"""Number of layers allocated at first; few images need more."""
 
 
 def label_runs(labels: AnyArray) -> tuple[IntArray, Int64Array, IntArray]:
     """The runs of each label, see :meth:`cytotome.types.Instances.from_label_map`.
 
     Args:
-        labels: ``(H, W)`` integers, 0 is background; any number of labels, with gaps or not.
+        labels: ``(H, W)`` integers, 0 is background; labels may have gaps.
 
     Returns:
-        ``(runs (R, 3) int32, offsets (N + 1,) int64, labels (N,) int32)``, by rising label.
+        ``(runs (R, 3) int32, offsets (N + 1,) int64, labels (N,) int32)``, by increasing label.
 
     Raises:
-        DataError: for another rank, a float type or negative labels.
+        DataError: if the array is not two-dimensional, of a float type or has negative labels.
     """
     if labels.ndim != 2 or labels.dtype.kind not in "iub":
         raise DataError(f"a label map must be (H, W) integers, got {labels.shape} of {labels.dtype}")
@@ -55,14 +55,14 @@ def label_runs(labels: AnyArray) -> tuple[IntArray, Int64Array, IntArray]:
 
 @kernel
 def _group_runs(runs: AnyArray, values: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Runs ordered by their values, by counting.
+    """Sorts runs by their values, with a counting sort.
 
     Args:
         runs: ``(R, 3)`` int32.
         values: ``(R,)`` int32, above 0.
 
     Returns:
-        ``(runs (R, 3), offsets (N + 1,) int64, values (N,) int32)``: the values that occur, rising.
+        ``(runs (R, 3), offsets (N + 1,) int64, values (N,) int32)``: the values that occur, increasing.
     """
     largest = 0
     for value in values:
@@ -134,7 +134,7 @@ def to_label_map(instances: Instances, policy: OverlapPolicy = "area") -> IntArr
 
 
 def label_positions(instances: Instances) -> IntArray:
-    """``(H, W)`` int32, position + 1 of the instance at each pixel, 0 where there is none; the smaller lie on top."""
+    """``(H, W)`` int32, position + 1 of the instance at each pixel, 0 for none; smaller instances are on top."""
     return to_label_map(instances.renumbered())
 
 
@@ -142,14 +142,14 @@ def label_positions(instances: Instances) -> IntArray:
 def _paint_below(
     labels: AnyArray, runs: AnyArray, offsets: AnyArray, ids: AnyArray, areas: AnyArray, order: AnyArray, limit: float
 ) -> None:
-    """Paints in order, each instance only where nothing lies yet, leaving out those that lose too much.
+    """Paints instances in order, each only on free pixels, and leaves out those that lose too many pixels.
 
     Args:
         labels: ``(H, W)`` int32 zeros, changed in place.
         runs, offsets: ``(R, 3)`` and ``(N + 1,)`` of the instances.
-        ids, areas: ``(N,)``, what is painted, and pixels of each.
-        order: ``(N,)`` positions, the topmost first.
-        limit: part of its pixels that an instance may lose.
+        ids, areas: ``(N,)``, the painted value and the number of pixels of each.
+        order: ``(N,)`` positions, topmost first.
+        limit: maximum fraction of its pixels that an instance may lose.
     """
     for i in order:
         lost = 0
@@ -167,7 +167,7 @@ def _paint_below(
 
 
 def resolve_overlaps(instances: Instances, policy: OverlapPolicy = "area") -> Instances:
-    """The same instances without overlap; those that keep no pixel are left out."""
+    """Returns the instances without overlaps; instances without remaining pixels are left out."""
     runs, offsets, ids = label_runs(to_label_map(instances, policy))
     order = np.argsort(instances.ids, kind="stable")
     kept = instances.select(order[np.searchsorted(instances.ids[order], ids)])
@@ -175,12 +175,12 @@ def resolve_overlaps(instances: Instances, policy: OverlapPolicy = "area") -> In
 
 
 def to_layers(instances: Instances) -> IntArray:
-    """``(L, H, W)`` int32 label maps that together hold every pixel of every mask, overlaps kept.
+    """``(L, H, W)`` int32 label maps that together contain every pixel of every mask, including overlaps.
 
-    Each instance lies whole in the first layer where it is free of others; values are position + 1. L is the depth of
-    the overlaps, 1 where there are none (also for no instance).
+    Each instance is in the first layer where it overlaps no other; values are position + 1. L is at least 1, also
+    without instances.
     """
-    layers = np.zeros((LAYERS, *instances.shape), np.int32)  # the pages of layers that stay empty are never touched
+    layers = np.zeros((LAYERS, *instances.shape), np.int32)  # memory pages of empty layers are never touched
     placed, depth = 0, 0
     owner_layer = np.full(len(instances), -1, np.int64)
     while placed < len(instances):
@@ -193,12 +193,12 @@ def to_layers(instances: Instances) -> IntArray:
 
 @kernel
 def _fill_layer(layer: AnyArray, runs: AnyArray, offsets: AnyArray, owner_layer: AnyArray, depth: int) -> int:
-    """Puts each instance without a layer that is free of others into this one; returns their number.
+    """Puts each instance without a layer that overlaps no other into this one; returns their number.
 
     Args:
-        layer: ``(H, W)`` int32, changed in place: position + 1.
+        layer: ``(H, W)`` int32, position + 1; changed in place.
         runs, offsets: ``(R, 3)`` and ``(N + 1,)`` of the instances.
-        owner_layer: ``(N,)`` int64, the layer of each, -1 for none yet; changed in place.
+        owner_layer: ``(N,)`` int64, the layer of each instance, -1 if not assigned yet; changed in place.
         depth: number of this layer.
     """
     placed = 0
@@ -224,11 +224,11 @@ def _fill_layer(layer: AnyArray, runs: AnyArray, offsets: AnyArray, owner_layer:
 
 
 def from_layers(layers: IntArray, like: Instances) -> Instances:
-    """Instances of layers as :func:`to_layers` makes them, after a crop or a warp.
+    """Converts layers of :func:`to_layers` back to instances, after a crop or a warp.
 
     Args:
         layers: ``(L, H, W)`` int32, values are positions in ``like`` + 1; the size may differ from that of ``like``.
-        like: whose scores, classes and ids are taken; instances that left the image are dropped.
+        like: provides scores, classes and ids; instances that are no longer in the image are dropped.
     """
     parts = [_runs_of_rows(np.ascontiguousarray(layer, np.int32)) for layer in layers]
     runs = np.concatenate([part[0] for part in parts])
@@ -240,12 +240,12 @@ def from_layers(layers: IntArray, like: Instances) -> Instances:
 
 @kernel
 def label_means(labels: AnyArray, planes: AnyArray, count: int) -> tuple[AnyArray, AnyArray]:
-    """Mean of each plane over each label.
+    """Computes the mean of each plane over each label.
 
     Args:
         labels: ``(H, W)`` int32, values 0 to ``count``.
         planes: ``(K, H, W)`` float32.
-        count: greatest label.
+        count: largest label.
 
     Returns:
         ``(means (count + 1, K) float64, areas (count + 1,) int64)``; means of the background are 0.
@@ -268,7 +268,7 @@ def label_means(labels: AnyArray, planes: AnyArray, count: int) -> tuple[AnyArra
 def components(mask: BoolArray) -> tuple[IntArray, int]:
     """Connected components (8 neighbours) as an int32 label map, and their number.
 
-    Masks of thin branches often hang together by corners alone.
+    Masks of thin branches are often connected only by corners.
     """
     number, found = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
     labels: IntArray = np.asarray(found, np.int32)

@@ -1,4 +1,4 @@
-"""Average-linkage clustering of vectors over all pairs, without a matrix of distances."""
+"""Average-linkage clustering of vectors over all pairs, without a distance matrix."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from cytotome.ops.kernels import kernel
 
 @kernel(fastmath=True)
 def cluster_vectors(vectors: AnyArray, threshold: float) -> AnyArray:
-    """Average-linkage clusters of ``vectors``, cut where similarity falls to ``threshold``.
+    """Average-linkage clusters of ``vectors``, cut at a similarity of ``threshold``.
 
     The similarity of two clusters is the mean dot product over all pairs of their members, which is the dot product of
     their means: 1 minus the average linkage of the cosine distance for unit vectors.
 
-    By nearest-neighbour chains (Murtagh 1983), in time of the square of N and memory of N. A cluster whose nearest
-    neighbour is too far is finished: average linkage never brings two clusters nearer than their parts were.
+    Uses nearest-neighbour chains (Murtagh 1983), with O(N^2) time and O(N) memory. A cluster whose nearest neighbour is
+    too far is finished: with average linkage, merging never brings clusters closer than their parts were.
 
     Args:
         vectors: ``(N, D)`` float32, of unit length for cosine distance.
-        threshold: clusters of lower mean similarity stay apart.
+        threshold: clusters of lower mean similarity are not merged.
 
     Returns:
-        ``(N,)`` int32, the cluster of each vector, a vector's position that stands for it.
+        ``(N,)`` int32, the cluster of each vector, given as the position of a representative vector.
     """
     count, dimensions = vectors.shape
     sums = vectors.astype(np.float64)
@@ -68,7 +68,7 @@ def cluster_vectors(vectors: AnyArray, threshold: float) -> AnyArray:
 
 @kernel(fastmath=True, inline="always")
 def _mean_dot(sums: AnyArray, sizes: AnyArray, a: int, b: int, dimensions: int) -> float:
-    """Dot product of the means of clusters ``a`` and ``b``, of sums ``(N, D)`` and sizes ``(N,)``."""
+    """Dot product of the means of clusters ``a`` and ``b``, with sums ``(N, D)`` and sizes ``(N,)``."""
     total = 0.0
     for d in range(dimensions):
         total += sums[a, d] * sums[b, d]
@@ -78,7 +78,7 @@ def _mean_dot(sums: AnyArray, sizes: AnyArray, a: int, b: int, dimensions: int) 
 
 @kernel
 def _remove(alive: AnyArray, place: AnyArray, living: int, one: int) -> int:
-    """Takes ``one`` out of the first ``living`` of ``alive`` ``(N,)``, whose inverse is ``place``; gives their new
+    """Removes ``one`` from the first ``living`` of ``alive`` ``(N,)``, whose inverse is ``place``; returns their new
     number.
     """
     last = alive[living - 1]

@@ -1,7 +1,7 @@
-"""Which prediction is which truth: sparse IoU of all pairs that touch, and maximum matchings of them.
+"""Matching of predictions to truth: sparse IoU of all overlapping pairs, and maximum matchings.
 
-Masks may overlap on both sides, so that two predictions can pass the same threshold against one truth. Each prediction
-and each truth is then counted once, by a maximum matching of the bipartite graph of the pairs above the threshold.
+Masks of predictions and of truth may overlap, so two predictions can exceed the threshold for one truth. A maximum
+matching of the bipartite graph of the pairs above the threshold counts each prediction and each truth once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 THRESHOLDS: tuple[float, ...] = tuple(step / 20 for step in range(10, 20))
-"""0.50, 0.55 ... 0.95, each the double nearest to it: an IoU that equals a threshold compares as equal."""
+"""0.50, 0.55 ... 0.95, each the nearest double, so that an IoU equal to a threshold compares as equal."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,11 +33,11 @@ class Overlaps:
 
     Attributes:
         truth: ``(P,)`` int32, position of the truth of each pair.
-        prediction: ``(P,)`` int32, position of its prediction.
-        intersection: ``(P,)`` int64, shared pixels.
-        union: ``(P,)`` int64, pixels of either.
-        truth_areas: ``(N,)`` int64, pixels of each truth.
-        prediction_areas: ``(M,)`` int64, pixels of each prediction.
+        prediction: ``(P,)`` int32, position of the prediction of each pair.
+        intersection: ``(P,)`` int64, number of shared pixels.
+        union: ``(P,)`` int64, number of pixels of the union.
+        truth_areas: ``(N,)`` int64, number of pixels of each truth.
+        prediction_areas: ``(M,)`` int64, number of pixels of each prediction.
     """
 
     truth: IntArray
@@ -58,10 +58,10 @@ class Overlaps:
         return len(self.truth_areas) + len(self.prediction_areas) == 0
 
     def best_truths(self) -> tuple[Float64Array, IntArray]:
-        """For each prediction, its largest IoU with a truth and the position of that truth.
+        """Returns, for each prediction, its largest IoU with a truth and the position of that truth.
 
         Returns:
-            ``(iou (M,) float64, truth (M,) int32)``; 0 and -1 where a prediction shares no pixel with any truth.
+            ``(iou (M,) float64, truth (M,) int32)``; 0 and -1 for predictions that overlap no truth.
         """
         order = np.argsort(self.iou, kind="stable")  # the largest comes last, and stays
         best, truth = np.zeros(len(self.prediction_areas)), np.full(len(self.prediction_areas), -1, np.int32)
@@ -70,7 +70,7 @@ class Overlaps:
         return best, truth
 
     def select_pairs(self, keep: BoolArray) -> Overlaps:
-        """The overlaps of some of the pairs, given as ``(P,)`` bool; all truths and predictions stay."""
+        """Returns the overlaps of some of the pairs, given as ``(P,)`` bool; truths and predictions are unchanged."""
         return replace(
             self,
             truth=self.truth[keep],
@@ -80,17 +80,17 @@ class Overlaps:
         )
 
     def select_predictions(self, keep: BoolArray) -> Overlaps:
-        """The overlaps without the predictions that ``keep``, ``(M,)`` bool, leaves out."""
+        """Returns the overlaps of the predictions selected by ``keep``, ``(M,)`` bool."""
         position = np.cumsum(keep, dtype=np.int32) - np.int32(1)
         kept = self.select_pairs(keep[self.prediction])
         return replace(kept, prediction=position[kept.prediction], prediction_areas=self.prediction_areas[keep])
 
 
 def find_overlaps(predictions: Instances, truth: Instances) -> Overlaps:
-    """The pairs of predictions and truths that share a pixel.
+    """Finds the pairs of predictions and truths that share a pixel.
 
     Raises:
-        DataError: if the two are of images of different size.
+        DataError: if the image sizes differ.
     """
     i, j, shared = intersections(truth, predictions)
     truth_areas, prediction_areas = truth.areas, predictions.areas
@@ -99,7 +99,7 @@ def find_overlaps(predictions: Instances, truth: Instances) -> Overlaps:
 
 
 def mean_precision(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS) -> float:
-    """Mean over the thresholds of TP / (TP + FP + FN), the challenge's score of one image; 1 where both are empty."""
+    """Mean over the thresholds of TP / (TP + FP + FN), the challenge's score of one image; 1 if both are empty."""
     if overlaps.both_empty:
         return 1.0
     hits = count_matches(overlaps, thresholds)
@@ -107,10 +107,10 @@ def mean_precision(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS)
 
 
 def count_matches(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS) -> Int64Array:
-    """Size of the maximum matching of the pairs of IoU strictly above each threshold.
+    """Size of the maximum matching of the pairs with an IoU strictly above each threshold.
 
-    The pairs above a threshold contain those above any higher one, so that one matching is grown from the highest
-    threshold to the lowest by augmenting paths (Berge 1957; Kuhn 1955).
+    The pairs above a threshold include those above any higher one, so one matching is grown from the highest threshold
+    to the lowest by augmenting paths (Berge 1957; Kuhn 1955).
 
     Returns:
         ``(len(thresholds),)`` int64.
@@ -132,13 +132,13 @@ def count_matches(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS) 
 def _grow_matching(
     offsets: AnyArray, partners: AnyArray, ious: AnyArray, thresholds: AnyArray, prediction_count: int
 ) -> AnyArray:
-    """``(T,)`` int64 sizes of the maximum matchings at falling thresholds ``(T,)``.
+    """``(T,)`` int64 sizes of the maximum matchings at decreasing thresholds ``(T,)``.
 
     Args:
         offsets: ``(N + 1,)``; the pairs of truth i, best first, are ``offsets[i]:offsets[i + 1]``.
         partners: ``(P,)`` int32, the prediction of each pair.
         ious: ``(P,)`` float64.
-        thresholds: ``(T,)`` float64, falling.
+        thresholds: ``(T,)`` float64, decreasing.
         prediction_count: number of predictions.
     """
     truth_count = len(offsets) - 1
@@ -189,16 +189,16 @@ def _free_prediction(
     reached_from: AnyArray,
     queue: AnyArray,
 ) -> int:
-    """Breadth-first search for an unmatched prediction at the end of an augmenting path, -1 where there is none.
+    """Breadth-first search for an unmatched prediction at the end of an augmenting path; -1 if there is none.
 
     Args:
-        root: the truth that the path begins at.
-        offsets, partners, ious: ``(N + 1,)``, ``(P,)`` and ``(P,)`` of the pairs, as in :func:`_grow_matching`.
-        threshold: pairs of no higher IoU are no edges.
+        root: the truth at the start of the path.
+        offsets, partners, ious: ``(N + 1,)``, ``(P,)`` and ``(P,)``, as in :func:`_grow_matching`.
+        threshold: pairs with a higher IoU are edges.
         match_of_prediction: ``(M,)`` truth of each prediction, -1 for none.
-        seen_by: ``(M,)`` last search that reached each prediction, changed in place.
+        seen_by: ``(M,)`` number of the last search that reached each prediction; changed in place.
         search: number of this search.
-        reached_from: ``(M,)`` truth that each prediction was reached from, changed in place.
+        reached_from: ``(M,)`` truth from which each prediction was reached; changed in place.
         queue: ``(N,)`` scratch.
     """
     queue[0] = root
@@ -222,10 +222,10 @@ def _free_prediction(
 
 
 def best_matching(overlaps: Overlaps, threshold: float = 0.5) -> Int64Array:
-    """The pairs of the matching with most pairs above the threshold and, among those, the greatest sum of IoU.
+    """The matching with the most pairs above the threshold and, among those, the largest sum of IoU.
 
     Returns:
-        ``(K,)`` int64, positions in ``overlaps``, rising.
+        ``(K,)`` int64, positions of its pairs in ``overlaps``, increasing.
     """
     iou = overlaps.iou
     kept = np.flatnonzero(iou > threshold)
@@ -239,7 +239,7 @@ def best_matching(overlaps: Overlaps, threshold: float = 0.5) -> Int64Array:
 
 
 def _components(overlaps: Overlaps, pairs: Int64Array) -> list[Int64Array]:
-    """The pairs, split into those of each connected component of the bipartite graph that they span."""
+    """Splits the pairs by connected component of their bipartite graph."""
     if len(pairs) == 0:
         return []
     shift = len(overlaps.truth_areas)
@@ -252,7 +252,7 @@ def _components(overlaps: Overlaps, pairs: Int64Array) -> list[Int64Array]:
 
 
 def _assign(overlaps: Overlaps, pairs: Int64Array) -> Int64Array:
-    """Those of the pairs that are the assignment with most pairs, then the greatest sum of IoU."""
+    """Selects the assignment with the most pairs and, among those, the largest sum of IoU."""
     truths, rows = np.unique(overlaps.truth[pairs], return_inverse=True)
     predictions, columns = np.unique(overlaps.prediction[pairs], return_inverse=True)
     position = np.full((len(truths), len(predictions)), -1, np.int64)

@@ -1,8 +1,8 @@
 """Pictures of arrays: contrast, colours, outlines of cells, PNG bytes.
 
 The layout of a PNG is that of the specification, third edition (https://www.w3.org/TR/png-3/): signature, IHDR, PLTE
-for indexed colour, one IDAT with filter 0 on every row, IEND. Pictures that are looked at need no better compression
-than libdeflate's fastest.
+for indexed colour, one IDAT with filter 0 on every row, IEND. The fastest compression of libdeflate is enough for
+pictures on a screen.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from cytotome.types import Instances
 
 LOW, HIGH = 0.5, 99.5
-"""Percentiles of the grey levels that become black and white."""
+"""Percentiles of the intensities that become black and white."""
 SAMPLED = 1 << 16
-"""Pixels, about, that the percentiles are taken over."""
+"""Approximate number of pixels from which the percentiles are computed."""
 COLOURS = 20
 GREYS = 256 - COLOURS
-"""A grey image with coloured outlines fits a palette, which is written in a fraction of the time of RGB."""
+"""Number of greys: with coloured outlines, a grey image fits a palette, which is written much faster than RGB."""
 
 LARGEST = 4096
-"""Edge in pixels of the largest picture that a notebook is given."""
+"""Maximum side in pixels of pictures for notebooks."""
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TRUE_COLOUR, INDEXED = 2, 3
@@ -37,12 +37,12 @@ EFFORT = 1
 
 
 def fits_notebook(shape: tuple[int, int]) -> bool:
-    """Whether an image of ``shape`` ``(H, W)`` is shown as a picture."""
+    """Whether an image of ``shape`` ``(H, W)`` is displayed in notebooks."""
     return min(shape) > 0 and max(shape) <= LARGEST
 
 
 def encode_png(pixels: ByteArray, palette: ByteArray | None = None) -> bytes:
-    """The bytes of a PNG file.
+    """Encodes a PNG file.
 
     Args:
         pixels: ``(H, W, 3)`` uint8 RGB, or ``(H, W)`` uint8 positions in ``palette``.
@@ -64,7 +64,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 
 def cell_colours(ids: AnyArray) -> ByteArray:
-    """``(N, 3)`` uint8 RGB, bright; ids that follow each other are far apart on the wheel."""
+    """``(N, 3)`` uint8 RGB, bright; consecutive ids are far apart on the colour wheel."""
     turns = np.asarray(ids, np.int64) * 7 % COLOURS / COLOURS
     wheel = np.stack([turns, turns + 2 / 3, turns + 1 / 3], axis=-1) % 1.0
     colours: ByteArray = (255 * np.clip(np.abs(6 * wheel - 3) - 1, 0.15, 1.0)).astype(np.uint8)
@@ -72,21 +72,22 @@ def cell_colours(ids: AnyArray) -> ByteArray:
 
 
 def picture_of_cells(instances: Instances) -> tuple[ByteArray, ByteArray]:
-    """Positions ``(H, W)`` uint8 in a palette ``(K, 3)``: each cell in its colour, on black; the smaller lie on top."""
+    """Positions ``(H, W)`` uint8 in a palette ``(K, 3)``: each cell in its colour, on black; smaller ones on top."""
     labels = instances.to_label_map()
     palette = np.concatenate([np.zeros((1, 3), np.uint8), cell_colours(np.arange(COLOURS))])
     return np.where(labels > 0, 1 + labels % COLOURS, 0).astype(np.uint8), palette
 
 
 def picture_of_image(pixels: AnyArray, instances: Instances | None = None) -> tuple[ByteArray, ByteArray | None]:
-    """An image with stretched contrast, and the outline of each cell in its colour.
+    """The image with stretched contrast, and the outline of each cell in its colour.
 
     Args:
-        pixels: ``(H, W)`` or ``(H, W, C)``; of two channels the first is shown, of five or more their mean.
-        instances: whose outlines are drawn.
+        pixels: ``(H, W)`` or ``(H, W, C)``; two channels are shown as the first, five or more as their mean.
+        instances: the cells whose outlines are drawn.
 
     Returns:
-        ``(H, W, 3)`` uint8 RGB and None, or for a grey image ``(H, W)`` uint8 positions and their palette ``(256, 3)``.
+        ``(H, W, 3)`` uint8 RGB and None or, for a grey image, ``(H, W)`` uint8 positions and their palette ``(256,
+        3)``.
     """
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
         canvas = stretch_contrast(pixels[:, :, :3], 256)
@@ -103,7 +104,9 @@ def picture_of_image(pixels: AnyArray, instances: Instances | None = None) -> tu
 
 
 def stretch_contrast(pixels: AnyArray, levels: int) -> ByteArray:
-    """Grey levels, or colours, as 0 to ``levels - 1`` uint8: percentiles to the ends, one rule for all channels."""
+    """Grey levels, or colours, as 0 to ``levels - 1`` uint8: stretched between percentiles, with one rule for all
+    channels.
+    """
     step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / SAMPLED)))
     low, high = (float(value) for value in np.percentile(pixels[::step, ::step], [LOW, HIGH]))
     factor = np.float32((levels - 1) / (high - low if high > low else 1.0))

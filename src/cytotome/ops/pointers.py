@@ -1,4 +1,4 @@
-"""Labels taken over along vectors."""
+"""Propagation of labels along vectors."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from cytotome.ops.kernels import kernel
 
 @kernel
 def follow_to_labels(labels: AnyArray, mask: AnyArray, direction: AnyArray, steps: int) -> AnyArray:
-    """``(H, W)`` int32: each pixel of the mask without a label takes that of the first labelled one that it leads to.
+    """``(H, W)`` int32: each unlabelled pixel of the mask gets the first label on its path.
 
-    A pixel leads to that of its eight neighbours which its vector points at.
+    A path goes from each pixel to the one of its eight neighbours at which its vector points.
 
     Args:
-        labels: ``(H, W)`` int32, 0 where there is none.
-        mask: ``(H, W)`` bool; a way that leaves it ends.
-        direction: ``(2, H, W)`` float32, y and x, of unit length or shorter; vectors shorter than a half lead nowhere.
-        steps: after which a way ends.
+        labels: ``(H, W)`` int32, 0 is unlabelled.
+        mask: ``(H, W)`` bool; a path ends where it leaves the mask.
+        direction: ``(2, H, W)`` float32, y and x, of unit length or shorter; paths end at vectors shorter than 0.5.
+        steps: maximum length of a path.
     """
     height, width = labels.shape
     taken = labels.copy()

@@ -1,4 +1,4 @@
-"""Runs of pixels: building, merging and intersecting the masks of :class:`~cytotome.types.Instances`."""
+"""Runs of pixels: creating, merging and intersecting the masks of :class:`~cytotome.types.Instances`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def merge_runs(runs: AnyArray, owners: AnyArray, count: int) -> tuple[IntArray, Int64Array]:
-    """Canonical runs of any runs: ordered by owner, row and start, touching and overlapping ones joined.
+    """Returns canonical runs: ordered by owner, row and start, with touching and overlapping ones joined.
 
     Args:
         runs: ``(R, 3)`` of row, start, stop, in any order.
@@ -37,7 +37,7 @@ def merge_runs(runs: AnyArray, owners: AnyArray, count: int) -> tuple[IntArray, 
 
 @kernel
 def _merge_sorted(runs: AnyArray, owners: AnyArray) -> tuple[AnyArray, AnyArray]:
-    """``(runs (R', 3), owners (R',))`` of runs ``(R, 3)`` ordered by owner ``(R,)``, row and start; touching ones
+    """``(runs (R', 3), owners (R',))`` of runs ``(R, 3)`` sorted by owner ``(R,)``, row and start; touching ones
     joined.
     """
     merged = np.empty_like(runs)
@@ -57,11 +57,11 @@ def _merge_sorted(runs: AnyArray, owners: AnyArray) -> tuple[AnyArray, AnyArray]
 def split_flat_runs(
     starts: AnyArray, lengths: AnyArray, owners: AnyArray, shape: tuple[int, int]
 ) -> tuple[IntArray, AnyArray]:
-    """Runs of the flattened, row-major image, cut at the ends of rows.
+    """Splits runs of the flattened, row-major image at the ends of rows.
 
     Args:
         starts: ``(R,)`` first pixel of each run, 0-based.
-        lengths: ``(R,)`` pixels of each run.
+        lengths: ``(R,)`` number of pixels of each run.
         owners: ``(R,)`` the instance of each run.
         shape: ``(H, W)``.
 
@@ -88,7 +88,7 @@ def split_flat_runs(
 def joined_flat_runs(
     instances: Instances,
 ) -> tuple[Int64Array, Int64Array, Int64Array]:
-    """``(starts, lengths, owners)`` of the flattened, row-major image; a run that goes on in the next row is one."""
+    """``(starts, lengths, owners)`` of the flattened, row-major image; runs continued in the next row are joined."""
     width = instances.shape[1]
     owners = np.repeat(np.arange(len(instances)), np.diff(instances.offsets))
     rows = instances.runs[:, 0].astype(np.int64) * width
@@ -101,13 +101,13 @@ def joined_flat_runs(
 
 
 def intersections(first: Instances, second: Instances) -> tuple[IntArray, IntArray, Int64Array]:
-    """Shared pixels of every pair that shares any.
+    """Counts the shared pixels of every overlapping pair.
 
     Returns:
         ``(i, j, pixels)``, three arrays of equal length, ordered by ``i``; positions in ``first`` and ``second``.
 
     Raises:
-        DataError: if the two are of images of different size.
+        DataError: if the image sizes differ.
     """
     if first.shape != second.shape:
         raise DataError(f"instances of different images: {first.shape} and {second.shape}; give masks of the same size")
@@ -126,8 +126,8 @@ def _intersect(
     Args:
         runs, offsets: ``(R, 3)`` and ``(N + 1,)`` of the first instances.
         others: ``(S, 3)`` runs of the second instances, ordered by row.
-        owners: ``(S,)`` int32, the instance of each.
-        row_offsets: ``(H + 1,)``, where the runs of each row begin in ``others``.
+        owners: ``(S,)`` int32, the instance of each run.
+        row_offsets: ``(H + 1,)``, start of the runs of each row in ``others``.
         count: number of second instances.
     """
     capacity = max(16, 4 * len(offsets))
@@ -168,7 +168,7 @@ def masks_to_runs(
     """``(shape, runs (R, 3), offsets (N + 1,))`` of N masks, see :meth:`cytotome.types.Instances.from_masks`.
 
     Raises:
-        DataError: for masks of another rank or of different sizes, and where there is neither a mask nor a shape.
+        DataError: if masks are not two-dimensional or differ in size, or if there is neither a mask nor a shape.
     """
     arrays = [np.asarray(mask) for mask in masks]
     if wrong := [mask.shape for mask in arrays if mask.ndim != 2]:

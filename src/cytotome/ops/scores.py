@@ -1,4 +1,4 @@
-"""Scores of instances: a logistic function of their features, fitted to be the chance of an IoU above 0.5."""
+"""Scores of instances: a logistic function of their features, fitted to be the probability of an IoU above 0.5."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ RIDGE = 1e-4
 
 
 class ScoreParameters(Protocol):
-    """What decode parameters say of scores and of what is dropped."""
+    """The decode parameters for scores and for dropping instances."""
 
     @property
     def score_weights(self) -> tuple[float, ...]:
-        """One weight for each of the F features."""
+        """One weight per feature, F in total."""
         ...
 
     @property
@@ -50,13 +50,13 @@ Parameters = TypeVar("Parameters", bound="DecodeParameters")
 def score_instances(
     found: Instances, table: Float64Array, parameters: ScoreParameters, keep: BoolArray | None = None
 ) -> Instances:
-    """The instances with logistic scores of their features, without those that the parameters drop.
+    """Returns the instances with logistic scores of their features, without those dropped by the parameters.
 
     Args:
         found: N instances.
         table: ``(N, F)`` float64 features.
         parameters: weights of the features and limits of scores and areas.
-        keep: ``(N,)`` bool, a further condition.
+        keep: ``(N,)`` bool, an additional condition.
     """
     scores = expit(table @ np.asarray(parameters.score_weights)).astype(np.float32)
     areas = found.areas
@@ -69,15 +69,15 @@ def fit_score_weights(
     parameters: Parameters,
     describe: Callable[[Output], tuple[Instances, Float64Array]],
 ) -> Parameters:
-    """The parameters with the score weights that give the chance of an IoU above 0.5 with a true instance.
+    """Fits score weights so that the score is the probability of an IoU above 0.5 with a true instance.
 
-    A logistic regression with a small ridge, over what the decoder makes before anything is dropped; each image counts
-    alike. Where it cannot be fitted, see :func:`fit_logistic`, the parameters come back as they are.
+    This is a logistic regression with a small ridge over all instances of the decoder, before any are dropped; each
+    image has the same weight. If it cannot be fitted, see :func:`fit_logistic`, the parameters are returned unchanged.
 
     Args:
-        pairs: outputs of the network and truth of images that it was not trained on; unlabelled ones add nothing.
+        pairs: outputs of the network and samples that it was not trained on; unlabelled ones are ignored.
         parameters: of the decoder.
-        describe: from the output of one image to N instances and their ``(N, F)`` features.
+        describe: converts the output for one image to N instances and their ``(N, F)`` features.
     """
     images = []
     for output, sample in pairs:
@@ -95,13 +95,13 @@ def are_hits(found: Instances, truth: Instances, threshold: float = 0.5) -> Bool
 
 
 def fit_logistic(images: Iterable[tuple[AnyArray, BoolArray]]) -> tuple[float, ...] | None:
-    """Weights that make ``expit(table @ weights)`` the chance of a hit; each image counts alike.
+    """Fits weights so that ``expit(table @ weights)`` is the probability of a hit; each image has the same weight.
 
     Args:
-        images: of each image ``(N, F)`` features, one column of them constant, and ``(N,)`` hits.
+        images: for each image, ``(N, F)`` features with one constant column, and ``(N,)`` hits.
 
     Returns:
-        ``F`` weights, or None if all instances hit, none does, or there is none.
+        ``F`` weights, or None if all instances are hits, none are, or there are no instances.
     """
     filled = [(table, hits) for table, hits in images if len(table)]
     if not filled:

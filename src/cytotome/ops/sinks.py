@@ -1,4 +1,4 @@
-"""Where flows end: following a flow field, and labelling the pixels that end together."""
+"""Following a flow field, and labelling pixels whose paths end together."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ STAY = 12
 
 @kernel(fastmath=True)
 def follow_flows(flow: AnyArray, mask: AnyArray, max_steps: int = MAX_STEPS) -> AnyArray:
-    """Where each pixel ends when it follows the flow.
+    """Finds the end of the path of each pixel along the flow.
 
-    Steps are of at most one pixel, along the mean of the flow here and of the step before, so that a path does not
-    swing across a thin branch. A path that reaches a pixel whose end is known takes over that end, so that the whole
-    costs little more than one step a pixel.
+    Steps are at most one pixel long, along the mean of the flow and of the previous step, so that a path does not
+    oscillate across a thin branch. A path that reaches a pixel whose end is known takes over that end, so the total
+    cost is little more than one step per pixel.
 
     Args:
-        flow: ``(2, H, W)`` float32, y and x in pixels a step; longer vectors count as unit vectors.
+        flow: ``(2, H, W)`` float32, y and x in pixels per step; longer vectors count as unit vectors.
         mask: ``(H, W)`` bool; only these pixels move, and a path that would leave the mask slides along its border.
-        max_steps: after which a path ends where it is.
+        max_steps: maximum number of steps of a path.
 
     Returns:
         ``(H, W)`` int32, flat index of the end pixel, -1 outside the mask.
@@ -45,16 +45,16 @@ def follow_flows(flow: AnyArray, mask: AnyArray, max_steps: int = MAX_STEPS) -> 
 def _walk(
     flow: AnyArray, mask: AnyArray, ends: AnyArray, visit: AnyArray, path: AnyArray, py: int, px: int, max_steps: int
 ) -> tuple[int, int]:
-    """Follows one path from pixel py, px; returns the number of its pixels and the flat index of its end.
+    """Follows one path from pixel py, px; returns its number of pixels and the flat index of its end.
 
     Args:
         flow: ``(2, H, W)`` float32, y and x.
         mask: ``(H, W)`` bool.
-        ends: ``(H, W)`` int32, flat index of the end of each pixel, -1 where not known; a path takes over an end.
-        visit: ``(H, W)`` int32, start of the last path that came by; changed in place.
-        path: ``(max_steps + 2,)`` int32, gets the flat indices of the path's pixels.
-        py, px: where it begins.
-        max_steps: after which it ends where it is.
+        ends: ``(H, W)`` int32, flat index of the end of each pixel, -1 if not known.
+        visit: ``(H, W)`` int32, start of the last path through each pixel; changed in place.
+        path: ``(max_steps + 2,)`` int32, filled with the flat indices of the path's pixels.
+        py, px: its start.
+        max_steps: maximum number of steps.
     """
     height, width = mask.shape
     start = py * width + px
@@ -119,7 +119,8 @@ def _velocity(flow: AnyArray, mask: AnyArray, y: float, x: float) -> tuple[float
 
 @kernel(fastmath=True)
 def _slide(flow: AnyArray, mask: AnyArray, visit: AnyArray, start: int, y: int, x: int) -> tuple[int, int]:
-    """The pixel ``(y, x)`` next to y, x that lies best along its flow, in the mask and not visited; -1, -1 for none.
+    """The pixel ``(y, x)`` next to y, x that is closest to the direction of its flow, in the mask and not visited; -1,
+    -1 for none.
 
     Args:
         flow, mask, visit: ``(2, H, W)``, ``(H, W)`` and ``(H, W)`` as in :func:`_walk`.
@@ -140,15 +141,16 @@ def _slide(flow: AnyArray, mask: AnyArray, visit: AnyArray, start: int, y: int, 
 
 @kernel
 def label_sinks(ends: AnyArray, radius: int, least: int) -> tuple[AnyArray, int]:
-    """Label map of the pixels that end together.
+    """Labels the pixels whose paths end together.
 
-    Ends are taken from the fullest to the emptiest, each counted with its neighbours. One that belongs nowhere yet
-    founds a sink of all ends within ``radius`` pixels (Chebyshev); one that belongs to a sink takes its neighbours in.
+    Ends are processed by decreasing number of pixels, counted together with their neighbours. An end without a sink
+    starts one with all ends within ``radius`` pixels (Chebyshev distance); an end that belongs to a sink adds its
+    neighbours to it.
 
     Args:
-        ends: ``(H, W)`` int32 as :func:`follow_flows` gives.
+        ends: ``(H, W)`` int32, as returned by :func:`follow_flows`.
         radius: reach of a sink in pixels.
-        least: sinks of fewer pixels are background.
+        least: sinks of fewer pixels become background.
 
     Returns:
         ``(labels (H, W) int32, count)``.
@@ -179,12 +181,12 @@ def label_sinks(ends: AnyArray, radius: int, least: int) -> tuple[AnyArray, int]
 
 @kernel
 def _claim(counts: AnyArray, sinks: AnyArray, sink: int, y: int, x: int, radius: int) -> int:
-    """Gives the free ends near y, x to a sink; returns how many pixels end there.
+    """Adds the free ends near y, x to a sink; returns the number of pixels that end there.
 
     Args:
-        counts: ``(H, W)`` int32, pixels that end at each pixel.
+        counts: ``(H, W)`` int32, number of pixels that end at each pixel.
         sinks: ``(H, W)`` int32, sink of each end, 0 for none; changed in place.
-        sink, y, x, radius: the sink, and the square that it takes from.
+        sink, y, x, radius: the sink, and the square whose ends it gets.
     """
     claimed = 0
     for v in range(max(0, y - radius), min(counts.shape[0], y + radius + 1)):
@@ -202,7 +204,7 @@ def _large_sinks(ends: AnyArray, sinks: AnyArray, totals: AnyArray, least: int) 
     Args:
         ends: ``(H, W)`` int32, flat index of the end of each pixel, -1 for none.
         sinks: ``(H, W)`` int32, sink of each end.
-        totals: ``(S + 1,)`` int64, pixels of each sink.
+        totals: ``(S + 1,)`` int64, number of pixels of each sink.
         least: smaller sinks become background.
     """
     names = np.zeros(len(totals), np.int32)

@@ -1,4 +1,4 @@
-"""Soft masks: grids of probabilities over boxes, pasted into images, cut from images, moved and resized."""
+"""Soft masks: grids of probabilities over boxes that are pasted into images, cropped from images, moved and resized."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def from_grids(grids: AnyArray, boxes: AnyArray) -> SoftMasks:
-    """Soft masks of ``(N, rows, columns)`` probabilities over ``(N, 4)`` boxes of y0, x0, y1, x1."""
+    """Creates soft masks from ``(N, rows, columns)`` probabilities over ``(N, 4)`` boxes of y0, x0, y1, x1."""
     sizes = np.broadcast_to(np.array(grids.shape[1:], np.int32), (len(grids), 2))
     return SoftMasks(
         np.ascontiguousarray(grids, np.float32).reshape(-1),
@@ -27,7 +27,7 @@ def from_grids(grids: AnyArray, boxes: AnyArray) -> SoftMasks:
 
 
 def from_crops(crops: Sequence[AnyArray], origins: AnyArray) -> SoftMasks:
-    """Soft masks of N crops ``(h, w)`` in pixels of an image, each with its upper left corner y, x."""
+    """Creates soft masks from N crops ``(h, w)`` of an image, each with its upper left corner y, x."""
     sizes = np.array([crop.shape for crop in crops], np.int32).reshape(-1, 2)
     corners = np.asarray(origins, np.float32).reshape(-1, 2)
     parts = [np.asarray(crop, np.float32).reshape(-1) for crop in crops]
@@ -36,13 +36,13 @@ def from_crops(crops: Sequence[AnyArray], origins: AnyArray) -> SoftMasks:
 
 
 def pixel_crop(soft: SoftMasks, index: int, shape: tuple[int, int]) -> tuple[FloatArray, tuple[int, int]]:
-    """The probabilities of one instance at the pixels of the image that its box reaches, and their origin y, x.
+    """Returns the probabilities of one instance at the pixels that its box reaches, and their origin y, x.
 
-    Pixels are interpolated linearly between the middles of the grid's cells; beyond the grid lie zeros, so pixels up to
-    half a cell outside the box are not 0.
+    Pixels are interpolated linearly between the centres of the grid's cells, with zeros beyond the grid, so pixels up
+    to half a cell outside the box are not 0.
 
     Returns:
-        ``(h, w)`` float32 and ``(y, x)``; (0, 0) in size where the box lies outside the image.
+        ``(h, w)`` float32 and ``(y, x)``; of shape (0, 0) if the box is outside the image.
     """
     window = pixel_windows(soft, shape)[index]
     crop = np.zeros((max(0, window[2] - window[0]), max(0, window[3] - window[1])), np.float32)
@@ -51,7 +51,7 @@ def pixel_crop(soft: SoftMasks, index: int, shape: tuple[int, int]) -> tuple[Flo
 
 
 def pixel_windows(soft: SoftMasks, shape: tuple[int, int]) -> IntArray:
-    """``(N, 4)`` int32 of y0, x0, y1, x1, half open: the pixels of the image where a mask may be above 0."""
+    """``(N, 4)`` int32 of y0, x0, y1, x1, half open: the window of each mask outside which it is 0."""
     half = (soft.boxes[:, 2:] - soft.boxes[:, :2]) / (2 * np.maximum(soft.sizes, 1))
     limit = np.array(shape, np.float32)
     low = np.clip(np.floor(soft.boxes[:, :2] - half), 0, limit)
@@ -66,7 +66,7 @@ def paste(
 
     Args:
         soft: N masks.
-        shape: ``(H, W)`` of the image; what lies outside it is left out.
+        shape: ``(H, W)`` of the image; pixels outside are left out.
         threshold: in [0, 1).
 
     Returns:
@@ -81,7 +81,7 @@ def paste(
 
 @kernel
 def _axis(start: int, stop: int, low: np.float32, high: np.float32, cells: int) -> tuple[AnyArray, AnyArray]:
-    """For pixels ``start`` to ``stop``: the cell before each ``(K,)`` int64, and the weight of the one after it
+    """For pixels ``start`` to ``stop``: the cell before each, ``(K,)`` int64, and the weight of the cell after it,
     ``(K,)``.
 
     Args:
@@ -102,8 +102,8 @@ def _axis(start: int, stop: int, low: np.float32, high: np.float32, cells: int) 
 
 @kernel
 def _at(grid: AnyArray, y: int, x: int, down: np.float32, right: np.float32) -> np.float32:
-    """Value between four cells of a grid ``(rows, columns)``, zeros outside it; ``down`` and ``right`` are weights in
-    [0, 1].
+    """Interpolates between four cells of a grid ``(rows, columns)``, zero outside it; ``down`` and ``right`` are
+    weights in [0, 1].
     """
     rows, columns = grid.shape
     total = np.float32(0)
@@ -123,7 +123,7 @@ def _at(grid: AnyArray, y: int, x: int, down: np.float32, right: np.float32) -> 
 
 @kernel
 def _sample(grid: AnyArray, box: AnyArray, top: int, left: int, crop: AnyArray) -> None:
-    """Fills ``crop`` ``(h, w)``, whose corner is at pixel top, left, from a grid ``(rows, columns)`` over ``box``
+    """Fills ``crop`` ``(h, w)``, whose upper left pixel is top, left, from a grid ``(rows, columns)`` over ``box``
     ``(4,)``.
     """
     rows, down = _axis(top, top + crop.shape[0], box[0], box[2], grid.shape[0])
@@ -137,11 +137,11 @@ def _sample(grid: AnyArray, box: AnyArray, top: int, left: int, crop: AnyArray) 
 def _paste(
     values: AnyArray, offsets: AnyArray, sizes: AnyArray, boxes: AnyArray, windows: AnyArray, threshold: np.float32
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Runs of each mask where it is above the threshold.
+    """Returns the runs of each mask where it is above the threshold.
 
     Args:
         values, offsets, sizes, boxes: of :class:`~cytotome.soft.SoftMasks`.
-        windows: ``(N, 4)`` int32, the pixels that each mask may reach.
+        windows: ``(N, 4)`` int32, the window of each mask in the image.
         threshold: in [0, 1).
 
     Returns:
@@ -183,13 +183,13 @@ def _paste(
 
 
 def moved(soft: SoftMasks, *, by: tuple[float, float] = (0, 0), scale: tuple[float, float] = (1, 1)) -> SoftMasks:
-    """The same masks with boxes multiplied by ``scale`` (y, x), then shifted by ``by`` (y, x)."""
+    """Returns the masks with boxes multiplied by ``scale`` (y, x), then shifted by ``by`` (y, x)."""
     boxes = soft.boxes * np.array([*scale, *scale], np.float32) + np.array([*by, *by], np.float32)
     return SoftMasks(soft.values, soft.sizes, boxes.astype(np.float32))
 
 
 def joined(parts: Sequence[SoftMasks]) -> SoftMasks:
-    """The masks of several, one after the other."""
+    """Concatenates soft masks."""
     return SoftMasks(
         np.concatenate([np.zeros(0, np.float32), *(part.values for part in parts)]),
         np.concatenate([np.zeros((0, 2), np.int32), *(part.sizes for part in parts)]),
@@ -198,14 +198,14 @@ def joined(parts: Sequence[SoftMasks]) -> SoftMasks:
 
 
 def mask_grids(instances: Instances, boxes: AnyArray, size: int) -> FloatArray:
-    """Each mask, resampled linearly over its box to ``size`` x ``size`` cells; the inverse of :func:`paste`.
+    """Resamples each mask linearly over its box to ``size`` x ``size`` cells; the inverse of :func:`paste`.
 
-    Where a cell is larger than a pixel, the value is the mean of ``ceil(pixels per cell)`` samples an axis.
+    If a cell is larger than a pixel, its value is the mean of ``ceil(pixels per cell)`` samples per axis.
 
     Args:
         instances: N masks.
-        boxes: ``(N, 4)`` of y0, x0, y1, x1 in pixels; parts of a mask outside its box are left out.
-        size: cells along each axis.
+        boxes: ``(N, 4)`` of y0, x0, y1, x1 in pixels; parts of a mask outside its box are ignored.
+        size: number of cells along each axis.
 
     Returns:
         ``(N, size, size)`` float32 in [0, 1].

@@ -1,4 +1,4 @@
-"""The instances of several models as those of one image."""
+"""The instances of several models for one image in one object."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stack:
-    """The instances of M models, one model after the other.
+    """The concatenated instances of M models.
 
     Attributes:
-        instances: all of them; classes are those of the union of the models' class names.
-        models: ``(N,)`` int64, the model of each.
+        instances: all instances, with the union of the models' class names.
+        models: ``(N,)`` int64, the model of each instance.
         weights: ``(M,)`` float64, positive.
     """
 
@@ -34,14 +34,14 @@ class Stack:
 
 
 def stack(predictions: Sequence[Instances], weights: Sequence[float] | None = None) -> Stack:
-    """Puts the predictions of M models for one image together.
+    """Concatenates the predictions of M models for one image.
 
     Args:
-        predictions: one or more, of one size.
-        weights: of the models; 1 each by default.
+        predictions: one or more, of the same size.
+        weights: weights of the models; 1 by default.
 
     Raises:
-        ConfigError: if there is no prediction, or weights are not one positive number per model.
+        ConfigError: if there is no prediction, or the weights are not one positive number per model.
         DataError: if sizes differ.
     """
     if not predictions:
@@ -75,7 +75,7 @@ def _renamed(found: Instances, names: tuple[str, ...]) -> IntArray:
 
 
 def _soft(predictions: Sequence[Instances]) -> SoftMasks | None:
-    """Soft masks of all; instances without one have a grid without cells. None if no model gives any."""
+    """Soft masks of all instances, with an empty grid for those without one; None if no model has any."""
     if all(found.soft is None for found in predictions):
         return None
     return joined([_no_cells(len(found)) if found.soft is None else found.soft for found in predictions])

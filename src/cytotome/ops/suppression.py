@@ -1,4 +1,4 @@
-"""Non-maximum suppression of instances by the IoU of their masks or boxes, on the graph of those that overlap."""
+"""Non-maximum suppression of instances by the IoU of masks or boxes, on the graph of overlapping instances."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Decay = Literal["linear", "gaussian"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IouGraph:
-    """The IoU of every pair of N instances that share anything, both ways, without the pairs with themselves.
+    """The IoU of every pair of N instances that overlap, in both directions, without self-pairs.
 
     Attributes:
-        offsets: ``(N + 1,)`` int64; the neighbours of i are ``neighbours[offsets[i]:offsets[i + 1]]``, rising.
+        offsets: ``(N + 1,)`` int64; the neighbours of i are ``neighbours[offsets[i]:offsets[i + 1]]``, increasing.
         neighbours: ``(P,)`` int32.
         iou: ``(P,)`` float64 in (0, 1].
     """
@@ -36,14 +36,14 @@ class IouGraph:
 
 
 def iou_graph(instances: Instances, overlap: Overlap = "mask") -> IouGraph:
-    """The graph of the instances that overlap.
+    """Computes the graph of overlapping instances.
 
     Args:
         instances: of one image.
-        overlap: whether the IoU is that of masks or of boxes; boxes are half open, as :attr:`Instances.boxes`.
+        overlap: whether to use the IoU of masks or of boxes; boxes are half open, as :attr:`Instances.boxes`.
 
     Raises:
-        ConfigError: for another kind of overlap.
+        ConfigError: if ``overlap`` is unknown.
     """
     if overlap not in get_args(Overlap):
         raise ConfigError(f"overlap must be one of {', '.join(get_args(Overlap))}, got {overlap!r}")
@@ -66,7 +66,7 @@ def iou_graph(instances: Instances, overlap: Overlap = "mask") -> IouGraph:
 
 @kernel
 def _box_pairs(boxes: AnyArray, order: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """``(i, j, IoU)`` of all boxes ``(N, 4)`` of y0, x0, y1, x1 that share an area; ``order`` is that of y0."""
+    """``(i, j, IoU)`` of all boxes ``(N, 4)`` of y0, x0, y1, x1 that overlap; ``order`` sorts them by y0."""
     capacity = max(64, 8 * len(boxes))
     first, second = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
     iou = np.empty(capacity, np.float64)
@@ -94,23 +94,23 @@ def _box_pairs(boxes: AnyArray, order: AnyArray) -> tuple[AnyArray, AnyArray, An
 
 
 def best_first(scores: AnyArray) -> npt.NDArray[np.int64]:
-    """Positions by falling score; equal ones in the order given."""
+    """Positions by decreasing score; ties keep their order."""
     return np.argsort(-np.asarray(scores, np.float64), kind="stable")
 
 
 def nms(scores: AnyArray, graph: IouGraph, threshold: float) -> BoolArray:
-    """Greedy suppression: from the best score on, an instance removes those whose IoU with it is above the threshold.
+    """Greedy suppression: by decreasing score, an instance removes those whose IoU with it is above the threshold.
 
     Returns:
-        ``(N,)`` bool, what is kept. Equal scores: the first one given wins.
+        ``(N,)`` bool, which instances are kept. Among equal scores, the first has priority.
     """
     return _nms(best_first(scores), graph.offsets, graph.neighbours, graph.iou, threshold)
 
 
 @kernel
 def _nms(order: AnyArray, offsets: AnyArray, neighbours: AnyArray, iou: AnyArray, threshold: float) -> AnyArray:
-    """``(N,)`` bool, what greedy suppression keeps of instances in ``order`` ``(N,)``; the others are an
-    :class:`IouGraph`.
+    """``(N,)`` bool, which instances greedy suppression keeps, in ``order`` ``(N,)``; see :class:`IouGraph` for the
+    others.
     """
     keep = np.ones(len(order), np.bool_)
     done = np.zeros(len(order), np.bool_)
@@ -127,15 +127,14 @@ def _nms(order: AnyArray, offsets: AnyArray, neighbours: AnyArray, iou: AnyArray
 def soft_nms(
     scores: AnyArray, graph: IouGraph, *, decay: Decay = "gaussian", threshold: float = 0.5, sigma: float = 0.5
 ) -> Float64Array:
-    """Scores, lowered where a better instance overlaps (Bodla et al. 2017, arXiv 1704.04503).
+    """Soft NMS: lowers the scores of instances that overlap better ones (Bodla et al. 2017, arXiv 1704.04503).
 
-    Instances are taken by falling score, as it is at that moment; each lowers the scores of those not yet taken.
+    Instances are processed by decreasing current score; each lowers the scores of those not yet processed.
 
     Args:
         scores: ``(N,)`` in [0, 1].
         graph: of the instances.
-        decay: ``linear`` multiplies by 1 - IoU where the IoU is above ``threshold``; ``gaussian`` by
-            exp(-IoU^2 / sigma).
+        decay: ``linear`` multiplies by 1 - IoU if the IoU is above ``threshold``; ``gaussian`` by exp(-IoU^2 / sigma).
         threshold: of ``linear``.
         sigma: of ``gaussian``, positive.
 
@@ -143,7 +142,7 @@ def soft_nms(
         ``(N,)`` float64.
 
     Raises:
-        ConfigError: for another decay or a sigma that is not positive.
+        ConfigError: if the decay is unknown or sigma is not positive.
     """
     if decay not in get_args(Decay):
         raise ConfigError(f"decay must be one of {', '.join(get_args(Decay))}, got {decay!r}")
@@ -160,7 +159,7 @@ def soft_nms(
 
 @kernel
 def _soften(scores: AnyArray, offsets: AnyArray, neighbours: AnyArray, factors: AnyArray) -> None:
-    """Multiplies scores ``(N,)``, in place, by the factors ``(P,)`` of each better neighbour, the best first."""
+    """Multiplies scores ``(N,)``, in place, by the factors ``(P,)`` of each better neighbour, best first."""
     taken = np.zeros(len(scores), np.bool_)
     for _ in range(len(scores)):
         best = -1
@@ -176,9 +175,9 @@ def _soften(scores: AnyArray, offsets: AnyArray, neighbours: AnyArray, factors: 
 def cluster_nms(scores: AnyArray, graph: IouGraph, threshold: float, *, sigma: float | None = None) -> Float64Array:
     """Cluster NMS with score penalty (Zheng et al. 2020, arXiv 2005.03572): scores, 0 where suppressed.
 
-    All instances are judged at once by those kept of the round before, until nothing changes; what is kept is then what
-    :func:`nms` keeps. With ``sigma`` nothing is removed: each score is multiplied by exp(-IoU^2 / sigma) of every
-    better instance that is kept.
+    In each round, all instances are suppressed by those kept in the previous round, until nothing changes; the result
+    is that of :func:`nms`. With ``sigma``, nothing is removed: each score is multiplied by exp(-IoU^2 / sigma) for
+    every better instance that is kept.
 
     Returns:
         ``(N,)`` float64.
@@ -200,7 +199,7 @@ def cluster_nms(scores: AnyArray, graph: IouGraph, threshold: float, *, sigma: f
 
 @kernel
 def _cluster(order: AnyArray, offsets: AnyArray, neighbours: AnyArray, iou: AnyArray, threshold: float) -> AnyArray:
-    """``(N,)`` bool, what cluster NMS keeps of instances in ``order`` ``(N,)``; the others are an :class:`IouGraph`."""
+    """``(N,)`` bool, which instances cluster NMS keeps, in ``order`` ``(N,)``; see :class:`IouGraph` for the others."""
     count = len(order)
     rank = np.empty(count, np.int64)
     for position in range(count):

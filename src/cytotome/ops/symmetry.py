@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def flip(instances: Instances, *, y: bool = False, x: bool = False) -> Instances:
-    """The instances of the image, its rows (``y``) and columns (``x``) turned round; soft masks turn with them."""
+    """Flips instances, including soft masks, along rows (``y``) and columns (``x``)."""
     if not (y or x):
         return instances
     height, width = instances.shape
@@ -30,7 +30,7 @@ def flip(instances: Instances, *, y: bool = False, x: bool = False) -> Instances
 
 
 def undo_symmetry(instances: Instances, *, transposed: bool, flip_y: bool, flip_x: bool) -> Instances:
-    """Instances found in an image whose axes were exchanged and then flipped, taken back to the image."""
+    """Maps instances of an image that was transposed and then flipped back to the original image."""
     flipped = flip(instances, y=flip_y, x=flip_x)
     if not transposed:
         return flipped

@@ -1,4 +1,4 @@
-"""Runs along columns: COCO counts pixels column by column, everything here row by row."""
+"""Transposed runs: COCO counts pixels by column, everything here by row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def transpose(instances: Instances) -> Instances:
-    """The instances of the transposed image, of shape ``(W, H)``; scores, classes and ids stay."""
+    """Returns the instances of the transposed image, of shape ``(W, H)``; scores, classes and ids are unchanged."""
     boxes = instances.boxes
     capacity = int(((boxes[:, 3] - boxes[:, 1]).astype(np.int64) * (boxes[:, 2] - boxes[:, 0])).max(initial=0))
     runs, offsets = _transpose(instances.runs, instances.offsets, boxes, np.zeros(capacity, np.uint8))
@@ -24,11 +24,11 @@ def transpose(instances: Instances) -> Instances:
 
 @kernel
 def _transpose(runs: AnyArray, offsets: AnyArray, boxes: AnyArray, canvas: AnyArray) -> tuple[AnyArray, AnyArray]:
-    """Paints each instance transposed inside its box and reads the rows of that.
+    """Paints each instance transposed inside its box and reads the runs of the rows.
 
     Args:
         runs, offsets, boxes: ``(R, 3)``, ``(N + 1,)`` and ``(N, 4)`` of the instances.
-        canvas: uint8 scratch with room for the largest box.
+        canvas: uint8 scratch, at least as large as the largest box.
 
     Returns:
         ``(runs (R', 3) int32, offsets (N + 1,) int64)``.

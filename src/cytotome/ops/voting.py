@@ -1,4 +1,4 @@
-"""Mask voting: instances of several models that show one cell become one mask, the average of theirs."""
+"""Mask voting: instances of several models that show the same cell are averaged to one mask."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 def cluster_instances(scores: AnyArray, models: AnyArray, graph: IouGraph, threshold: float) -> IntArray:
-    """The cluster of each of N instances, 0 to K - 1, each of at most one instance of each model.
+    """Clusters N instances, with at most one instance of each model per cluster.
 
-    From the best score on, an instance joins the cluster whose first, and so best, instance overlaps it most, if the
-    IoU is above the threshold and the cluster has none of the instance's model; else it begins a cluster. Equal scores
-    come in the order of the positions within their models, so that a model beside itself is paired with itself.
+    By decreasing score, an instance joins the cluster whose first, and thus best, instance overlaps it most, if the IoU
+    is above the threshold and the cluster has no instance of the same model; else it starts a cluster. Ties are ordered
+    by the position within the model, so that copies of one model are paired correctly.
 
     Args:
         scores: ``(N,)``.
-        models: ``(N,)`` int, rising.
-        graph: of the instances.
-        threshold: of the IoU.
+        models: ``(N,)`` int, increasing.
+        graph: graph of the instances.
+        threshold: IoU threshold.
 
     Returns:
-        ``(N,)`` int32; clusters are numbered by their first instance.
+        ``(N,)`` int32, the cluster of each instance, 0 to K - 1, numbered by their first instance.
     """
     models = np.asarray(models, np.int64)
     counts = np.bincount(models, minlength=1)
@@ -56,11 +56,11 @@ def _cluster(
     """``(N,)`` int32 clusters, see :func:`cluster_instances`.
 
     Args:
-        order: ``(N,)`` positions, the best first.
+        order: ``(N,)`` positions, best first.
         models: ``(N,)`` int64, 0 to ``model_count - 1``.
         model_count: number of models.
         offsets, neighbours, iou: of :class:`~cytotome.ops.suppression.IouGraph`.
-        threshold: of the IoU.
+        threshold: IoU threshold.
     """
     cluster = np.full(len(order), -1, np.int32)
     led = np.full(len(order), -1, np.int32)
@@ -84,14 +84,15 @@ def _cluster(
 def merge_clusters(
     stacked: Stack, cluster: IntArray, *, mask_threshold: float = 0.5, unconfirmed: float = 1.0
 ) -> Instances:
-    """One instance a cluster: voted mask, mean score lowered by models that lack it, the class of most weight.
+    """Merges each cluster to one instance: voted mask, mean score, lowered if models lack it, and the class of most
+    weight.
 
     Args:
         stacked: N instances of M models.
-        cluster: ``(N,)`` int, 0 to K - 1; -1 takes no part.
-        mask_threshold: pixels of a greater mean belong to the mask, see :func:`vote_masks`.
+        cluster: ``(N,)`` int, 0 to K - 1; instances of -1 are ignored.
+        mask_threshold: pixels with a higher mean belong to the mask, see :func:`vote_masks`.
         unconfirmed: exponent of the share of the models, by weight, that have an instance in the cluster; the score is
-            multiplied by that.
+            multiplied by this power.
     """
     found = stacked.instances
     weighted = found.scores * stacked.weights[stacked.models]
@@ -124,14 +125,14 @@ def _classes(classes: IntArray, cluster: IntArray, weighted: AnyArray, count: in
 def vote_masks(
     instances: Instances, cluster: AnyArray, weights: AnyArray, threshold: float
 ) -> tuple[IntArray, npt.NDArray[np.int64]]:
-    """The mask of each cluster: pixels where the weighted mean of its members' masks is above the threshold.
+    """Computes the mask of each cluster: pixels where the weighted mean of its members' masks is above the threshold.
 
-    Where instances bring soft masks, these are averaged, else their runs as 0 and 1.
+    Soft masks are averaged if instances have them, else masks of 0 and 1.
 
     Args:
-        instances: N of them.
-        cluster: ``(N,)`` int, 0 to K - 1; -1 takes no part.
-        weights: ``(N,)`` not negative; a cluster without any weight counts its members alike.
+        instances: N instances.
+        cluster: ``(N,)`` int, 0 to K - 1; instances of -1 are ignored.
+        weights: ``(N,)``, not negative; in a cluster of zero total weight, all members have the same weight.
         threshold: in [0, 1).
 
     Returns:
@@ -170,13 +171,13 @@ def _add(
     hard: tuple[AnyArray, AnyArray, AnyArray],
     soft: tuple[AnyArray, AnyArray, AnyArray, AnyArray, AnyArray],
 ) -> tuple[int, int, int, int]:
-    """Adds mask i times its weight to ``canvas`` ``(H, W)``; gives the window of the pixels it reaches.
+    """Adds mask i times its weight to ``canvas`` ``(H, W)``; returns the window of its pixels.
 
     Args:
         canvas: float64, changed in place.
         i, weight: the mask and its weight.
         hard: runs ``(R, 3)``, offsets ``(N + 1,)`` and boxes ``(N, 4)``.
-        soft: values ``(P,)``, offsets ``(N + 1,)``, sizes ``(N, 2)``, boxes ``(N, 4)`` and windows ``(N, 4)``, -1 where
+        soft: values ``(P,)``, offsets ``(N + 1,)``, sizes ``(N, 2)``, boxes ``(N, 4)`` and windows ``(N, 4)``, -1 if
             there is no soft mask.
 
     Returns:
@@ -205,12 +206,12 @@ def _vote(
     threshold: float,
     shape: tuple[int, int],
 ) -> tuple[AnyArray, AnyArray]:
-    """Runs of the pixels of each cluster where the weighted sum of its masks is above the threshold.
+    """Returns the runs of each cluster where the weighted sum of its masks is above the threshold.
 
     Args:
         hard, soft: as in :func:`_add`.
         groups: positions ``(M,)`` by cluster, offsets ``(K + 1,)`` of the clusters, weights ``(N,)``.
-        threshold: part of the sum of a cluster's weights.
+        threshold: fraction of the sum of a cluster's weights.
         shape: ``(H, W)``.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Watersheds: basins of a relief by flooding (Vincent and Soille 1991, doi:10.1109/34.87344)."""
+"""Watersheds: basins of a relief, by flooding (Vincent and Soille 1991, doi:10.1109/34.87344)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from cytotome.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from cytotome.ops.kernels import kernel
 
 STEPS = 32
-"""Heights are told apart to this part of one unit of the relief."""
+"""Number of levels to which one unit of the relief is quantised."""
 
 
 def watershed(relief: FloatArray, mask: BoolArray, dynamics: float) -> tuple[IntArray, int]:
-    """Parts the mask into one basin for each marker, from the highest pixels down.
+    """Splits the mask into one basin per marker, from the highest pixels down.
 
-    The markers are the maxima whose dynamics (Grimaud 1992, Proc. SPIE 1769) reach ``dynamics``: the way down
-    from a maximum to the pass that leads to a higher one. Lesser maxima join the basin beyond the pass. On a plateau
-    basins grow from all sides at once.
+    The markers are the maxima whose dynamics (Grimaud 1992, Proc. SPIE 1769) reach ``dynamics``: the height of a
+    maximum above the pass that leads to a higher one. Lower maxima join the basin beyond the pass. On a plateau, basins
+    grow from all sides at once.
 
     Args:
         relief: ``(H, W)`` float32, 0 or more.
         mask: ``(H, W)`` bool.
-        dynamics: in units of the relief, above 0.
+        dynamics: minimum dynamics in units of the relief, above 0.
 
     Returns:
         ``(H, W)`` int32 labels, 1 to the count without gaps, 0 outside the mask; and the count.
@@ -33,11 +33,11 @@ def watershed(relief: FloatArray, mask: BoolArray, dynamics: float) -> tuple[Int
 
 @kernel
 def _flood(heights: AnyArray, least: int) -> tuple[AnyArray, int]:
-    """Level by level; within a level basins grow from all sides at once, then what no basin reached begins new ones.
+    """Floods level by level; within a level, basins grow from all sides at once, then unreached pixels start new ones.
 
     Args:
         heights: ``(H, W)`` int32, negative outside the mask.
-        least: depth below which a basin joins a higher one that it meets.
+        least: minimum depth of a basin; shallower ones join a higher one that they meet.
 
     Returns:
         ``(labels (H, W) int32, count)``.
@@ -81,7 +81,7 @@ def _grow_level(
     width: int,
     least: int,
 ) -> None:
-    """First come, first served among pixels of one height; a pixel without a labelled neighbour is a new basin.
+    """Assigns the pixels of one height in queue order; a pixel without a labelled neighbour starts a new basin.
 
     Args:
         flat: ``(H * W,)`` int32 heights.
@@ -114,9 +114,9 @@ def _grow_level(
 
 @kernel
 def _joined(flat: AnyArray, parent: AnyArray, root: int, other: int, k: int, least: int) -> int:
-    """The basin of pixel k after it met another: the lower joins the higher where it is not deep.
+    """The basin of pixel k after it met another: the lower one joins the higher one if it is shallow.
 
-    Basins bear the index of their first pixel, which is the highest; ``flat`` and ``parent`` ``(H * W,)`` as in
+    A basin has the index of its first pixel, which is the highest; ``flat`` and ``parent`` ``(H * W,)`` as in
     :func:`_grow_level`.
     """
     if root == other:
@@ -130,7 +130,7 @@ def _joined(flat: AnyArray, parent: AnyArray, root: int, other: int, k: int, lea
 
 @kernel
 def _labelled_neighbour(flat: AnyArray, parent: AnyArray, k: int, height: int, width: int) -> int:
-    """The highest neighbour of pixel k that has a basin, of equals one across an edge; -1 for none.
+    """The highest neighbour of pixel k that has a basin, preferring 4-neighbours among equals; -1 for none.
 
     ``flat`` and ``parent`` ``(H * W,)`` are as in :func:`_grow_level`.
     """
@@ -147,8 +147,8 @@ def _labelled_neighbour(flat: AnyArray, parent: AnyArray, k: int, height: int, w
 
 @kernel
 def _numbered(parent: AnyArray, order: AnyArray, height: int, width: int) -> tuple[AnyArray, int]:
-    """``(labels (H, W) int32, count)`` of a forest ``(H * W,)``, numbered as ``order`` ``(pixels,)`` first meets the
-    basins.
+    """``(labels (H, W) int32, count)`` of a forest ``(H * W,)``, numbered by first occurrence in ``order``
+    ``(pixels,)``.
     """
     labels = np.zeros(height * width, np.int32)
     count = 0
@@ -163,7 +163,7 @@ def _numbered(parent: AnyArray, order: AnyArray, height: int, width: int) -> tup
 
 @kernel
 def _root(parent: AnyArray, k: int) -> int:
-    """The root of ``k`` in a forest of parents ``(H * W,)``, whose path is made short."""
+    """Returns the root of ``k`` in a forest of parents ``(H * W,)``, with path compression."""
     root = k
     while parent[root] != root:
         root = parent[root]
@@ -174,8 +174,8 @@ def _root(parent: AnyArray, k: int) -> int:
 
 @kernel
 def _descending(heights: AnyArray) -> AnyArray:
-    """``(pixels,)`` int32 flat indices of the pixels of ``(H, W)`` that are not negative, the highest first, by
-    counting.
+    """``(pixels,)`` int32 flat indices of the pixels of ``(H, W)`` that are not negative, highest first, with a
+    counting sort.
     """
     flat = heights.ravel()
     top = 0

@@ -91,7 +91,7 @@ def resized_maps(maps: Mapping[str, Tensor], canvas: Canvas, size: tuple[int, in
 def resized_detections(instances: Instances, content: tuple[int, int], size: tuple[int, int]) -> Instances:
     """Instances of a canvas, for networks that predict them, cropped to its content and resized to an image's size.
 
-    Soft masks are pasted anew at the image's size; masks without them are resized by nearest pixels.
+    Soft masks are pasted again at the image's size; masks without them are resized by nearest pixels.
     """
     height, width = content
     if instances.soft is not None:

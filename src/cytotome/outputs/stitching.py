@@ -150,7 +150,7 @@ def _pixels_inside(instances: Instances, index: int, top: int, left: int, bottom
 
 
 def _with_joined_pieces(instances: Instances, keep: BoolArray, pairs: Sequence[tuple[int, int]]) -> Instances:
-    """What is kept; instances that pairs connect become one, of the greatest probability at each pixel."""
+    """What is kept; instances that pairs connect become one, of the largest probability at each pixel."""
     group = np.arange(len(instances))
     for i, j in pairs:
         group[group == group[j]] = group[i]

@@ -15,7 +15,7 @@ from cytotome.types import OutputSpec
 TILE = 1536
 """Default side of a tile in pixels of the network's input; images up to it go whole."""
 TileWatch: TypeAlias = Callable[[int, int], None]
-"""Told how many tiles of an image are done, and of how many."""
+"""Called with the number of finished tiles of an image, and of how many."""
 
 
 def with_tiles(
@@ -26,7 +26,7 @@ def with_tiles(
     Neighbours share an eighth of a tile or more. A tile's weight is 0 in the outer quarter of that, where it lacks its
     surroundings, and rises smoothly to 1 over its middle half; weights add up to 1 everywhere. So the result equals
     that of the whole image where the network sees no further than a 32nd of a tile. Embeddings are not blended: each
-    pixel has those of the tile of the greatest weight.
+    pixel has those of the tile of the largest weight.
 
     Args:
         predict: the network.

@@ -38,7 +38,7 @@ class Tta:
     Attributes:
         symmetries: all flips and quarter turns.
         scales: factors of the image's size, besides 1.
-        gains: factors of the normalised grey levels, besides 1.
+        gains: factors of the normalised intensities, besides 1.
 
     Raises:
         ConfigError: for a factor that is not in [0.25, 4].
@@ -59,7 +59,7 @@ class Tta:
 
 
 def tta_settings(tta: bool | Tta) -> Tta | None:
-    """``True`` stands for the symmetries alone; None if nothing is augmented."""
+    """``True`` stands for the symmetries only; None if nothing is augmented."""
     if isinstance(tta, Tta):
         return tta if tta.symmetries or len(tta.views) > 1 else None
     return Tta() if tta else None

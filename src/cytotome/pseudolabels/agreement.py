@@ -1,6 +1,6 @@
 """Pseudo-labels (Lee 2013): what trained models are sure of in unlabelled images becomes labels to train on.
 
-What they are not sure of is marked to be ignored, so that it is neither cell nor background to the next model.
+What they are not sure of is marked as ignored, so that it is neither cell nor background to the next model.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class PseudoLabelSettings:
     """When a found cell becomes a label.
 
     Attributes:
-        confidence: least mean score over the models, in [0, 1]; a model that does not find the cell counts as 0.
+        confidence: minimum mean score over the models, in [0, 1]; a model that does not find the cell counts as 0.
         by_type: the same for cells of one type, by its name.
-        agreement: least IoU with the cell that each of the other models finds there.
-        candidate: cells of a lower score are taken for background, between it and ``confidence`` they are ignored.
+        agreement: minimum IoU with the cell that each of the other models finds there.
+        candidate: cells of a lower score are treated as background, between it and ``confidence`` they are ignored.
         margin: pixels around what is ignored that are ignored too.
         tta: segment with test-time augmentation.
     """
@@ -116,7 +116,7 @@ def agreed(found: Sequence[Instances], settings: PseudoLabelSettings) -> PseudoL
 
 
 def best_overlaps(first: Instances, second: Instances) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
-    """For each instance of ``first``, its greatest IoU with one of ``second``, and that one's score; 0 for none."""
+    """For each instance of ``first``, its largest IoU with one of ``second``, and that one's score; 0 for none."""
     best, place = first.overlaps(second).best_truths()
     return best, np.append(second.scores, np.float32(0))[place]
 

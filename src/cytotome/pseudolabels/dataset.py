@@ -40,7 +40,7 @@ class PseudoLabelTally:
 
     Attributes:
         images: written.
-        empty: names of images in which nothing was sure; they are left out, since they would teach background alone.
+        empty: names of images in which nothing was sure; they are left out, since they would only teach background.
         kept: cells that became labels, by cell type.
         ignored: share of the written images' pixels that are ignored.
         failures: why an image cannot be used, by its name.
@@ -60,7 +60,7 @@ class _Labelled:
     Attributes:
         file: its path below the dataset.
         cells: its labels.
-        ignore: what is to be ignored, as one instance or none.
+        ignore: the ignored area, as one instance or none.
     """
 
     file: str
@@ -79,13 +79,13 @@ def write_pseudolabels(
 ) -> PseudoLabelTally:
     """Labels the unlabelled images of a dataset and writes them as a dataset that ``train`` takes.
 
-    ``output`` holds ``images/``, ``<name of the folder>.json`` (COCO; what is to be ignored is marked ``iscrowd``) and
+    ``output`` holds ``images/``, ``<name of the folder>.json`` (COCO; ignored areas are marked ``iscrowd``) and
     ``run.json``. The masks count as approximate: they are trained on and never evaluated on. An image that cannot be
     used stops no other. What a run that was broken off has left is replaced.
 
     Args:
         models: one, or several that must agree.
-        data: its labelled images are passed over.
+        data: its labelled images are skipped.
         output: folder, made where it is missing.
         settings: when a found cell becomes a label.
         overwrite: replace what a former run wrote to its end.
@@ -140,7 +140,7 @@ def _tally(
 
 
 def _label(models: Sequence[Model], sample: Sample, images: Path, settings: PseudoLabelSettings) -> _Labelled | None:
-    """Labels and writes one image; None if nothing is sure in it."""
+    """Labels and writes one image; None if nothing in it is certain."""
     labels = label_image(models, sample.image, settings)
     if not len(labels.instances):
         return None

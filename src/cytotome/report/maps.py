@@ -69,7 +69,7 @@ def fit_colours(embeddings: Sequence[FloatArray], cells: Sequence[FloatArray] | 
 
     Args:
         embeddings: ``(D, H, W)`` each.
-        cells: ``(H, W)`` cell probabilities; where given, pixels above a half count alone, where there are any.
+        cells: ``(H, W)`` cell probabilities; if given, only pixels above a half count, if there are any.
     """
     pixels = []
     for index, planes in enumerate(embeddings):

@@ -15,7 +15,7 @@ def draw_overlay(image: Image | AnyArray, instances: Instances) -> ByteArray:
     """``(H, W, 3)`` uint8 RGB: the image, stretched, with the outline of each cell in its own colour.
 
     The outline is the cell's own outermost pixels (4-neighbourhood), so that cells that touch stay apart. Colours
-    follow from ids alone.
+    depend only on ids.
 
     >>> import numpy as np, cytotome as ct
     >>> image = np.zeros((4, 6), np.uint8)

@@ -21,7 +21,7 @@ def draw_target(name: str, values: AnyArray, specs: Mapping[str, OutputSpec]) ->
 
     Args:
         name: of the target; where the family predicts a map of that name, the map's kind says how it is drawn.
-        values: whole numbers of one channel are classes or levels, the least of them (0 or below) black; others are
+        values: whole numbers of one channel are classes or levels, the smallest of them (0 or below) black; others are
             drawn as maps.
         specs: the maps that the family predicts, by name.
     """
@@ -43,7 +43,7 @@ def draw_classes(classes: AnyArray) -> ByteArray:
 
 
 def draw_levels(levels: AnyArray) -> ByteArray:
-    """``(H, W, 3)`` uint8 RGB of ``(H, W)`` integers: from violet for 1 to yellow for the greatest, 0 is black."""
+    """``(H, W, 3)`` uint8 RGB of ``(H, W)`` integers: from violet for 1 to yellow for the largest, 0 is black."""
     top = max(1, int(levels.max(initial=0)))
     greys = np.clip(255 * (levels - 1) / max(1, top - 1), 0, 255).astype(np.uint8)
     coloured = cv2.applyColorMap(greys, cv2.COLORMAP_VIRIDIS)

@@ -22,7 +22,7 @@ LOW_SCORE = 0.02
 def tuning_parts(samples: Sequence[Sample], folds: Sequence[int]) -> list[int]:
     """Of each image, which of at most five parts it belongs to: tuned on together, or scored on.
 
-    The parts are the folds; where there is one fold alone, its groups are dealt out.
+    The parts are the folds; if there is only one fold, its groups are dealt out.
     """
     groups: Sequence[object] = folds
     if len(set(folds)) < 2:

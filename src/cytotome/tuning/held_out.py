@@ -127,7 +127,7 @@ class CachedOutputs:
 
     Args:
         method: its models are opened when they are first needed.
-        cache: folder for the outputs; each is written whole or not at all.
+        cache: folder for the outputs; each is written completely or not at all.
         tta: average over symmetries.
         device: of the networks.
         advance: called after each image.

@@ -95,7 +95,7 @@ class TunableModel:
         return replace(self, parameters=self.family.calibrate(pairs, self.parameters, self.config.class_names))
 
     def result(self, everywhere: Values, by_type: Mapping[str, Values]) -> DecodeParameters:
-        """Decode parameters."""
+        """Decoder parameters."""
         known = {name: values for name, values in by_type.items() if name in self.config.class_names}
         by_class = known if len(self.config.class_names) > 1 else {}
         content = {**self.parameters.model_dump(), **everywhere, "by_class": by_class}
@@ -168,7 +168,7 @@ class Tuned:
     """What tuning found.
 
     Attributes:
-        result: decode parameters or an ensemble, tuned on all images.
+        result: decoder parameters or an ensemble, tuned on all images.
         own, nested: score of each image with the settings as they were, and with those tuned on the other folds.
         cell_types: of each image.
         tried: settings that were scored in the last search, over all images.
@@ -205,7 +205,7 @@ class Tuned:
 def tune_nested(
     method: Tunable[Any], folds: Sequence[int], *, search: Search = "optuna", trials: int = 30, seed: int = 0
 ) -> Tuned:
-    """Tunes on all images, and says what that is worth by tuning on all folds but one and scoring that one, in turn.
+    """Tunes on all images, and measures the gain by tuning on all folds but one and scoring that one, in turn.
 
     The search goes over all images first, then over those of each cell type of which there are enough.
 
@@ -262,7 +262,7 @@ def tune_apart(
 def tune_on(
     method: Tunable[Any], images: Sequence[int], search: Search = "optuna", trials: int = 30, seed: int = 0
 ) -> tuple[Any, int]:
-    """The result of tuning on some images alone, and the number of settings tried.
+    """The result of tuning on some images only, and the number of settings tried.
 
     Over all images first, then over those of each cell type of which there are enough, since few images choose badly.
     A decoder judges an image's type by itself, so those by type stay only where they do no harm with types so judged.
@@ -286,7 +286,7 @@ def tune_on(
 def tune(
     family: AnyFamily, config: FamilyConfig, pairs: Sequence[Pair], parameters: DecodeParameters
 ) -> DecodeParameters:
-    """Decode parameters for the challenge's mAP: the family's own fit of the scores, then greedy steps.
+    """Decoder parameters for the challenge's mAP: the family's own fit of the scores, then greedy steps.
 
     Args:
         family: whose decoder is tuned.

@@ -16,7 +16,7 @@ Values: TypeAlias = "dict[str, float]"
 Knobs: TypeAlias = "Mapping[str, tuple[float, ...]]"
 
 LIMITS = ("min_score", "min_area")
-"""Settings that only drop instances: any of their values are scored on the same instances without making them anew."""
+"""Settings that only drop instances: any of their values are scored on the same instances without decoding again."""
 ROUNDS = 2
 INNER_ROUNDS = 2
 
@@ -108,7 +108,7 @@ def greedy(
         table: of scores.
         images: positions of those that count.
         start: values at the beginning.
-        rounds: passes over the settings.
+        rounds: passes through the settings.
         only: the settings that are changed; all by default.
     """
     chosen = dict(start)
@@ -148,7 +148,7 @@ def smoothed(scores: AnyArray) -> AnyArray:
 class OptunaSearch:
     """Optuna's tree of Parzen estimators over the settings that make instances, and greedy steps over the limits.
 
-    The limits cost next to nothing, so that they are searched anew for each of the other settings; the sampler learns
+    The limits cost next to nothing, so that they are searched again for each of the other settings; the sampler learns
     from the best of them.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What a comparison finds: of each method, of the ensemble, and over all; with the recommendation that follows."""
+"""What a comparison finds: of each method, of the ensemble, and overall; with the recommendation that follows."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _streams(recipe: Recipe) -> set[str]:
 
 
 def run_compare(data: str, options: CompareOptions) -> Comparison:
-    """Trains, scores and fuses; what is done already in the folder is not done again.
+    """Trains, scores and fuses; what the folder already contains is not repeated.
 
     Raises:
         ConfigError: if there is nothing to compare, or Lightning is not installed and needed.
@@ -143,7 +143,7 @@ def _report(results: Comparison, options: CompareOptions) -> None:
 
 
 class State:
-    """What of the budget is spent, and what failed, kept in the folder so that a run can be taken up again."""
+    """What of the budget is spent, and what failed, kept in the folder so that a run can be resumed."""
 
     def __init__(self, folder: Path, budget: float) -> None:
         self.path, self.budget = folder / "state.json", budget

@@ -56,7 +56,7 @@ class Entry:
 
 
 def score_in_child(entry: Entry) -> MethodResult:
-    """The result of an entry, from a fresh process, whose peak memory is that of the method alone.
+    """The result of an entry, from a fresh process, whose peak memory is that of the method only.
 
     Raises:
         DataError: if the process fails; the message says why.

@@ -41,9 +41,9 @@ class MeasureOptions:
         output: folder of the tables.
         microns: per pixel, instead of what the files say.
         page: of multi-page files, ``all`` for each page as a separate image, None for what the masks were made of.
-        channel: the colour whose grey levels are measured, None for the luminance.
+        channel: the colour whose intensities are measured, None for the luminance.
         overwrite: replace tables.
-        quiet: say nothing but errors and warnings.
+        quiet: print only errors and warnings.
     """
 
     output: Path
@@ -225,7 +225,7 @@ class _Work:
 
 
 def _write(tables: list[Path], sources: list[Source], work: _Work, quiet: bool, tally: _Tally) -> None:
-    """Writes both tables, an image at a time; tells the tally of each."""
+    """Writes both tables, an image at a time; reports each to the tally."""
     tables[0].parent.mkdir(parents=True, exist_ok=True)
     with (
         atomic_path(tables[0]) as cells_path,

@@ -150,7 +150,7 @@ def read_marks(folder: Path) -> Iterator[Mark]:
 
 
 def file_state(path: Path) -> FileState | None:
-    """What tells whether a file may have changed: size and time of the last change; None if it is missing."""
+    """What shows whether a file may have changed: size and time of the last change; None if it is missing."""
     try:
         status = path.stat()
     except OSError:

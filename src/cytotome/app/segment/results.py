@@ -224,7 +224,7 @@ class Results:
         )
 
     def _put(self, task: Task, staged: Mapping[Path, Path]) -> None:
-        """Moves files to their names: old ones go first, then the mark comes, then what it tells of."""
+        """Moves files to their names: old ones go first, then the mark comes, then the files it lists."""
         for mark in task.replaced:
             self._discard(mark)
         mark_file = mark_path(self.folder, task.source.name)

@@ -1,4 +1,4 @@
-"""What of the images of a run is done already, what is to do, and what may not be touched."""
+"""Which images of a run are finished, which are left, and which may not be touched."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def plan_work(
         results: the folder, with the settings of this run.
         marks: what it holds.
         sources: the images, under the names that they have there.
-        notices: told of files of the user's.
+        notices: files of the user's are reported to it.
         overwrite: segment every image, and replace whatever is there.
         others: replace results of other settings.
 

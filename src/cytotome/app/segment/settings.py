@@ -28,7 +28,7 @@ class SegmentOptions:
         microns: per pixel, instead of what the files say.
         diameter: typical diameter of the cells in pixels, None if it is to be found out.
         scale: factor by which images are resized for the model, instead of ``diameter``.
-        settings: ``name=value`` overrides of decode parameters.
+        settings: ``name=value`` overrides of decoder parameters.
         tta: average over the symmetries of the square.
         tile: side of a tile in pixels of the network's input, None for the default.
         overlays: write overlays.
@@ -36,7 +36,7 @@ class SegmentOptions:
         coco: write a COCO file of all masks.
         exports: names of formats of other packages to write too.
         device, precision: of the network.
-        quiet: say nothing but errors.
+        quiet: print only errors.
     """
 
     model: str = "neurons"
@@ -80,7 +80,7 @@ def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, A
     """All that the results depend on, beside the images, as plain values.
 
     Raises:
-        ConfigError: if a decode parameter is unknown or out of range.
+        ConfigError: if a decoder parameter is unknown or out of range.
     """
     overrides = parse_overrides(options.settings)
     _check_known(overrides, list(type(model.parameters).model_fields))
@@ -117,7 +117,7 @@ def _check_known(overrides: Mapping[str, Any], known: Sequence[str]) -> None:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What of the settings is another, in words; of another model that alone, since its parameters are others too.
+    """Which settings differ, in words; of another model only that, since its parameters differ too.
 
     Args:
         before, now: of :func:`effective_settings`.

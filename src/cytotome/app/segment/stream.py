@@ -35,7 +35,7 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 class Tally:
     """What came of a run so far; ``failures`` by the name of the image.
 
-    ``notices.add(image, text)`` tells the user of an image what is no failure.
+    ``notices.add(image, text)`` reports what the user should know of an image and is no failure.
     """
 
     found: int
@@ -65,7 +65,7 @@ class ImageJob:
     Attributes:
         task: what is to be written of it.
         options: how it is read.
-        notices: of what the user is told.
+        notices: what is reported to the user.
         state: of its file, taken before it is read.
     """
 
@@ -86,7 +86,7 @@ class ImageJob:
         return image if microns is None else replace(image, microns_per_pixel=microns)
 
     def note(self, text: str) -> None:
-        """Tells the user of the image, where there is something to tell."""
+        """Reports what the user should know of the image, if anything."""
         if text:
             self.notices.add(self.task.source.name, text)
 
@@ -131,7 +131,7 @@ class Segmenting:
         self._through(tasks, self._write_corrected, predict, self.tally.add_measured)
 
     def _through(self, tasks: Iterable[Task], then: _Step, predict: _Stream, done: Callable[[int], None]) -> None:
-        """Brings each image to its end; ``done`` is told the number of cells.
+        """Brings each image to its end; ``done`` is called with the number of cells.
 
         The first image that can be used gives the colours of embeddings for all, so that they wait for it.
         """

@@ -45,7 +45,7 @@ def run_targets(
         limit: images at most.
 
     Raises:
-        ConfigError: for an unknown family or a faulty config, all faults at once.
+        ConfigError: for an unknown family or a faulty config, all errors at once.
         DataError: if no image is labelled.
     """
     dataset = open_and_warn(data, layout=layout)

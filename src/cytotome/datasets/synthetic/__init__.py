@@ -1,4 +1,4 @@
-"""Neuron-like phase-contrast images with exact overlapping masks: what the demo and the tests run on."""
+"""Neuron-like phase-contrast images with exact overlapping masks: for the demo and the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The synthetic dataset: any number of images, each made when it is read, the same on every machine."""
+"""The synthetic dataset: any number of images, generated on demand, identical on every machine."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ FOLDS = 5
 class SyntheticDataset(Dataset):
     """Phase-contrast images of neurons that look like the Sartorius challenge's three cell types.
 
-    Image ``index`` depends on ``seed``, ``index``, its cell type and ``shape`` alone. The types take turns.
+    Image ``index`` only depends on ``seed``, ``index``, its cell type and ``shape``. Cell types alternate.
 
     Args:
         count: number of images.
-        seed: of all chance.
+        seed: random seed.
         cell_types: some of :data:`KINDS`.
-        shape: ``(H, W)``; counts of cells and debris are in proportion to the area.
+        shape: ``(H, W)``; numbers of cells and debris are proportional to the area.
 
     Raises:
-        DataError: for an unknown cell type, a negative count or seed, or a shape below 32 pixels.
+        DataError: if a cell type is unknown, the count or seed is negative, or a side is below 32 pixels.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class SyntheticDataset(Dataset):
         return SampleInfo(key, self.class_names[index % kinds], key, index // kinds % FOLDS)
 
     def read(self, index: int) -> Sample:
-        """One image, made anew."""
+        """Generates one image."""
         info = self.infos[index]
         random = np.random.default_rng([self.seed, index])
         pixels, instances = render(KINDS[info.cell_type], self.shape, random)
@@ -68,6 +68,6 @@ class SyntheticDataset(Dataset):
         return Sample(info, Image(pixels, source=info.id), named)
 
     def digest(self, index: int) -> str:
-        """A hash of all that the image depends on."""
+        """Returns a hash of everything that the image depends on."""
         info = self.infos[index]
         return content_digest(f"{self.seed} {index} {info.cell_type} {self.shape} {self.class_names}")

@@ -1,7 +1,7 @@
-"""What tells the three cell types apart, measured on 506 annotated images of the Sartorius challenge.
+"""Parameters of the three cell types, measured on 506 annotated images of the Sartorius challenge.
 
-Counts and areas are log-normal there: the median and the spread of the logarithm, for an image of 520x704. The other
-numbers were set by eye, the synthetic images beside real ones.
+Counts and areas are log-normal, given as the median and the standard deviation of the logarithm, for an image of
+520x704 pixels. The other values were chosen by visual comparison with real images.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ class Kind:
     """One cell type. Lengths in pixels, heights in radians of optical phase.
 
     Attributes:
-        name: of the cell type.
+        name: name of the cell type.
         count: median and log spread of the number of cells in an image.
-        count_limits: least and most.
-        area: median and log spread of a cell's pixels.
-        forms: how often each form of cell occurs.
+        count_limits: minimum and maximum number of cells.
+        area: median and log spread of the pixels per cell.
+        forms: relative frequency of each form of cell.
         height: range of a cell's height.
         rim: range of the distance from the border over which a cell rises to its height.
-        granularity: of the inside, relative to the height.
-        contact: part of the cells that lie against another one.
-        overlap: mean part of a cell that may lie on others.
-        connected: part of the neurites that go to a cell nearby.
-        neurites: range of the number that leave a cell.
-        neurite_length: mean.
+        granularity: granularity of the inside, relative to the height.
+        contact: fraction of cells that are in contact with another one.
+        overlap: mean fraction of a cell that may overlap others.
+        connected: fraction of neurites that lead to a nearby cell.
+        neurites: range of the number of neurites per cell.
+        neurite_length: mean length.
         neurite_width: half width at the cell.
-        neurite_height: at the cell.
-        strays: neurites of cells that lie outside, a whole image.
-        debris: range of the number of beads, a whole image.
-        clumps: range of the number of clumps of dead cells, a whole image.
+        neurite_height: height at the cell.
+        strays: neurites of cells outside the image, per whole image.
+        debris: range of the number of beads per whole image.
+        clumps: range of the number of clumps of dead cells per whole image.
     """
 
     name: str

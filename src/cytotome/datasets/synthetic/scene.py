@@ -1,4 +1,4 @@
-"""One synthetic image: where cells lie, how they overlap, what else is in the dish."""
+"""One synthetic image: placement and overlaps of cells, and other objects in the dish."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEAST_PIXELS = 30
 
 @dataclass(eq=False)
 class Scene:
-    """A dish that is being filled; ``phase`` and ``granules`` are ``(H, W)`` float32, ``cover`` counts masks."""
+    """A dish during construction; ``phase`` and ``granules`` are ``(H, W)`` float32, ``cover`` counts masks."""
 
     kind: Kind
     shape: tuple[int, int]
@@ -45,12 +45,12 @@ class Scene:
 
     @property
     def part(self) -> float:
-        """Pixels, relative to an image of the challenge."""
+        """Number of pixels, relative to an image of the challenge."""
         return self.shape[0] * self.shape[1] / REFERENCE_PIXELS
 
 
 def render(kind: Kind, shape: tuple[int, int], random: np.random.Generator) -> tuple[npt.NDArray[np.uint8], Instances]:
-    """An image of one cell type, ``(H, W)`` uint8, and the exact masks of its cells, overlaps kept."""
+    """Returns an image of one cell type, ``(H, W)`` uint8, and the exact masks of its cells, with overlaps."""
     scene = Scene(kind, shape, random)
     median, spread = kind.count
     wanted = np.clip(median * np.exp(random.normal(0, spread)), *kind.count_limits)
@@ -64,7 +64,7 @@ def render(kind: Kind, shape: tuple[int, int], random: np.random.Generator) -> t
 
 
 def _add_cell(scene: Scene) -> None:
-    """Puts one cell where it overlaps others by no more than a chance share; gives up after some tries."""
+    """Places one cell such that it overlaps others by at most a random fraction; gives up after some attempts."""
     kind, random = scene.kind, scene.random
     forms, weights = zip(*kind.forms, strict=True)
     form = forms[random.choice(len(forms), p=weights)]
@@ -88,7 +88,7 @@ def _add_cell(scene: Scene) -> None:
 
 
 def _free_place(scene: Scene) -> tuple[int, int]:
-    """y, x: against another cell, or anywhere, rather where the density is high."""
+    """A position y, x in contact with another cell, or anywhere, with a preference for high density."""
     random, (height, width) = scene.random, scene.shape
     if scene.centres and random.random() < scene.kind.contact:
         y, x = scene.centres[random.integers(len(scene.centres))]
@@ -101,7 +101,9 @@ def _free_place(scene: Scene) -> tuple[int, int]:
 
 
 def _draw(outline: Outline) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
-    """The cell as 0 and 255 at ``FINE`` times the pixels, and y, x of the crop's corner from the cell's centre."""
+    """Draws the cell as 0 and 255 at ``FINE`` times the resolution; also y, x of the crop's corner from the cell's
+    centre.
+    """
     points = np.concatenate(outline.polygons)
     low, high = np.floor(points.min(axis=0)).astype(int) - 1, np.ceil(points.max(axis=0)).astype(int) + 2
     canvas = np.zeros(((high[1] - low[1]) * FINE, (high[0] - low[0]) * FINE), np.uint8)
@@ -113,7 +115,7 @@ def _draw(outline: Outline) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
 def _settle(
     scene: Scene, mask: BoolArray, corner: tuple[int, int], place: tuple[int, int], allowed: float
 ) -> tuple[int, int] | None:
-    """Slides from ``place`` outwards until the part of the mask that lies on others is at most ``allowed``."""
+    """Moves outwards from ``place`` until the fraction of the mask that overlaps others is at most ``allowed``."""
     way = scene.random.uniform(0, 2 * np.pi)
     steps = STRIDE * np.arange(TRIES)[:, None] * [np.sin(way), np.cos(way)]
     places = np.rint(steps).astype(np.int64) + place
@@ -123,9 +125,9 @@ def _settle(
 
 @kernel
 def _first_free(cover: AnyArray, mask: AnyArray, origins: AnyArray, allowed: float) -> int:
-    """Position of the first origin, y and x, where so little of the mask is covered.
+    """Index of the first origin (y, x) at which the covered part of the mask is small enough.
 
-    -1 where none is, or where the mask leaves the image before.
+    -1 if there is none, or the mask leaves the image before.
     """
     for number in range(len(origins)):
         y0, x0 = origins[number]
@@ -145,7 +147,7 @@ def _first_free(cover: AnyArray, mask: AnyArray, origins: AnyArray, allowed: flo
 def _window(
     scene: Scene, size: tuple[int, ...], origin: tuple[int, int]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The part of the image under a crop, and the part of the crop that lies in the image."""
+    """The part of the image under a crop, and the part of the crop inside the image."""
     image, crop = [], []
     for length, start, limit in zip(size, origin, scene.shape, strict=True):
         begin, end = max(0, start), min(limit, start + length)
@@ -155,7 +157,7 @@ def _window(
 
 
 def _raise(scene: Scene, fine: npt.NDArray[np.uint8], mask: BoolArray, origin: tuple[int, int], flat: bool) -> None:
-    """Adds the cell's height to the phase: a rim that rises, a grainy inside, a nucleus."""
+    """Adds the cell's height to the phase: a rising rim, a grainy inside and a nucleus."""
     kind, random = scene.kind, scene.random
     height = random.uniform(*kind.height) * (0.3 if flat else 1.0)
     rim = random.uniform(*kind.rim) * FINE
@@ -181,7 +183,7 @@ def _raise(scene: Scene, fine: npt.NDArray[np.uint8], mask: BoolArray, origin: t
 
 
 def _fibres(scene: Scene, mask: BoolArray) -> FloatArray:
-    """``(h, w)`` float32, fibres that run along a flat cell."""
+    """``(h, w)`` float32, fibres along a flat cell."""
     random, (height, width) = scene.random, mask.shape
     count = int(random.integers(4, 10))
     layer = np.zeros(mask.shape, np.float32)
@@ -220,7 +222,7 @@ def _add_neurites(scene: Scene) -> None:
 
 
 def _at_border(scene: Scene) -> tuple[Points, float]:
-    """A point just outside the image, x and y, and a direction that leads into it."""
+    """A point x, y just outside the image, and a direction that leads into it."""
     random, (height, width) = scene.random, scene.shape
     inside = random.uniform(0.1, 0.9, 2) * [width, height]
     angle = random.uniform(0, 2 * np.pi)
@@ -233,7 +235,8 @@ def _at_border(scene: Scene) -> tuple[Points, float]:
 
 
 def _aim(scene: Scene, point: Points, offsets: Points) -> tuple[float, float]:
-    """Direction and length of a neurite that leaves a cell at ``point``: outwards, or to a cell that lies there.
+    """Direction and length of a neurite that leaves a cell at ``point``: outwards, or to another cell in that
+    direction.
 
     ``offsets`` ``(N, 2)`` lead from the cell to all others, y and x.
     """

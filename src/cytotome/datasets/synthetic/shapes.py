@@ -1,7 +1,7 @@
 """Outlines of cells, as polygons around the origin.
 
-A polygon is ``(P, 2)`` float64 of x, y in pixels; a cell is the union of its polygons. ``reach`` are the points where
-neurites leave, ``(K, 2)`` of x, y.
+A polygon is ``(P, 2)`` float64 of x, y in pixels; a cell is the union of its polygons. ``reach`` contains the points
+where neurites leave, ``(K, 2)`` of x, y.
 """
 
 from __future__ import annotations
@@ -27,20 +27,22 @@ class Outline:
     reach: Points
 
     def rotated(self, angle: float) -> Outline:
-        """Turned about the origin by ``angle`` in radians."""
+        """Returns the outline rotated about the origin by ``angle`` in radians."""
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         return Outline(tuple(points @ turn for points in self.polygons), self.reach @ turn)
 
 
 def draw_outline(form: Form, area: float, random: np.random.Generator) -> Outline:
-    """A random cell of a form, of about ``area`` pixels, its long axis along x; what is too small for arms is long."""
+    """A random cell of a form, of about ``area`` pixels, with the long axis along x; too small for arms, it is
+    elongated.
+    """
     if area < LEAST_AREA.get(form, 0):
         form = "spindle"
     return _FORMS[form](area, random)
 
 
 def soma(area: float, random: np.random.Generator) -> Outline:
-    """A round cell body, somewhat uneven; neurites leave anywhere."""
+    """A round, slightly uneven cell body; neurites leave anywhere."""
     angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     radii = np.ones_like(angles)
     for order, strength in ((2, 0.06), (3, 0.06), (4, 0.04), (5, 0.03)):
@@ -52,13 +54,13 @@ def soma(area: float, random: np.random.Generator) -> Outline:
 
 
 def rounded(area: float, random: np.random.Generator) -> Outline:
-    """A cell that has let go of the dish; no neurite."""
+    """A cell detached from the dish, without neurites."""
     outline = soma(min(area, 350.0), random)
     return Outline(outline.polygons, np.zeros((0, 2)))
 
 
 def corner(area: float, random: np.random.Generator) -> Outline:
-    """A cell stretched between three to five corners, its sides drawn in; neurites leave at the corners."""
+    """A cell stretched between three to five corners, with concave sides; neurites leave at the corners."""
     count = int(random.integers(3, 6))
     angles = np.sort((np.arange(count) + random.uniform(-0.3, 0.3, count)) * 2 * np.pi / count)
     between = angles + np.diff(np.append(angles, angles[0] + 2 * np.pi)) / 2
@@ -75,7 +77,7 @@ def corner(area: float, random: np.random.Generator) -> Outline:
 
 
 def spindle(area: float, random: np.random.Generator) -> Outline:
-    """A long cell, bent a little; neurites leave at both ends."""
+    """A long, slightly bent cell; neurites leave at both ends."""
     slender = random.uniform(2.0, 4.5) if area < 400 else random.uniform(4.0, 11.0)
     length = np.sqrt(area * slender / 0.7)
     along = np.linspace(0, 1, 16)
@@ -116,7 +118,7 @@ def star(area: float, random: np.random.Generator) -> Outline:
 
 
 def sheet(area: float, random: np.random.Generator) -> Outline:
-    """A large cell spread flat, with a ragged border and one or two drawn-out ends."""
+    """A large flat cell with a ragged border and one or two elongated ends."""
     outline = corner(area * 0.75, random)
     points = outline.polygons[0] * [1.5, 1 / 1.5]
     ragged = _cut_corners(points + random.normal(0, 0.8, points.shape), 1)
@@ -126,7 +128,7 @@ def sheet(area: float, random: np.random.Generator) -> Outline:
 
 
 def _path(start: Points, angle: float, length: float, random: np.random.Generator) -> Points:
-    """``(P, 2)`` points of a way that bends gently."""
+    """``(P, 2)`` points of a gently bent path."""
     count = max(3, int(length / 5))
     angles = angle + np.cumsum(random.normal(0, 0.1, count)) + np.linspace(0, random.normal(0, 0.25), count)
     steps = np.stack([np.cos(angles), np.sin(angles)], axis=1) * (length / count)
@@ -134,7 +136,7 @@ def _path(start: Points, angle: float, length: float, random: np.random.Generato
 
 
 def _ribbon(path: Points, half: Points) -> Points:
-    """The polygon around a way, ``half`` ``(P,)`` wide on either side."""
+    """The polygon around a path, ``half`` ``(P,)`` wide on either side."""
     along = np.gradient(path, axis=0)
     across = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(np.hypot(*along.T), 1e-9)[:, None]
     return np.concatenate([path + across * half[:, None], (path - across * half[:, None])[::-1]])

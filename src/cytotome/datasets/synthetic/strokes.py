@@ -22,17 +22,17 @@ def paint_neurites(
     random: np.random.Generator,
     wander: float = 0.07,
 ) -> None:
-    """Adds neurites that grow from ``starts``, taper, bend and swell here and there.
+    """Adds neurites that grow from ``starts``, taper, bend and swell in places.
 
     Args:
         phase: ``(H, W)`` float32, changed in place.
         starts: ``(K, 2)`` of x, y.
-        angles: ``(K,)`` first direction in radians, from x to y.
+        angles: ``(K,)`` initial direction in radians, from x to y.
         lengths: ``(K,)`` in pixels.
         widths: ``(K,)`` half width at the start.
         height: phase at the start, in radians.
-        random: source of all chance.
-        wander: standard deviation of the change of direction a step, in radians.
+        random: random number generator.
+        wander: standard deviation of the change of direction per step, in radians.
     """
     if not len(starts):
         return
@@ -52,14 +52,14 @@ def paint_neurites(
 def _paint(
     layer: AnyArray, points: AnyArray, counts: AnyArray, widths: AnyArray, swell: AnyArray, heights: AnyArray
 ) -> None:
-    """Each way as a chain of capsules of Gaussian profile; the highest of a pixel stays.
+    """Paints each path as a chain of capsules with a Gaussian profile; each pixel keeps the maximum.
 
     Args:
         layer: ``(H, W)`` float, changed in place.
-        points: ``(K, S, 2)`` x and y of the points of each way.
-        counts: ``(K,)`` segments that are drawn of each.
-        widths: ``(K,)`` pixels at the start.
-        swell: ``(K, S)`` factor of the width along the way.
+        points: ``(K, S, 2)`` x and y of the points of each path.
+        counts: ``(K,)`` number of segments to draw of each.
+        widths: ``(K,)`` width in pixels at the start.
+        swell: ``(K, S)`` factor of the width along the path.
         heights: ``(K,)`` value in the middle at the start.
     """
     rows, columns = layer.shape
@@ -84,7 +84,7 @@ def _paint(
 
 @kernel
 def paint_beads(phase: AnyArray, centres: AnyArray, radii: AnyArray, heights: AnyArray) -> None:
-    """Lays balls of ``radii`` ``(K,)`` at ``centres`` ``(K, 2)`` of x, y, ``heights`` ``(K,)`` in the middle."""
+    """Adds spheres of ``radii`` ``(K,)`` at ``centres`` ``(K, 2)`` of x, y, with ``heights`` ``(K,)`` in the middle."""
     rows, columns = phase.shape
     for k in range(len(centres)):
         x0, y0, radius = centres[k, 0], centres[k, 1], radii[k] + 0.5

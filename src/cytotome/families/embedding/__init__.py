@@ -1,4 +1,4 @@
-"""Pixel embeddings by contrastive learning: pixels of one cell have like vectors (after Wang et al. 2021)."""
+"""Pixel embeddings by contrastive learning: pixels of the same cell have similar vectors (after Wang et al. 2021)."""
 
 from __future__ import annotations
 

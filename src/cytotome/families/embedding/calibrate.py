@@ -1,4 +1,4 @@
-"""Fitting the embedding decoder's thresholds and scores to images that the network was not trained on."""
+"""Fitting of the embedding decoder's thresholds and scores on images that the network was not trained on."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Pair: TypeAlias = tuple[DenseMaps, Sample]
 def calibrate(
     pairs: Sequence[Pair], parameters: EmbeddingParameters, class_names: Sequence[str]
 ) -> EmbeddingParameters:
-    """Thresholds, then score weights, then the least score, for the challenge's mAP on images not trained on.
+    """Fits thresholds, then score weights, then the minimum score, to maximise mAP on images not used for training.
 
     Args:
         pairs: maps and truth of images.
-        parameters: where the fit starts; overrides by cell type are kept and come first.
-        class_names: of the model.
+        parameters: initial values; overrides by cell type are kept and take precedence.
+        class_names: class names of the model.
     """
     pairs = [pair for pair in pairs if pair[1].instances is not None]
     if not pairs:
@@ -40,7 +40,7 @@ def calibrate(
 def _fit_one(
     pairs: Sequence[Pair], parameters: EmbeddingParameters, name: str, class_names: Sequence[str]
 ) -> EmbeddingParameters:
-    """The value of one parameter's search that scores best together with its neighbours; ties keep what was."""
+    """The value of a parameter's search that scores best, averaged with its neighbours; ties keep the current value."""
     values = sorted({*parameters.search[name], getattr(parameters, name)})
     tried = [parameters.model_copy(update={name: value}) for value in values]
     if name == "min_score":
@@ -79,7 +79,7 @@ def _scores_of_limits(
 def fit_scores(
     pairs: Sequence[Pair], parameters: EmbeddingParameters, class_names: Sequence[str]
 ) -> EmbeddingParameters:
-    """Score weights by :func:`~cytotome.ops.scores.fit_score_weights`."""
+    """Fits score weights with :func:`~cytotome.ops.scores.fit_score_weights`."""
 
     def describe_image(maps: DenseMaps) -> tuple[Instances, Float64Array]:
         return describe(maps, of_image(maps, parameters, class_names), class_names)

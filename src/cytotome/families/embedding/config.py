@@ -1,4 +1,4 @@
-"""What can be set of the embedding family: its network, its losses and its decoders."""
+"""Options of the embedding family: network, losses and decoders."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ class EmbeddingConfig(FamilyConfig):
 
     Attributes:
         variant: ``instances`` contrasts each cell with the others and the background; ``binary`` contrasts background
-            with cells, and tells background, cell and border apart on the embeddings.
-        dimensions: of an embedding.
-        periods: wave lengths in pixels; the network then also predicts a shift, and waves of each pixel's shifted
-            place are added to its embedding, so that cells far apart differ by where they are (after Kulikov and
-            Lempitsky 2020). Each takes 4 dimensions; none leaves places out.
-        network: ``compact`` is our residual U-Net with half-resolution trunk; the others have a timm encoder, and the
+            with cells, and classifies background, cell and border from the embeddings.
+        dimensions: number of dimensions of an embedding.
+        periods: wavelengths in pixels of a sinusoidal position embedding: the network also predicts a shift, and the
+            embedding of each pixel's shifted position is added to its vector, so that distant cells differ by position
+            (after Kulikov and Lempitsky 2020). Each wavelength takes 4 dimensions; empty for no position embedding.
+        network: ``compact`` is a residual U-Net with a half-resolution trunk; the others have a timm encoder and the
             decoder of a U-Net, of RefineNet, or a light one of transposed convolutions.
-        widths: channels of the levels of ``compact``, from the finest on.
-        blocks: residual blocks in each level of the encoder of ``compact``.
+        widths: channels of the levels of ``compact``, finest first.
+        blocks: number of residual blocks in each level of the encoder of ``compact``.
         encoder: timm name of the encoder.
-        pretrained: weights of the encoder to start from: false for none, true for timm's of ImageNet (needs a network
-            or timm's cache), or the path of a ``.pth`` or ``.safetensors`` file of such weights.
+        pretrained: initial weights of the encoder: false for none, true for timm's ImageNet weights (needs internet
+            access or timm's cache), or the path of a ``.pth`` or ``.safetensors`` file.
         loss: ``contrast`` or, for the variant ``instances``, ``discriminative`` (De Brabandere et al. 2017).
-        sampler: which pixels are contrasted: any, those of a window, of a cell's box, of bands around outlines, or
-            the sum of the losses of a window and of bands.
-        pixels: greatest number of pixels of one set.
-        sets: sets that are drawn from each crop.
-        temperature: of the contrast.
-        balanced: each label of a set counts alike, whatever the number of its pixels.
+        sampler: which pixels are contrasted: any pixels, those of a window, of a cell's box or of bands around
+            outlines, or the sum of the losses of a window and of bands.
+        pixels: maximum number of pixels of one set.
+        sets: number of sets that are drawn from each crop.
+        temperature: temperature of the contrastive loss.
+        balanced: give each label of a set the same weight, regardless of its number of pixels.
         window_side: side of a window.
         box_padding: padding of a cell's box.
-        contour_cells: cells of one set of bands.
-        contour_kernel: size of the dilation and erosion that make a band.
-        pull_margin, push_margin: of the discriminative loss, on the unit sphere.
-        border: cell pixels this near to another cell are border, in the variant ``binary``.
+        contour_cells: number of cells of one set of bands.
+        contour_kernel: size of the dilation and erosion that define a band.
+        pull_margin, push_margin: margins of the discriminative loss, on the unit sphere.
+        border: in the variant ``binary``, cell pixels within this distance of another cell are border.
         border_weight: weight of border pixels in the classifier's loss.
         embedding_weight, cell_weight, type_weight: weights of the losses.
     """
@@ -90,21 +90,21 @@ class EmbeddingConfig(FamilyConfig):
 
 
 class EmbeddingParameters(DecodeParameters):
-    """How instances are made of the maps; lengths and areas are in pixels of the image.
+    """Decoder parameters; lengths and areas are in pixels of the image.
 
     Attributes:
         decoder: ``connected`` clusters neighbouring pixels at full resolution; ``resized`` clusters all pixels of a
-            small map, wherever they lie. The variant ``binary`` has a decoder of its own.
-        similarity: clusters of a lower mean cosine similarity stay apart.
+            small map, regardless of their position. The variant ``binary`` has its own decoder.
+        similarity: clusters of a lower mean cosine similarity are not merged.
         cell_threshold: pixels of a higher cell probability belong to a cell.
-        gap: parts of a cell at most this far apart are joined; 0 joins none.
-        gap_similarity: least similarity of such parts.
+        gap: maximum distance between parts of a cell that are joined; 0 joins none.
+        gap_similarity: minimum similarity of such parts.
         resized_shape: height and width of the small map of ``resized``.
-        erosion: pixels of the small map by which clusters are eroded before their parts are told apart.
-        growth: pixels by which cells grow back over their border, in the variant ``binary``.
+        erosion: pixels of the small map by which clusters are eroded before they are split into parts.
+        growth: in the variant ``binary``, pixels by which cells grow back over their border.
         max_area: larger instances are dropped.
-        score_weights: logistic weights of the features that :func:`~.decode.features` names, the last one the
-            constant; they give the expected precision at IoU 0.5.
+        score_weights: logistic weights of the features that :func:`~.decode.features` names, the last one is the
+            constant; they yield the expected precision at IoU 0.5.
     """
 
     decoder: Literal["connected", "resized"] = "connected"

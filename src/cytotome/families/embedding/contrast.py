@@ -1,6 +1,6 @@
-"""Supervised contrastive loss over pixels, in memory that does not grow with the square of their number.
+"""Supervised contrastive loss over pixels, with memory that is not quadratic in their number.
 
-Pixels of one label attract each other, pixels of different labels repel each other (supervised contrastive loss,
+Pixels of the same label attract each other, pixels of different labels repel each other (supervised contrastive loss,
 Khosla et al. 2020, arXiv 2004.11362, between pixels as in the dense contrast of Wang et al. 2021, arXiv 2011.09157).
 """
 
@@ -13,27 +13,27 @@ from torch import Tensor
 from typing_extensions import override
 
 BLOCK = 1 << 21
-"""Similarities that are held at once; 8 MB for each of the five arrays of a block."""
+"""Number of similarities in memory at a time; 8 MB for each of the five arrays of a block."""
 LEAST_TEMPERATURE = 0.02
-"""Below, exp(2 / temperature) leaves float32."""
+"""Below this, exp(2 / temperature) overflows float32."""
 
 
 def pixel_contrast(embeddings: Tensor, labels: Tensor, temperature: float = 0.2, *, balanced: bool = False) -> Tensor:
-    """Mean over pairs i, p of one label of ``-log(e_ip / (e_ip + sum of e_in over pixels n of other labels))``.
+    """Mean over pairs i, p of the same label of ``-log(e_ip / (e_ip + sum of e_in over pixels n of other labels))``.
 
-    ``e_ij = exp(x_i . x_j / temperature)``. For each pixel the mean is over its partners, then over pixels.
+    ``e_ij = exp(x_i . x_j / temperature)``. The mean is taken over the partners of each pixel, then over pixels.
 
     Args:
         embeddings: ``(N, D)``, of unit length.
         labels: ``(N,)`` integers.
         temperature: at least 0.02.
-        balanced: each label counts alike, whatever the number of its pixels.
+        balanced: give each label the same weight, regardless of its number of pixels.
 
     Returns:
-        A scalar, 0 where no pixel has a partner. Its gradient is computed in the same pass, a block of rows at a time.
+        A scalar, 0 if no pixel has a partner. The gradient is computed in the same pass, one block of rows at a time.
 
     Raises:
-        ValueError: for a lower temperature.
+        ValueError: if the temperature is lower.
     """
     if temperature < LEAST_TEMPERATURE:
         raise ValueError(f"temperature: expected at least {LEAST_TEMPERATURE}, got {temperature}")
@@ -67,7 +67,7 @@ class _PixelContrast(torch.autograd.Function):
 
 
 def _pair_weights(labels: Tensor, balanced: bool) -> Tensor:
-    """``(N,)`` weight of each pair that a pixel begins; over all pairs they add up to 1, or to 0 without pairs."""
+    """``(N,)`` weight of each pair that starts at a pixel; they sum to 1 over all pairs, or to 0 without pairs."""
     _, inverse, counts = torch.unique(labels, return_inverse=True, return_counts=True)
     partners = (counts[inverse] - 1).float()
     paired = partners > 0
@@ -80,7 +80,9 @@ def _pair_weights(labels: Tensor, balanced: bool) -> Tensor:
 def _block(
     embeddings: Tensor, labels: Tensor, weights: Tensor, part: slice, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Derivatives of the loss by the block's similarities (rows ``part``, all columns), and its part of the loss."""
+    """Derivatives of the loss with respect to the block's similarities (rows ``part``, all columns), and its part of
+    the loss.
+    """
     similarity = embeddings[part] @ embeddings.T / temperature
     same = labels[part, None] == labels[None, :]
     partner = same.clone()

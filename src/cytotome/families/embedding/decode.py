@@ -1,4 +1,4 @@
-"""From embeddings to scored instances."""
+"""Decoding of embeddings to scored instances."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from cytotome.types import DenseMaps, FloatArray, Instances, IntArray
 
 FEATURES = ("mean cell probability", "cohesion", "similarity to the nearest", "log area", "constant")
 REACH = 3
-"""Pixels within which other instances count as near."""
+"""Distance in pixels within which other instances are neighbours."""
 
 
 def decode_embeddings(maps: DenseMaps, parameters: EmbeddingParameters, class_names: Sequence[str]) -> Instances:
-    """Instances of the maps of one image, with scores and classes.
+    """Converts the maps of one image to instances with scores and classes.
 
     Args:
         maps: ``embedding`` ``(D, H, W)``; ``cell`` ``(1, H, W)`` or ``parts`` ``(3, H, W)``; for several classes
             ``cell_type`` ``(K, H, W)``.
-        parameters: those of the image's cell type, where ``by_class`` names it, come before the general ones.
+        parameters: decoder parameters; those in ``by_class`` for the image's cell type take precedence.
         class_names: of the model.
     """
     parameters = of_image(maps, parameters, class_names)
@@ -36,14 +36,14 @@ def decode_embeddings(maps: DenseMaps, parameters: EmbeddingParameters, class_na
 
 
 def of_image(maps: DenseMaps, parameters: EmbeddingParameters, class_names: Sequence[str]) -> EmbeddingParameters:
-    """The parameters for the cell type that most of the image's cell pixels have."""
+    """The parameters for the majority cell type of the image's cell pixels."""
     return parameters_of_image(parameters, maps.get("cell_type"), cell_probability(maps), class_names)
 
 
 def describe(
     maps: DenseMaps, parameters: EmbeddingParameters, class_names: Sequence[str]
 ) -> tuple[Instances, Float64Array]:
-    """N instances before anything is scored or dropped, and their features ``(N, 5)``, as in :data:`FEATURES`."""
+    """N instances before scoring and filtering, and their features ``(N, 5)``, as in :data:`FEATURES`."""
     labels, count = segment_maps(maps, parameters)
     classes = class_of_each(labels, count, maps.get("cell_type"))
     found = Instances.from_label_map(labels, classes=classes, class_names=class_names)
@@ -59,8 +59,8 @@ def cell_probability(maps: DenseMaps) -> FloatArray:
 def features(labels: IntArray, count: int, embedding: FloatArray, cell: FloatArray) -> Float64Array:
     """``(count, 5)`` float64, one row per instance, columns as in :data:`FEATURES`.
 
-    Cohesion is the length of an instance's mean embedding, 1 where all its pixels agree; the similarity to the nearest
-    is the greatest cosine with the mean of an instance that lies within :data:`REACH` pixels, -1 where none does.
+    Cohesion is the length of an instance's mean embedding, 1 if all its pixels agree; the similarity to the nearest is
+    the largest cosine with the mean of an instance within :data:`REACH` pixels, -1 if there is none.
     """
     means, areas = label_means(labels, embedding, count)
     probabilities, _ = label_means(labels, cell[None], count)

@@ -16,16 +16,16 @@ def discriminative_loss(
 ) -> Tensor:
     """Pulls pixels to within ``pull_margin`` of their label's mean, and means to beyond ``2 * push_margin``.
 
-    Hinges are squared, as in the paper; each label counts alike in the pull, each pair of labels in the push.
+    Hinges are squared, as in the paper; all labels have equal weight in the pull term, and all pairs in the push term.
 
     Args:
         embeddings: ``(N, D)``.
-        labels: ``(N,)`` integers; each value is a label, also 0.
+        labels: ``(N,)`` integers; each value is a label, including 0.
         pull_margin, push_margin: the paper's delta_v and delta_d.
         centre_weight: weight of the mean length of the means.
 
     Returns:
-        A scalar, 0 where there is no pixel. Memory grows with the pixels and with the square of the labels.
+        A scalar, 0 without pixels. Memory is linear in the number of pixels and quadratic in that of labels.
     """
     embeddings = embeddings.float()
     if len(labels) == 0:

@@ -20,7 +20,7 @@ from cytotome.losses.cell_type import cell_type_loss
 def embedding_loss(net: nn.Module, batch: Batch, config: EmbeddingConfig) -> dict[str, Tensor]:
     """Contrast of embeddings; cross entropy of cell against background, or of the parts; cross entropy of the type.
 
-    Only pixels count that ``batch["valid"]`` marks.
+    Only pixels marked by ``batch["valid"]`` contribute.
     """
     outputs = net(batch["image"])
     valid, labels = batch["valid"], batch["labels"]
@@ -60,7 +60,7 @@ def _embedding_loss(embeddings: Tensor, labels: Tensor, valid: Tensor, config: E
 
 
 def _discriminative(pixels: Tensor, owners: Tensor, chosen: Tensor, config: EmbeddingConfig) -> Tensor:
-    """Without a weight on the means' lengths, which the unit sphere bounds."""
+    """Without the term for the lengths of the means, which are bounded on the unit sphere."""
     return discriminative_loss(
         pixels[chosen],
         owners.reshape(-1)[chosen],

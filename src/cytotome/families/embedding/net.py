@@ -1,4 +1,4 @@
-"""Networks of the embedding family, and how their outputs become maps."""
+"""Networks of the embedding family, and conversion of their outputs to maps."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from cytotome.nets.compact import CompactUNet, initialise
 
 HIDDEN = 32
 HEAD_SPREAD = 0.1
-"""Of the weights of the embedding's head: far from zero, where the direction of a vector would hang on little."""
+"""Standard deviation of the initial weights of the embedding's head: not near zero, where directions are unstable."""
 SHIFT = 8.0
-"""Pixels by which an output of 1 shifts a place."""
+"""Pixels by which an output of 1 shifts a position."""
 
 
 class EmbeddingNet(nn.Module):
-    """A dense network whose output ``embedding`` is of unit length; and, on it, a classifier of parts where asked for.
+    """A dense network with the output ``embedding`` of unit length and, optionally, a classifier of parts on top of it.
 
     Args:
-        body: gives logits by name, ``embedding`` among them and, with periods, ``shift``.
+        body: returns named logits, including ``embedding`` and, with periods, ``shift``.
         dimensions: of the embedding.
-        periods: of the waves of place that are added to the embedding.
+        periods: wavelengths in pixels of the position embedding that is added.
         parts: number of classes of the classifier, 0 for none.
     """
 
@@ -53,15 +53,15 @@ class EmbeddingNet(nn.Module):
 
 
 def place_waves(shift: Tensor, periods: Sequence[float]) -> Tensor:
-    """Cosine and sine of each pixel's shifted place, ``(B, 4 P, H, W)`` float32, of unit length.
+    """Sinusoidal embedding of each pixel's shifted position, ``(B, 4 P, H, W)`` float32, of unit length.
 
-    The dot product of two pixels depends on the distance of their shifted places alone. Where the pixels of a cell are
-    shifted to one place, they have one vector, and another cell has another (Kulikov and Lempitsky 2020, arXiv
-    1904.05257, who add such waves to the features of the network).
+    The dot product of two pixels only depends on the distance of their shifted positions. If all pixels of a cell are
+    shifted to one position, they have the same vector, different from those of other cells (Kulikov and Lempitsky 2020,
+    arXiv 1904.05257, who add such an embedding to the features of the network).
 
     Args:
         shift: ``(B, 2, H, W)`` float32 in pixels, y and x.
-        periods: P wave lengths in pixels.
+        periods: P wavelengths in pixels.
     """
     y = torch.arange(shift.shape[2], device=shift.device, dtype=torch.float32)[:, None]
     x = torch.arange(shift.shape[3], device=shift.device, dtype=torch.float32)
@@ -71,7 +71,7 @@ def place_waves(shift: Tensor, periods: Sequence[float]) -> Tensor:
 
 
 def build_network(config: EmbeddingConfig) -> EmbeddingNet:
-    """A network of random weights."""
+    """Builds a network with random weights."""
     binary = config.variant == "binary"
     fine = {"embedding": config.dimensions} | ({} if binary else {"cell": 1})
     fine |= {"shift": 2} if config.periods else {}
@@ -83,14 +83,16 @@ def build_network(config: EmbeddingConfig) -> EmbeddingNet:
         if not config.periods:
             nn.init.normal_(body.fine.weight[: 4 * config.dimensions], std=HEAD_SPREAD)
     else:
-        from cytotome.nets.encoder_decoder import EncoderDecoder  # timm and its kin take seconds to import
+        from cytotome.nets.encoder_decoder import EncoderDecoder  # timm takes seconds to import
 
         body = EncoderDecoder(config.encoder, config.network, config.channels, fine, deep, pretrained=config.pretrained)
     return EmbeddingNet(body, config.dimensions, config.periods, 3 if binary else 0)
 
 
 def predict_maps(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """``embedding`` of unit length, ``cell`` or ``parts`` and ``cell_type`` as probabilities, the last one coarse."""
+    """``embedding`` of unit length, ``cell`` or ``parts`` and ``cell_type`` as probabilities, the last at a coarse
+    resolution.
+    """
     outputs = net(images)
     maps = {"embedding": outputs["embedding"]}
     if "parts" in outputs:

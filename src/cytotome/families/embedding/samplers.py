@@ -1,7 +1,7 @@
-"""Choosing the pixels of one image that a contrastive loss compares.
+"""Sampling of the pixels of one image that a contrastive loss compares.
 
-A sampler takes ``labels`` ``(H, W)`` integers (0 is background) and ``valid`` ``(H, W)`` bool, and gives flat positions
-of valid pixels, at most as many as it was told. All draw from torch's generator of the CPU.
+A sampler takes ``labels`` ``(H, W)`` integers (0 is background) and ``valid`` ``(H, W)`` bool, and returns flat
+positions of at most ``most`` valid pixels. All use torch's CPU random generator.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from torch.nn import functional
 
 
 def sample_uniform(labels: Tensor, valid: Tensor, most: int) -> Tensor:
-    """Up to ``most`` pixels, drawn evenly."""
+    """Up to ``most`` pixels, sampled uniformly."""
     return _at_most(valid, most)
 
 
 def sample_window(labels: Tensor, valid: Tensor, most: int, side: int) -> Tensor:
-    """Up to ``most`` pixels of a square window of ``side`` pixels around a pixel that is drawn evenly over the image.
+    """Up to ``most`` pixels of a square window of ``side`` pixels around a uniformly sampled pixel.
 
-    The window is moved into the image as far as it fits.
+    The window is moved into the image as far as possible.
     """
     height, width = labels.shape
     top = int(torch.randint(max(1, height - side + 1), ()))
@@ -28,9 +28,9 @@ def sample_window(labels: Tensor, valid: Tensor, most: int, side: int) -> Tensor
 
 
 def sample_box(labels: Tensor, valid: Tensor, most: int, padding: int) -> Tensor:
-    """Up to ``most`` pixels of the box of one cell, drawn evenly over cells and padded on all sides.
+    """Up to ``most`` pixels of the box of one cell, sampled uniformly over cells and padded on all sides.
 
-    Without a cell, as :func:`sample_window` with a side of twice the padding.
+    Without cells, like :func:`sample_window` with a side of twice the padding.
     """
     cells = _cells(labels, valid)
     if len(cells) == 0:
@@ -43,14 +43,14 @@ def sample_box(labels: Tensor, valid: Tensor, most: int, padding: int) -> Tensor
 def sample_contours(labels: Tensor, valid: Tensor, most: int, cells: int, kernel: int = 7) -> Tensor:
     """Up to ``most`` pixels of the bands around the outlines of up to ``cells`` cells.
 
-    A band is the cell dilated by a square of ``kernel`` pixels, without the cell eroded by it; it holds pixels of the
-    cell, of the background and of neighbours. Without a cell, pixels of the whole image.
+    A band is the cell dilated by a square of ``kernel`` pixels, minus the cell eroded by it; it contains pixels of the
+    cell, of the background and of neighbours. Without cells, pixels of the whole image.
     """
     present = _cells(labels, valid)
     if len(present) == 0:
         return sample_uniform(labels, valid, most)
     chosen = present[torch.randperm(len(present))[:cells].to(present.device)]
-    # A pixel lies in the band of a chosen cell where the square around it holds that cell and anything else.
+    # A pixel is in the band of a cell if the square around it contains the cell and anything else.
     planes = labels.float()
     seen = _greatest(torch.isin(labels, chosen).float(), kernel) > 0
     mixed = _greatest(planes, kernel) != -_greatest(-planes, kernel)
@@ -58,7 +58,7 @@ def sample_contours(labels: Tensor, valid: Tensor, most: int, cells: int, kernel
 
 
 def _greatest(plane: Tensor, kernel: int) -> Tensor:
-    """Greatest value of the square of ``kernel`` pixels around each pixel of ``(H, W)``."""
+    """Maximum over the square of ``kernel`` pixels around each pixel of ``(H, W)``."""
     rows = functional.max_pool2d(plane[None, None], (kernel, 1), 1, (kernel // 2, 0))
     return functional.max_pool2d(rows, (1, kernel), 1, (0, kernel // 2))[0, 0]
 

@@ -1,4 +1,4 @@
-"""From maps to label maps: the decoders of the embedding family, before anything is scored or dropped."""
+"""Conversion of maps to label maps: the decoders of the embedding family, before scoring and filtering."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEAST_CLUSTER = 8
 
 
 def segment_maps(maps: DenseMaps, parameters: EmbeddingParameters) -> tuple[IntArray, int]:
-    """``(labels (H, W) int32, count)`` of the maps of one image, labels without gaps."""
+    """``(labels (H, W) int32, count)`` of the maps of one image, with labels without gaps."""
     if "parts" in maps:
         labels, count = segment_parts(maps["parts"], parameters.cell_threshold, parameters.growth)
     elif parameters.decoder == "resized":
@@ -30,7 +30,7 @@ def segment_maps(maps: DenseMaps, parameters: EmbeddingParameters) -> tuple[IntA
 
 
 def segment_connected(embedding: FloatArray, cell: FloatArray, parameters: EmbeddingParameters) -> tuple[IntArray, int]:
-    """Neighbouring pixels of like embeddings, at full resolution; then the parts of cells that something hides."""
+    """Clusters neighbouring pixels of similar embeddings, at full resolution, then joins parts of occluded cells."""
     mask = cell > np.float32(parameters.cell_threshold)
     labels, count = connected_clusters(embedding, mask, parameters.similarity, least=LEAST_CLUSTER)
     if parameters.gap and count > 1:
@@ -40,11 +40,12 @@ def segment_connected(embedding: FloatArray, cell: FloatArray, parameters: Embed
 
 
 def segment_resized(embedding: FloatArray, cell: FloatArray, parameters: EmbeddingParameters) -> tuple[IntArray, int]:
-    """The challenge team's decoder: average-linkage clusters of all cell pixels of a small map, wherever they lie.
+    """The challenge team's decoder: average-linkage clusters of all cell pixels of a small map, regardless of their
+    position.
 
-    The map is resized to ``resized_shape`` (of an upright image, to its transpose), its cell pixels are clustered by
-    cosine distance, clusters are eroded and cut into their connected parts; the eroded rim is given back to the parts,
-    and the result is enlarged by nearest pixels.
+    The map is resized to ``resized_shape`` (to its transpose for portrait images), its cell pixels are clustered by
+    cosine distance, and clusters are eroded and split into connected parts; the eroded rim is restored, and the result
+    is enlarged with nearest-neighbour interpolation.
     """
     height, width = cell.shape
     rows, columns = parameters.resized_shape if height <= width else parameters.resized_shape[::-1]
@@ -61,7 +62,7 @@ def segment_resized(embedding: FloatArray, cell: FloatArray, parameters: Embeddi
 
 
 def split_clusters(clusters: IntArray, erosion: int) -> tuple[IntArray, int]:
-    """Connected parts of clusters that were eroded, with the rim given back; ``(labels, count)``.
+    """Connected parts of eroded clusters, with the rim restored; ``(labels, count)``.
 
     Args:
         clusters: ``(H, W)`` int32, 0 is background.
@@ -82,7 +83,7 @@ def split_clusters(clusters: IntArray, erosion: int) -> tuple[IntArray, int]:
 
 
 def segment_parts(parts: FloatArray, threshold: float, growth: int) -> tuple[IntArray, int]:
-    """Connected parts of cell without border, grown back over the border; ``(labels, count)``.
+    """Connected parts of the cell class, without border, grown back over the border; ``(labels, count)``.
 
     Args:
         parts: ``(3, H, W)`` probabilities of background, cell and border.

@@ -1,4 +1,4 @@
-"""Training targets of the embedding family, and the maps that a perfect network would give."""
+"""Training targets of the embedding family, and the maps of a perfect network."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ BACKGROUND, CELL, BORDER = 0, 1, 2
 
 
 def embedding_targets(instances: Instances, config: EmbeddingConfig) -> dict[str, AnyArray]:
-    """Targets of one crop; where instances overlap, the smaller one gets the pixels.
+    """Computes the targets of one crop; where instances overlap, the smaller one gets the pixels.
 
     Returns:
-        ``labels`` ``(1, H, W)`` int32, position of the pixel's instance + 1, 0 outside;
-        ``cell_type`` ``(1, H, W)`` int64, class of the pixel's instance, -1 outside or where it is unknown;
-        ``parts`` ``(1, H, W)`` int64 in the variant ``binary``: background, cell and border.
+        ``labels`` ``(1, H, W)`` int32, position of the pixel's instance + 1, 0 outside; ``cell_type`` ``(1, H, W)``
+        int64, class of the pixel's instance, -1 outside or if unknown; ``parts`` ``(1, H, W)`` int64 in the variant
+        ``binary``: background, cell and border.
     """
     labels = label_positions(instances)
     cell_type = class_plane(labels, instances.classes)
@@ -36,7 +36,7 @@ def embedding_targets(instances: Instances, config: EmbeddingConfig) -> dict[str
 def parts_of(labels: IntArray, border: int) -> AnyArray:
     """``(H, W)`` int64: background, cell, and border: pixels of a cell within ``border`` pixels of another one.
 
-    A cell that touches no other has no border, so that thin branches stay whole.
+    Isolated cells have no border, so that thin branches are not split.
     """
     size = 2 * border + 1
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
@@ -45,7 +45,7 @@ def parts_of(labels: IntArray, border: int) -> AnyArray:
 
 
 def oracle_maps(targets: Mapping[str, AnyArray], config: EmbeddingConfig) -> DenseMaps:
-    """The dense maps whose network made no error: one random unit vector per instance, one for the background."""
+    """The dense maps of a perfect network: one random unit vector per instance, one for the background."""
     labels = targets["labels"][0]
     maps: dict[str, FloatArray] = {
         "embedding": oracle_embeddings(labels, config.dimensions),
@@ -60,13 +60,13 @@ def oracle_maps(targets: Mapping[str, AnyArray], config: EmbeddingConfig) -> Den
 
 
 def oracle_embeddings(labels: IntArray, dimensions: int, *, seed: int = 0, noise: float = 0.0) -> FloatArray:
-    """``(D, H, W)`` float32 unit vectors, a random one for each label, the same for the same label and seed.
+    """``(D, H, W)`` float32 unit vectors, random per label, identical for the same label and seed.
 
     Args:
         labels: ``(H, W)`` int32.
         dimensions: D.
-        seed: of the vectors and of the noise.
-        noise: standard deviation of what is added to each component of each pixel before it is made of unit length.
+        seed: random seed of the vectors and of the noise.
+        noise: standard deviation of the noise added to each component before normalisation to unit length.
     """
     rng = np.random.default_rng(seed)
     vectors = rng.standard_normal((int(labels.max(initial=0)) + 1, dimensions), np.float32)

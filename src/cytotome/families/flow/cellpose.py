@@ -58,15 +58,15 @@ class _Up(nn.Module):
 
 
 class CellposeNet(nn.Module):
-    """Residual U-Net whose decoder is told a style: the normalised global average of the deepest features.
+    """Residual U-Net whose decoder uses a style vector: the normalised global average of the deepest features.
 
-    Because of that average, tiles of an image differ slightly from the whole.
+    Because of this average, results for tiles differ slightly from those for the whole image.
 
     Args:
-        channels: of the input.
+        channels: channels of the input.
         widths: channels of the levels, 32, 64, 128, 256 in the paper.
-        fine_heads: name to channels of the outputs at the input's resolution.
-        deep_heads: name to channels of the outputs on the deepest features.
+        fine_heads: channels by name, for outputs at the input's resolution.
+        deep_heads: channels by name, for outputs on the deepest features.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class CellposeNet(nn.Module):
         self.deep = nn.ModuleDict({name: nn.Conv2d(widths[-1], count, 1) for name, count in deep_heads.items()})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Named logits of ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
+        """Returns named logits for ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
         skips: list[Tensor] = []
         x = images
         for index, level in enumerate(self.down):

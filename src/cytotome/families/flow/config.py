@@ -1,4 +1,4 @@
-"""What can be set of the flow family: its network, its losses and its decoder."""
+"""Options of the flow family: network, losses and decoder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class FlowConfig(FamilyConfig):
     """Network and losses.
 
     Attributes:
-        network: ``compact`` is our residual U-Net with half-resolution trunk; ``timm`` a U-Net on any timm encoder;
-            ``cellpose`` the residual network with style vector of Stringer et al. 2021.
-        widths: channels of the levels of ``compact`` (network or decoder) and ``cellpose``, from the finest on.
-        blocks: residual blocks in each level of the encoder of ``compact``.
+        network: ``compact`` is a residual U-Net with a half-resolution trunk; ``timm`` is a U-Net on any timm encoder;
+            ``cellpose`` is the residual network with style vector of Stringer et al. 2021.
+        widths: channels of the levels of ``compact`` (network or decoder) and ``cellpose``, finest first.
+        blocks: number of residual blocks in each level of the encoder of ``compact``.
         encoder: timm name of the encoder of ``timm``.
-        decoder: of ``timm``: ``unet``, or ``compact``, that of our own network, which ends at half the resolution.
-        pretrained: weights of the encoder of ``timm`` to start from: false for none, true for timm's of ImageNet (needs
-            a network or timm's cache), or the path of a ``.pth`` or ``.safetensors`` file of such weights.
+        decoder: decoder of ``timm``: ``unet``, or ``compact``, which ends at half the resolution.
+        pretrained: initial weights of the encoder of ``timm``: false for none, true for timm's ImageNet weights (needs
+            internet access or timm's cache), or the path of a ``.pth`` or ``.safetensors`` file.
         flow_weight, cell_weight, type_weight: weights of the three losses.
     """
 
@@ -49,15 +49,15 @@ class FlowConfig(FamilyConfig):
 
 
 class FlowParameters(DecodeParameters):
-    """How instances are made of the maps; lengths and areas are in pixels of the image.
+    """Decoder parameters; lengths and areas are in pixels of the image.
 
     Attributes:
         cell_threshold: pixels of a higher cell probability belong to a cell.
-        sink_radius: pixels whose paths end this near to each other belong together.
-        max_flow_error: instances whose flow differs more from the field of their own shape are dropped.
+        sink_radius: pixels whose paths end within this distance of each other belong together.
+        max_flow_error: instances whose flow differs more from the field of their shape are dropped.
         max_area: larger instances are dropped.
-        score_weights: logistic weights of the features that :func:`~.decode.features` names, the last one the
-            constant; they give the expected precision at IoU 0.5.
+        score_weights: logistic weights of the features that :func:`~.decode.features` names, the last one is the
+            constant; they yield the expected precision at IoU 0.5.
     """
 
     cell_threshold: float = Field(default=0.5, ge=0, le=1)

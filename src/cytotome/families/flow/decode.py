@@ -1,4 +1,4 @@
-"""From flow and cell probability to scored instances."""
+"""Decoding of flow and cell probability to scored instances."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LEAST_SINK = 8
 
 
 def decode_flows(maps: DenseMaps, parameters: FlowParameters, class_names: Sequence[str]) -> Instances:
-    """Instances of the maps of one image, with scores and classes.
+    """Converts the maps of one image to instances with scores and classes.
 
     Args:
         maps: ``flow`` ``(2, H, W)``, ``cell`` ``(1, H, W)`` and, for several classes, ``cell_type`` ``(K, H, W)``.
-        parameters: those of the image's cell type, where ``by_class`` names it, come before the general ones.
-        class_names: of the model.
+        parameters: decoder parameters; those in ``by_class`` for the image's cell type take precedence.
+        class_names: class names of the model.
     """
     parameters = parameters_of_image(parameters, maps.get("cell_type"), maps["cell"][0], class_names)
     found, table = describe(maps, parameters, class_names)
@@ -34,7 +34,7 @@ def decode_flows(maps: DenseMaps, parameters: FlowParameters, class_names: Seque
 
 
 def describe(maps: DenseMaps, parameters: FlowParameters, class_names: Sequence[str]) -> tuple[Instances, Float64Array]:
-    """N instances before anything is scored or dropped, and their features ``(N, 5)``, as in :data:`FEATURES`."""
+    """N instances before scoring and filtering, and their features ``(N, 5)``, as in :data:`FEATURES`."""
     labels, count = _segment(maps["flow"], maps["cell"][0], parameters)
     classes = class_of_each(labels, count, maps.get("cell_type"))
     found = Instances.from_label_map(labels, classes=classes, class_names=class_names)
@@ -42,7 +42,7 @@ def describe(maps: DenseMaps, parameters: FlowParameters, class_names: Sequence[
 
 
 def _segment(flow: FloatArray, cell: FloatArray, parameters: FlowParameters) -> tuple[IntArray, int]:
-    """Label map without gaps, before anything is dropped."""
+    """Label map without gaps, before filtering."""
     mask = cell > np.float32(parameters.cell_threshold)
     ends = follow_flows(flow, mask)
     labels, count = label_sinks(ends, parameters.sink_radius, LEAST_SINK)
@@ -65,7 +65,7 @@ def features(labels: IntArray, count: int, flow: FloatArray, cell: FloatArray) -
 def fit_scores(
     pairs: Sequence[tuple[DenseMaps, Sample]], parameters: FlowParameters, class_names: Sequence[str]
 ) -> FlowParameters:
-    """Score weights by :func:`~cytotome.ops.scores.fit_score_weights`, of pairs of maps and truth."""
+    """Fits score weights with :func:`~cytotome.ops.scores.fit_score_weights` on pairs of maps and truth."""
 
     def describe_image(maps: DenseMaps) -> tuple[Instances, Float64Array]:
         used = parameters_of_image(parameters, maps.get("cell_type"), maps["cell"][0], class_names)

@@ -13,7 +13,7 @@ from cytotome.losses.flow import flow_losses
 def flow_loss(net: nn.Module, batch: Batch, config: FlowConfig) -> dict[str, Tensor]:
     """Mean squared error of the flow, cross entropy of cell against background, cross entropy of the cell type.
 
-    Means are over the pixels that ``batch["valid"]`` marks; the cell type counts on pixels of known type only, at the
+    Means are over the pixels marked by ``batch["valid"]``; the cell type loss only uses pixels of known type, at the
     resolution of its map.
     """
     outputs = net(batch["image"])

@@ -1,4 +1,4 @@
-"""Networks of the flow family, and how their outputs become maps."""
+"""Networks of the flow family, and conversion of their outputs to maps."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FlowNet: TypeAlias = "CellposeNet | CompactUNet | EncoderDecoder"
 
 
 def build_network(config: FlowConfig) -> FlowNet:
-    """A network of random weights; it gives logits ``flow``, ``cell`` and, for several classes, ``cell_type``."""
+    """Builds a network with random weights and logits ``flow``, ``cell`` and, for several classes, ``cell_type``."""
     deep = {"cell_type": len(config.class_names)} if len(config.class_names) > 1 else {}
     if config.network == "timm":
-        from cytotome.nets.encoder_decoder import EncoderDecoder  # timm and its kin take seconds to import
+        from cytotome.nets.encoder_decoder import EncoderDecoder  # timm takes seconds to import
 
         return EncoderDecoder(
             config.encoder,
@@ -41,7 +41,9 @@ def build_network(config: FlowConfig) -> FlowNet:
 
 
 def predict_maps(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """``flow`` (y, x, about unit length in cells), ``cell`` in [0, 1], ``cell_type`` probabilities, coarse."""
+    """``flow`` (y, x, about unit length in cells), ``cell`` in [0, 1], ``cell_type`` probabilities at a coarse
+    resolution.
+    """
     outputs = net(images)
     maps = {"flow": outputs["flow"], "cell": torch.sigmoid(outputs["cell"])}
     if "cell_type" in outputs:

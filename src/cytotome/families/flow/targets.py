@@ -1,4 +1,4 @@
-"""Training targets of the flow family, and the maps that a perfect network would give."""
+"""Training targets of the flow family, and the maps of a perfect network."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cytotome.types import AnyArray, DenseMaps, Instances
 
 
 def flow_targets(instances: Instances, config: FlowConfig) -> dict[str, AnyArray]:
-    """Targets of one crop; where instances overlap, the smaller one gets the pixels.
+    """Computes the targets of one crop; where instances overlap, the smaller one gets the pixels.
 
     Returns:
-        ``flow`` ``(2, H, W)`` float32, unit vectors y, x to the centre of the pixel's instance, 0 outside;
-        ``cell`` ``(1, H, W)`` float32, 1 inside instances;
-        ``cell_type`` ``(1, H, W)`` int64, class of the pixel's instance, -1 outside or where it is unknown.
+        ``flow`` ``(2, H, W)`` float32, vectors y, x along the flow field of the pixel's instance, of unit length, 0
+        outside; ``cell`` ``(1, H, W)`` float32, 1 inside instances; ``cell_type`` ``(1, H, W)`` int64, class of the
+        pixel's instance, -1 outside or if unknown.
     """
     del config
     labels = label_positions(instances)
@@ -25,7 +25,7 @@ def flow_targets(instances: Instances, config: FlowConfig) -> dict[str, AnyArray
 
 
 def oracle_maps(targets: Mapping[str, AnyArray], config: FlowConfig) -> DenseMaps:
-    """The dense maps whose network made no error."""
+    """The dense maps of a perfect network."""
     return {
         "flow": targets["flow"],
         "cell": targets["cell"],

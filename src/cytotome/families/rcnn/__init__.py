@@ -1,4 +1,4 @@
-"""Regions with CNN features: boxes are proposed, classified, refined and given masks (He et al. 2017, Mask R-CNN)."""
+"""Regions with CNN features: boxes are proposed, classified, refined and segmented (He et al. 2017, Mask R-CNN)."""
 
 from __future__ import annotations
 

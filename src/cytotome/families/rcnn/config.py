@@ -1,4 +1,4 @@
-"""What can be set of the R-CNN family: its network, how it is trained, and its decoder."""
+"""Options of the R-CNN family: network, training and decoder."""
 
 from __future__ import annotations
 
@@ -19,45 +19,48 @@ COMPACT_LEVELS = 5
 class RcnnConfig(FamilyConfig):
     """Network and training. One stage is Mask R-CNN (He et al. 2017), several are Cascade Mask R-CNN.
 
-    The defaults are a small network that learns on a processor; recipes have the published sizes.
+    The defaults are a small network that can be trained on a CPU; recipes use the published sizes.
 
     Attributes:
-        backbone: timm name of a network with four levels or more; ``compact`` is the U-Net of ``flow``, whose models'
-            weights it can start from.
-        widths: channels of a ResNet's four stages before expansion; empty for those of its name. Of ``compact``, those
+        backbone: timm name of a network with at least four levels; ``compact`` is the U-Net of ``flow``, which can be
+            initialised from models of that family.
+        widths: channels of a ResNet's four stages before expansion; empty for the defaults. For ``compact``, channels
             of its five levels.
-        encoder: timm name of the encoder of ``compact``; its own residual one where empty.
-        blocks: residual blocks in each level of that residual encoder.
-        pretrained: weights to start from: false for none, ``imagenet`` (or true) for timm's weights of the backbone,
-            ``coco`` for torchvision's Mask R-CNN of ResNet-50 (each needs a network or a cache), or the path of a
-            file of either kind, ``.pth`` or ``.safetensors``. Heads whose shapes differ stay new. Of ``compact``:
-            true or a file, for its timm encoder.
-        imagenet_normalisation: the backbone sees three channels of ImageNet's mean and deviation.
-        stem_stride: stride of the finest level; 2 takes one halving out of a convolutional stem.
-        frozen_stages: stages of the backbone that do not learn, the stem being the first.
-        frozen_norm: batch normalisations of the backbone keep their weights and running statistics.
-        pyramid_channels, box_features, mask_channels: widths of pyramid, box heads and mask head.
-        mask_layers: convolutions of the mask head.
-        norm: normalisation in the pyramid and the mask head; needed where nothing is pretrained.
-        anchor_sizes: edges of the anchors of each of the five levels, in pixels of the image, as many on each.
-        anchor_ratios: height over width.
-        stages: IoU with the truth from which on a proposal is a cell, for each box head; the paper's cascade is
-            0.5, 0.6, 0.7 (Cai and Vasconcelos 2018, arXiv 1712.00726).
-        per_class: boxes, masks and suppression for each class, as torchvision does it; else one of each for all.
-        aligned: pooled cells lie where their pixels do (half a pixel of the features off in torchvision's weights).
-        proposals: most proposals of an image after suppression, in training and in prediction.
-        proposals_per_level: most proposals of a level before it, likewise.
-        box_batch, positive_fraction: proposals of a crop that the box heads learn from, and the most cells of them.
-        mask_batch: most proposals of a crop that the mask head learns from.
-        jitter: truth is added to the proposals, and ``jitter_copies`` of each box whose sides are moved by up to this
-            part of its size.
-        target_cells: cells along each axis of the grid in which a mask comes to the loss.
-        least_side: instances whose box is narrower, in pixels of the crop, are not learned from.
-        candidate_score, candidate_iou, most_candidates: what is predicted before the decoder: least score, box IoU of
-            the suppression, number.
+        encoder: timm name of the encoder of ``compact``; empty for its own residual encoder.
+        blocks: number of residual blocks in each level of the residual encoder of ``compact``.
+        pretrained: initial weights: false for none, ``imagenet`` (or true) for timm's weights of the backbone, ``coco``
+            for torchvision's Mask R-CNN with ResNet-50 (both need internet access or a cache), or the path of a file of
+            either kind, ``.pth`` or ``.safetensors``. Heads whose shapes differ are initialised randomly. For
+            ``compact``: true or a file, for its timm encoder.
+        imagenet_normalisation: convert the input to three channels with ImageNet's mean and standard deviation.
+        stem_stride: stride of the finest level; 2 removes one downsampling step from a convolutional stem.
+        frozen_stages: number of stages of the backbone that are not trained; the stem is the first.
+        frozen_norm: freeze weights and running statistics of the backbone's batch normalisations.
+        pyramid_channels, box_features, mask_channels: channels of the pyramid, box heads and mask head.
+        mask_layers: number of convolutions of the mask head.
+        norm: normalisation in the pyramid and the mask head; needed without pretrained weights.
+        anchor_sizes: sides of the anchors of each of the five levels, in pixels of the image, the same number per
+            level.
+        anchor_ratios: ratios of height to width.
+        stages: minimum IoU with the truth for a proposal to be a cell, for each box head; 0.5, 0.6, 0.7 in the paper
+            (Cai and Vasconcelos 2018, arXiv 1712.00726).
+        per_class: separate boxes, masks and suppression for each class, as in torchvision; otherwise shared by all
+            classes.
+        aligned: align pooled cells with their pixels (torchvision's weights are shifted by half a feature pixel).
+        proposals: maximum number of proposals per image after suppression, in training and prediction.
+        proposals_per_level: maximum number of proposals per level before suppression, in training and prediction.
+        box_batch, positive_fraction: number of proposals per crop for training the box heads, and the maximum fraction
+            of cells among them.
+        mask_batch: maximum number of proposals per crop for training the mask head.
+        jitter: add the true boxes to the proposals, and ``jitter_copies`` of each with sides moved by up to this
+            fraction of its size.
+        target_cells: grid cells along each axis of a mask in the targets.
+        least_side: minimum side of an instance's box in pixels of the crop; narrower ones are not used for training.
+        candidate_score, candidate_iou, most_candidates: limits of the predictions before the decoder: minimum score,
+            box IoU of the suppression, maximum number.
         box_weight, mask_weight, proposal_weight: weights of the losses.
-        dense_weight: of a loss that ``flow`` learns from, on every pixel: flow field and cell against background. With
-            ``compact`` alone, whose heads predict both; predictions leave them out.
+        dense_weight: weight of the loss of ``flow`` on every pixel: flow field and cell against background. Only for
+            ``compact``, whose heads predict both; not used for predictions.
     """
 
     input_scale: float = Field(default=2.0, gt=0, le=8)
@@ -131,16 +134,16 @@ class RcnnConfig(FamilyConfig):
 
 
 class RcnnParameters(DecodeParameters):
-    """How detections become instances; lengths and areas are in pixels of the image.
+    """Decoder parameters; lengths and areas are in pixels of the image.
 
-    The parameters of a cell type hold for images that most detections, weighted by their scores, say to be of it.
+    The parameters of a cell type apply to images in which it is the majority of the detections, weighted by score.
 
     Attributes:
         mask_threshold: pixels of a higher probability belong to the mask.
-        nms_iou: of two masks whose IoU is higher, the one of the lower score is dropped.
+        nms_iou: of two masks with a higher IoU, the one with the lower score is dropped.
         max_area: larger instances are dropped.
         score_weights: logistic weights of the log odds of box score times mean mask probability, of the logarithm of
-            the area, and the constant; they give the expected precision at IoU 0.5.
+            the area, and the constant; they yield the expected precision at IoU 0.5.
     """
 
     min_score: Fraction = 0.3

@@ -1,4 +1,4 @@
-"""From detections with soft masks to instances: thresholds of the image's cell type, re-ranking, suppression."""
+"""Decoding of detections with soft masks to instances: thresholds of the image's cell type, rescoring, suppression."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ EDGE = 1e-4
 
 
 def decode_detections(found: Instances, parameters: RcnnParameters, class_names: Sequence[str]) -> Instances:
-    """The instances of one image's detections, best first, with their soft masks.
+    """Converts the detections of one image to instances, best first, with their soft masks.
 
-    A score is made of the box score times the mean probability inside the mask, which tells good masks from bad ones
-    (after Huang et al. 2019, Mask Scoring R-CNN, arXiv 1903.00241), and calibrated.
+    The score is computed from the box score times the mean probability inside the mask, which distinguishes good masks
+    from bad ones (after Huang et al. 2019, Mask Scoring R-CNN, arXiv 1903.00241), and calibrated.
 
     Args:
         found: detections with soft masks.
-        parameters: those of the image's cell type, where ``by_class`` names it, come before the general ones.
-        class_names: of the model.
+        parameters: decoder parameters; those in ``by_class`` for the image's cell type take precedence.
+        class_names: class names of the model.
     """
     parameters = of_image(found, parameters, class_names)
     masked, table = features(found, parameters)
@@ -39,7 +39,7 @@ def decode_detections(found: Instances, parameters: RcnnParameters, class_names:
 
 
 def of_image(found: Instances, parameters: RcnnParameters, class_names: Sequence[str]) -> RcnnParameters:
-    """The parameters for the cell type that most of the detections have, weighted by their scores."""
+    """The parameters for the majority cell type of the detections, weighted by score."""
     if len(found) == 0 or not parameters.by_class:
         return parameters
     votes = np.bincount(found.classes.clip(0), found.scores * (found.classes >= 0), minlength=len(class_names))
@@ -47,7 +47,7 @@ def of_image(found: Instances, parameters: RcnnParameters, class_names: Sequence
 
 
 def features(found: Instances, parameters: RcnnParameters) -> tuple[Instances, Float64Array]:
-    """The detections with masks cut at the threshold, and ``(N, 3)`` float64 of what their scores are made of.
+    """Returns the detections with thresholded masks, and the features of their scores, ``(N, 3)`` float64.
 
     The columns are the log odds of box score times mean mask probability, the logarithm of the area, and 1.
     """
@@ -68,7 +68,7 @@ def _cut(found: Instances, threshold: float) -> tuple[Instances, AnyArray]:
 def fit_scores(
     pairs: Sequence[tuple[Instances, Sample]], parameters: RcnnParameters, class_names: Sequence[str]
 ) -> RcnnParameters:
-    """Score weights by :func:`~cytotome.ops.scores.fit_score_weights`, over the detections that suppression leaves."""
+    """Fits score weights with :func:`~cytotome.ops.scores.fit_score_weights` on the detections after suppression."""
 
     def describe(found: Instances) -> tuple[Instances, Float64Array]:
         used = of_image(found, parameters, class_names)

@@ -1,4 +1,4 @@
-"""Training of the R-CNN family: which proposals are learned from, and the losses of boxes, classes and masks."""
+"""Training of the R-CNN family: sampling of proposals, and the losses of boxes, classes and masks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cytotome.losses.flow import flow_losses
 BETA = 1 / 9
 """Where torchvision's smooth L1 loss becomes linear."""
 FLOW_WEIGHT = 5.0
-"""Of the flow beside the cells in the dense loss, as in ``flow``."""
+"""Weight of the flow, relative to the cells, in the dense loss, as in ``flow``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,11 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """Proposals of one crop with what they are to become.
+    """Proposals of one crop with their targets.
 
     Attributes:
         boxes: ``(R, 4)`` of x0, y0, x1, y1.
-        truth: ``(R,)`` int64, position of the instance of the highest IoU, 0 where there is none.
+        truth: ``(R,)`` int64, position of the instance with the highest IoU, 0 if there is none.
         positive: ``(R,)`` bool, whether it is a cell.
     """
 
@@ -52,8 +52,8 @@ class Matched:
 def rcnn_loss(net: Rcnn, batch: Batch, config: RcnnConfig) -> dict[str, Tensor]:
     """Losses of proposals, of each stage's boxes and classes, and of the masks, on one batch.
 
-    Cells of unknown class are learned to be some cell, whichever. The mask head learns from the first stage's
-    proposals, whose boxes differ most from the truth.
+    Cells of unknown class are trained as cells of any class. The mask head is trained on the proposals of the first
+    stage, whose boxes differ most from the truth.
     """
     truths = split_truth(batch)
     images = batch["image"]
@@ -82,7 +82,7 @@ def rcnn_loss(net: Rcnn, batch: Batch, config: RcnnConfig) -> dict[str, Tensor]:
 
 
 def split_truth(batch: Batch) -> list[Truth]:
-    """The instances of each crop of a batch; those in the middle of what is not valid are left out."""
+    """Returns the instances of each crop of a batch, without those whose centre is not valid."""
     counts = batch["instances"].tolist()
     boxes, classes, masks = (torch.split(batch[name], counts) for name in (BOXES, CLASSES, MASKS))
     valid = batch["valid"][:, 0]
@@ -95,7 +95,7 @@ def _valid_truth(boxes: Tensor, classes: Tensor, masks: Tensor, valid: Tensor) -
 
 
 def match(boxes: Tensor, truth: Truth, least_iou: float) -> Matched:
-    """The instance that each box is nearest to, and whether their IoU is ``least_iou`` or more."""
+    """Matches each box to the instance with the highest IoU; positive if the IoU is at least ``least_iou``."""
     if len(truth.boxes) == 0:
         none = torch.zeros(len(boxes), dtype=torch.long, device=boxes.device)
         return Matched(boxes, none, none.bool())
@@ -104,7 +104,7 @@ def match(boxes: Tensor, truth: Truth, least_iou: float) -> Matched:
 
 
 def choose(proposals: Tensor, truth: Truth, config: RcnnConfig) -> Matched:
-    """The proposals, truth and jittered truth that one crop is learned from, cells and background in proportion."""
+    """Samples the proposals, true and jittered boxes for training on one crop, with a limited fraction of cells."""
     height, width = truth.valid.shape
     boxes = [proposals.detach(), truth.boxes]
     boxes += [jittered(truth.boxes, config.jitter) for _ in range(config.jitter_copies)]
@@ -120,7 +120,7 @@ def choose(proposals: Tensor, truth: Truth, config: RcnnConfig) -> Matched:
 
 
 def jittered(boxes: Tensor, amount: float) -> Tensor:
-    """Boxes whose four sides are moved by up to ``amount`` of the width or height, drawn evenly."""
+    """Moves the four sides of each box by up to ``amount`` of the width or height, sampled uniformly."""
     size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
     return boxes + (2 * torch.rand_like(boxes) - 1) * amount * size
 
@@ -150,14 +150,14 @@ def _stage_losses(
 
 
 def _of_truth(matched: Matched, values: Tensor) -> Tensor:
-    """The value of each proposal's instance; zeros, which nobody learns, where a crop has none."""
+    """The value of each proposal's instance; zeros, which do not contribute to a loss, if a crop has none."""
     return values[matched.truth] if len(values) else values.new_zeros(len(matched.truth), *values.shape[1:])
 
 
 def class_loss(logits: Tensor, label: Tensor, known: Tensor) -> Tensor:
     """Mean cross entropy over ``(R, K + 1)`` logits, background first.
 
-    Where the class is not ``known``, the probability of all classes but the background together is the truth's.
+    If the class is not ``known``, the probability is the sum over all classes except the background.
     """
     exact = functional.cross_entropy(logits, label, reduction="none")
     some = logits.logsumexp(dim=1) - logits[:, 1:].logsumexp(dim=1)

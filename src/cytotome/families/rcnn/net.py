@@ -1,4 +1,4 @@
-"""The network: pyramid, proposals, one box head for each stage, mask head; built of torchvision's parts."""
+"""The network: pyramid, proposals, one box head per stage, mask head; built from torchvision's parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Rcnn(nn.Module):
     """Mask R-CNN of one or several stages.
 
     Args:
-        config: of the family; pretrained weights are loaded by :func:`build_network`.
+        config: config of the family; pretrained weights are loaded by :func:`build_network`.
     """
 
     stride = 32
@@ -56,7 +56,7 @@ class Rcnn(nn.Module):
         return levels
 
     def features_and_maps(self, images: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """The five levels, and the logits ``flow`` and ``cell`` where there is a dense loss to learn from them."""
+        """The five levels and, with a dense loss, the logits ``flow`` and ``cell``."""
         if isinstance(self.backbone, CompactPyramid) and self.config.dense_weight:
             return self.backbone.with_maps(images)
         return self.features(images), {}
@@ -64,14 +64,14 @@ class Rcnn(nn.Module):
     def propose(
         self, images: Tensor, levels: Sequence[Tensor], targets: list[dict[str, Tensor]] | None = None
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Boxes ``(P, 4)`` of x0, y0, x1, y1 for each image, and in training the losses of the proposals."""
+        """Boxes ``(P, 4)`` of x0, y0, x1, y1 for each image and, in training, the losses of the proposals."""
         size = (int(images.shape[2]), int(images.shape[3]))
         named = {str(index): level for index, level in enumerate(levels)}
         boxes, losses = self.rpn(ImageList(images, [size] * len(images)), named, targets)
         return boxes, losses
 
     def pool(self, levels: Sequence[Tensor], boxes: list[Tensor], cells: int) -> Tensor:
-        """``(R, C, cells, cells)`` features of all boxes, each from the level of its size (Lin et al. 2017, eq. 1)."""
+        """``(R, C, cells, cells)`` features of all boxes, each from the level for its size (Lin et al. 2017, eq. 1)."""
         return pool_boxes(levels[:LEVELS], boxes, self.backbone.strides, cells, aligned=self.config.aligned)
 
     def box_outputs(self, stage: int, pooled: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,14 +98,14 @@ def stage_code(stage: int) -> tuple[float, float, float, float]:
 def pool_boxes(
     levels: Sequence[Tensor], boxes: list[Tensor], strides: Sequence[int], cells: int, *, aligned: bool
 ) -> Tensor:
-    """RoIAlign (He et al. 2017) over a pyramid, in float32, as torchvision's ``MultiScaleRoIAlign`` does it.
+    """RoIAlign (He et al. 2017) over a pyramid, in float32, like torchvision's ``MultiScaleRoIAlign``.
 
     Args:
-        levels: ``(B, C, h, w)`` each, the finest first.
+        levels: ``(B, C, h, w)`` each, finest first.
         boxes: ``(R, 4)`` of x0, y0, x1, y1 for each image.
-        strides: of the levels, 4 for the first one of the paper.
-        cells: along each axis of the result.
-        aligned: the half pixel between a feature's corner and its middle is minded.
+        strides: strides of the levels; the first is 4 in the paper.
+        cells: number of grid cells along each axis of the result.
+        aligned: account for the half pixel between the corner and the centre of a feature pixel.
     """
     owners = torch.cat([torch.full_like(part[:, :1], index) for index, part in enumerate(boxes)])
     regions = torch.cat([owners, torch.cat(boxes)], dim=1)
@@ -123,7 +123,7 @@ def pool_boxes(
 
 
 def build_network(config: RcnnConfig) -> Rcnn:
-    """The network, with the weights that ``config.pretrained`` names."""
+    """Builds the network, with the weights given by ``config.pretrained``."""
     net = Rcnn(config)
     if isinstance(config.pretrained, str) and config.pretrained != "imagenet" and config.backbone != COMPACT:
         from cytotome.families.rcnn.pretrained import load_pretrained
@@ -165,7 +165,7 @@ def _compact(config: RcnnConfig) -> CompactUNet | EncoderDecoder:
 
 
 def _begin_small(predictors: nn.ModuleList) -> None:
-    """As in Detectron: no class is likelier than others at first, and boxes stay where they are."""
+    """As in Detectron: initially, all classes are equally likely and boxes are not moved."""
     for predictor in predictors:
         for layer, deviation in ((predictor.cls_score, 0.01), (predictor.bbox_pred, 0.001)):
             assert isinstance(layer, nn.Linear)

@@ -1,4 +1,4 @@
-"""Prediction of the R-CNN family: detections with soft masks, before the decoder drops any."""
+"""Prediction of the R-CNN family: detections with soft masks, before filtering by the decoder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cytotome.ops.soft_masks import from_grids
 from cytotome.types import Instances
 
 MASKS_AT_ONCE = 256
-"""Detections whose masks are predicted together, which bounds the memory of their pooled features."""
+"""Number of detections whose masks are predicted together, which limits the memory of their pooled features."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +52,11 @@ def predict_instances(net: Rcnn, images: Tensor) -> list[Instances]:
 
 
 def detect(net: Rcnn, levels: list[Tensor], proposals: list[Tensor], size: tuple[int, int]) -> list[Detected]:
-    """Detections of the box heads, best first: each stage refines the last one's boxes; class probabilities are means.
+    """Detections of the box heads, best first: each stage refines the boxes of the previous one; class probabilities
+    are averaged.
 
-    With ``per_class`` every class of a proposal stands for itself, as in torchvision; else a detection's score is the
-    probability that it is a cell, and its class the likeliest.
+    With ``per_class``, each class of a proposal is a separate detection, as in torchvision; otherwise a detection's
+    score is the probability that it is a cell, and its class the most likely one.
     """
     counts = [len(part) for part in proposals]
     boxes = torch.cat(proposals)[:, None]

@@ -1,4 +1,4 @@
-"""Weights to start from: torchvision's Mask R-CNN, or a file of a detector or a backbone."""
+"""Pretrained weights: torchvision's Mask R-CNN, or a file of a detector or a backbone."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ RENAMED = {
     "roi_heads.mask_head.": "mask_head.",
     "roi_heads.mask_predictor.": "mask_predictor.",
 }
-"""Beginnings of the names of torchvision's MaskRCNN, and of ours."""
+"""Prefixes of the names in torchvision's MaskRCNN, and in this network."""
 
 
 def load_pretrained(net: nn.Module, source: str) -> Taken:
-    """Copies weights into ``net``: of a backbone all, of a detector those of the backbone and what fits of the rest.
+    """Copies weights into ``net``: all weights of a backbone; of a detector, the backbone and all others that fit.
 
     Args:
         net: the family's network.
@@ -32,10 +32,10 @@ def load_pretrained(net: nn.Module, source: str) -> Taken:
             weights of a torchvision Mask R-CNN or of a backbone.
 
     Returns:
-        What was taken, and which tensors stay new.
+        Which tensors were loaded, and which were not.
 
     Raises:
-        ConfigError: if the file cannot be read, or is not of this backbone.
+        ConfigError: if the file cannot be read or is for another backbone.
     """
     own = learned(net.state_dict())
     weights = learned(_coco_weights() if source == "coco" else read_weights(Path(source)))
@@ -54,7 +54,7 @@ def load_pretrained(net: nn.Module, source: str) -> Taken:
 
 
 def renamed(weights: Mapping[str, Tensor], stages: int) -> dict[str, Tensor]:
-    """Weights of a torchvision detector by our names."""
+    """Weights of a torchvision detector, renamed to the names in this network."""
     result = {}
     for name, value in weights.items():
         for theirs, ours in RENAMED.items():

@@ -1,4 +1,4 @@
-"""The region proposal network: torchvision's, with strides that are known, in float32, blind where nothing is valid."""
+"""The region proposal network: torchvision's, with known strides, in float32, ignoring invalid pixels."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from cytotome.families.rcnn.config import RcnnConfig
 
 
 class CellAnchors(AnchorGenerator):  # type: ignore[misc]  # torchvision has no types
-    """Anchors in float32 whatever the features are, at the levels' own strides.
+    """Anchors in float32, regardless of the type of the features, with the strides of the levels.
 
-    torchvision infers strides by whole division of the image by the level, which is wrong where sides are odd.
+    torchvision infers strides by integer division of the image size by the level size, which is wrong for odd sides.
     """
 
     def __init__(self, config: RcnnConfig, strides: tuple[int, ...]) -> None:
@@ -34,7 +34,7 @@ class CellAnchors(AnchorGenerator):  # type: ignore[misc]  # torchvision has no 
 
 
 class ProposalHead(RPNHead):  # type: ignore[misc]  # torchvision has no types
-    """torchvision's head, whose outputs are float32, since box coordinates need it."""
+    """torchvision's head with float32 outputs, which box coordinates need."""
 
     @override
     def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -57,7 +57,7 @@ class Proposals(RegionProposalNetwork):  # type: ignore[misc]  # torchvision has
 
 
 def centre_is_valid(boxes: Tensor, valid: Tensor) -> Tensor:
-    """``(N,)`` bool: whether the pixel in the middle of each box of x0, y0, x1, y1 is marked in ``(H, W)``."""
+    """``(N,)`` bool: whether the pixel in the centre of each box of x0, y0, x1, y1 is set in ``(H, W)``."""
     middle = ((boxes[:, :2] + boxes[:, 2:]) / 2).long()
     x = middle[:, 0].clamp(0, valid.shape[1] - 1)
     y = middle[:, 1].clamp(0, valid.shape[0] - 1)
@@ -65,7 +65,7 @@ def centre_is_valid(boxes: Tensor, valid: Tensor) -> Tensor:
 
 
 def build_proposals(config: RcnnConfig, strides: tuple[int, ...]) -> nn.Module:
-    """The network for a pyramid of these strides; its settings are those of torchvision's Mask R-CNN."""
+    """Builds the network for a pyramid with these strides, with the settings of torchvision's Mask R-CNN."""
     anchors = CellAnchors(config, strides)
     head = ProposalHead(config.pyramid_channels, anchors.num_anchors_per_location()[0])
     names = ("training", "testing")

@@ -1,4 +1,6 @@
-"""Feature pyramids: any timm backbone under torchvision's FPN (Lin et al. 2017, arXiv 1612.03144), or our own U-Net."""
+"""Feature pyramids: any timm backbone with torchvision's FPN (Lin et al. 2017, arXiv 1612.03144), or the compact
+U-Net.
+"""
 
 from __future__ import annotations
 
@@ -21,29 +23,28 @@ from cytotome.nets.pretrained import Taken, learned, remember, timm_weights
 PyramidNorm: TypeAlias = Literal["none", "batch", "group"]
 LEVELS = 4
 STATISTICS_MOMENTUM = 0.3
-"""Of batch normalisation without pretrained weights. Weights from scratch change quickly and running statistics have to
-follow; the average over steps that is kept of a network smooths them."""
+"""Momentum of batch normalisation without pretrained weights. Weights trained from scratch change quickly, and running
+statistics have to follow; they are smoothed by the average of the weights over steps."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class Pyramid(nn.Module):
-    """Four levels of a backbone, each brought to the same channels, and a fifth by subsampling the last.
+    """Four levels of a backbone, each projected to the same number of channels, and a fifth by subsampling the last.
 
     Args:
-        backbone: timm name of a network that gives four levels or more, such as ``resnet50`` or
+        backbone: timm name of a network with at least four levels, such as ``resnet50`` or
             ``swin_tiny_patch4_window7_224``.
-        channels: of the images.
-        pyramid_channels: of every level.
-        widths: channels of a ResNet's four stages before expansion; empty for those of the name.
-        stem_stride: stride of the finest level, 4, or 2 where the backbone is a convolutional one whose stem halves
-            the image twice.
+        channels: channels of the images.
+        pyramid_channels: channels of every level.
+        widths: channels of a ResNet's four stages before expansion; empty for the defaults.
+        stem_stride: stride of the finest level: 4, or 2 for convolutional backbones whose stem halves the image twice.
         norm: normalisation after each convolution of the pyramid.
-        imagenet_normalisation: images with levels in [0, 1] are made three channels of ImageNet's mean and deviation.
-        pretrained: load timm's ImageNet weights (needs a network or timm's cache).
+        imagenet_normalisation: convert images in [0, 1] to three channels with ImageNet's mean and standard deviation.
+        pretrained: load timm's ImageNet weights (needs internet access or timm's cache).
 
     Raises:
-        ConfigError: if timm has no such backbone or it does not fit the other arguments.
+        ConfigError: if timm has no such backbone, or it is not compatible with the other arguments.
     """
 
     mean: Tensor
@@ -86,7 +87,7 @@ class Pyramid(nn.Module):
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Five levels ``(B, pyramid_channels, h, w)``, the finest first, of ``(B, C, H, W)`` images."""
+        """Returns five levels ``(B, pyramid_channels, h, w)``, finest first, for ``(B, C, H, W)`` images."""
         if self.imagenet_normalisation:
             images = (images - self.mean) / self.deviation
         levels = self.body(images)
@@ -97,15 +98,16 @@ class Pyramid(nn.Module):
 
 
 class CompactPyramid(nn.Module):
-    """Our own U-Net as a pyramid: four decoded levels from a quarter of the resolution on, and a fifth by subsampling.
+    """The compact U-Net as a pyramid: four decoded levels from a quarter of the resolution on, and a fifth by
+    subsampling.
 
-    What its finest level knows, at half the resolution, comes to the first level of the pyramid by a convolution of
-    stride 2. Its names and shapes of weights are those of a ``flow`` model of the same widths, from which it can start.
+    Its finest level, at half the resolution, is passed to the first level of the pyramid by a convolution of stride 2.
+    Names and shapes of the weights are those of a ``flow`` model of the same widths, whose weights can be loaded.
 
     Args:
-        body: with heads ``flow`` and ``cell``: the U-Net, or one on a timm encoder with the decoder ``compact``.
-        widths: channels of its five levels, from the finest on.
-        pyramid_channels: of every level.
+        body: the U-Net, or one on a timm encoder with the decoder ``compact``, with heads ``flow`` and ``cell``.
+        widths: channels of its five levels, finest first.
+        pyramid_channels: channels of every level.
         norm: normalisation of each level of the pyramid.
     """
 
@@ -113,7 +115,7 @@ class CompactPyramid(nn.Module):
         self, body: CompactUNet | EncoderDecoder, widths: Sequence[int], pyramid_channels: int, norm: PyramidNorm
     ) -> None:
         super().__init__()
-        self.strides = tuple(4 * 2**level for level in range(LEVELS + 1))  # of its own, which tracing keeps
+        self.strides = tuple(4 * 2**level for level in range(LEVELS + 1))  # separate list, which is kept by tracing
         self.body = body
         self.finest = nn.Conv2d(widths[0], pyramid_channels, 3, stride=2, padding=1)
         self.lateral = nn.ModuleList(nn.Conv2d(width, pyramid_channels, 3, padding=1) for width in widths[1:])
@@ -121,11 +123,11 @@ class CompactPyramid(nn.Module):
         self.norms = nn.ModuleList(make(pyramid_channels) for _ in self.lateral)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Five levels ``(B, pyramid_channels, h, w)``, the finest first, of ``(B, C, H, W)`` images."""
+        """Returns five levels ``(B, pyramid_channels, h, w)``, finest first, for ``(B, C, H, W)`` images."""
         return self._levels(self.body.features(images))
 
     def with_maps(self, images: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """The five levels, and the logits of the U-Net's own heads, ``flow`` and ``cell``."""
+        """Returns the five levels, and the logits of the U-Net's heads, ``flow`` and ``cell``."""
         features = self.body.features(images)
         return self._levels(features), self.body.fine_logits(features[0])
 
@@ -137,7 +139,7 @@ class CompactPyramid(nn.Module):
 
 
 def norm_layer(norm: PyramidNorm) -> Any:
-    """What makes a normalisation of so many channels; None for ``none``."""
+    """Returns the constructor of a normalisation layer, which takes the number of channels; None for ``none``."""
     if norm == "batch":
         return nn.BatchNorm2d
     return _group_norm if norm == "group" else None
@@ -149,12 +151,12 @@ def _group_norm(channels: int) -> nn.GroupNorm:
 
 
 def frozen_parameters(pyramid: Pyramid | CompactPyramid, stages: int, *, norms: bool) -> set[nn.Parameter]:
-    """Parameters of the backbone that are not to learn.
+    """Returns the parameters of the backbone that are not trained.
 
     Args:
-        pyramid: whose backbone is meant; nothing of ours is frozen.
-        stages: 1 for all before its first level, 2 for its first level too, and so on; 0 for none.
-        norms: those of all batch normalisations too, which then keep their running statistics.
+        pyramid: the pyramid; only its backbone is frozen.
+        stages: 1 for everything before the first level, 2 to include the first level, and so on; 0 for none.
+        norms: include all batch normalisations, which then keep their running statistics.
     """
     frozen: set[nn.Parameter] = set()
     if isinstance(pyramid, CompactPyramid):
@@ -190,7 +192,7 @@ def _body(name: str, channels: int, pretrained: bool, options: dict[str, Any]) -
 
 
 def _halve_stem_stride(body: nn.Module, name: str) -> None:
-    """Gives the first convolution that halves the image stride 1; its weights stay as they are."""
+    """Sets the stride of the first convolution that halves the image to 1, without changing its weights."""
     for module in body.modules():
         if isinstance(module, nn.Conv2d) and module.stride != (1, 1):
             if module.stride == (2, 2):

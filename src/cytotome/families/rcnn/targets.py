@@ -1,4 +1,4 @@
-"""Training targets of the R-CNN family, and the detections that a perfect network would give."""
+"""Training targets of the R-CNN family, and the detections of a perfect network."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ from cytotome.types import AnyArray, Instances, SoftMasks
 
 BOXES, CLASSES, MASKS = PER_INSTANCE + "boxes", PER_INSTANCE + "classes", PER_INSTANCE + "masks"
 MASK_CELLS = 28
-"""Cells along each axis of a predicted mask."""
+"""Grid cells along each axis of a predicted mask."""
 
 
 def rcnn_targets(instances: Instances, config: RcnnConfig) -> dict[str, AnyArray]:
-    """Boxes, classes and masks of the instances of one crop, of which there may be none.
+    """Returns boxes, classes and masks of the instances of one crop, which may be empty.
 
-    Instances that a crop or a broken annotation left less than ``least_side`` wide or high are left out. A mask of
+    Instances narrower or lower than ``least_side``, due to the crop or a broken annotation, are left out. A mask of
     several parts has one box around all of them.
 
     Returns:
-        ``instance.boxes`` ``(N, 4)`` float32 of x0, y0, x1, y1 in pixels of the crop, half open;
-        ``instance.classes`` ``(N,)`` int64, -1 where unknown;
-        ``instance.masks`` ``(N, G, G)`` uint8, the mask resampled linearly over its box, 255 inside;
-        ``size`` ``(2,)`` int64, height and width of the crop;
-        where there is a dense loss, ``flow`` and ``cell`` of :func:`cytotome.ops.flows.flow_maps`.
+        ``instance.boxes`` ``(N, 4)`` float32 of x0, y0, x1, y1 in pixels of the crop, half open; ``instance.classes``
+        ``(N,)`` int64, -1 if unknown; ``instance.masks`` ``(N, G, G)`` uint8, the mask resampled linearly over its box,
+        255 inside; ``size`` ``(2,)`` int64, height and width of the crop; with a dense loss, ``flow`` and ``cell`` of
+        :func:`cytotome.ops.flows.flow_maps`.
     """
     dense = flow_maps(label_positions(instances)) if config.dense_weight else {}
     boxes = instances.boxes
@@ -52,12 +51,12 @@ def rcnn_targets(instances: Instances, config: RcnnConfig) -> dict[str, AnyArray
 
 
 def mask_targets(masks: Tensor, boxes: Tensor, regions: Tensor, cells: int) -> Tensor:
-    """What the mask head is to say of each region: the mask resampled linearly over it, then cut at a half.
+    """Targets of the mask head for each region: the mask, resampled linearly over it and thresholded at 0.5.
 
     Args:
         masks: ``(R, G, G)`` uint8 over ``boxes``, 255 inside.
         boxes: ``(R, 4)`` of x0, y0, x1, y1.
-        regions: ``(R, 4)``, where the mask is asked for.
+        regions: ``(R, 4)``, the boxes for which masks are computed.
         cells: along each axis of the result.
 
     Returns:
@@ -65,7 +64,7 @@ def mask_targets(masks: Tensor, boxes: Tensor, regions: Tensor, cells: int) -> T
     """
     if len(masks) == 0:
         return torch.zeros(0, cells, cells, device=masks.device)
-    # A border of zeros, since RoIAlign repeats the last cell of what it samples.
+    # Add a border of zeros, since RoIAlign repeats the outermost grid cells.
     grids = functional.pad(masks.float() / 255, (1, 1, 1, 1))[:, None]
     size = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)
     places = (regions - boxes[:, :2].repeat(1, 2)) / size.repeat(1, 2) * masks.shape[-1] + 1
@@ -76,7 +75,7 @@ def mask_targets(masks: Tensor, boxes: Tensor, regions: Tensor, cells: int) -> T
 
 
 def oracle_detections(targets: Mapping[str, AnyArray], config: RcnnConfig) -> Instances:
-    """The detections of a network that made no error: the masks as the mask head has to learn them."""
+    """The detections of a perfect network, with the masks that the mask head is trained on."""
     boxes = torch.from_numpy(targets[BOXES])
     grids = mask_targets(torch.from_numpy(targets[MASKS]), boxes, boxes, MASK_CELLS).numpy()
     soft = from_grids(grids, targets[BOXES][:, [1, 0, 3, 2]])
@@ -88,7 +87,7 @@ def oracle_detections(targets: Mapping[str, AnyArray], config: RcnnConfig) -> In
 def detections(
     soft: SoftMasks, shape: tuple[int, int], scores: AnyArray, classes: AnyArray, class_names: Sequence[str]
 ) -> Instances:
-    """Instances of soft masks, cut at a probability of a half."""
+    """Converts soft masks to instances, thresholded at a probability of 0.5."""
     runs, offsets, _ = paste(soft, shape)
     found = Instances.from_runs(shape, runs, offsets, scores=scores, classes=classes, class_names=class_names)
     return replace(found, soft=soft)

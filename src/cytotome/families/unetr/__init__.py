@@ -1,6 +1,6 @@
-"""UNETR: a transformer's states feed a U-Net's decoder; foreground by cell type, parted by a border.
+"""UNETR: a U-Net decoder on the states of a transformer; foreground by cell type, split by a border.
 
-With ``adversarial``, a discriminator of images with masks lets it learn from unlabelled images too.
+With ``adversarial``, it is also trained on unlabelled images, against a discriminator of images with masks.
 """
 
 from __future__ import annotations
@@ -82,4 +82,4 @@ FAMILY = Family(
 )
 
 FORMER = {"unetr_gan": replace(FAMILY, config=FormerGanConfig)}
-"""The family by a name that it had, with the config of that time."""
+"""The family under its former name, with the config of that time."""

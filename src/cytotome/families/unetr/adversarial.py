@@ -1,4 +1,4 @@
-"""Wasserstein losses of generator and discriminator."""
+"""Wasserstein losses of the generator and the discriminator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cytotome.families.unetr.net import UnetrGan
 
 
 def generator_loss(net: UnetrGan, batch: Batch, config: UnetrConfig, settings: Adversarial) -> dict[str, Tensor]:
-    """The losses of UNETR on labelled images, and how far the discriminator holds the predictions from the truth.
+    """The losses of UNETR on labelled images, and the discriminator's distance of predictions from the truth.
 
     Args:
         net: generator and discriminator.
@@ -23,7 +23,7 @@ def generator_loss(net: UnetrGan, batch: Batch, config: UnetrConfig, settings: A
         settings: weights of the two terms.
 
     Returns:
-        ``supervised`` (where it has a weight), ``adversarial``, ``total``.
+        ``supervised`` (if it has a weight), ``adversarial``, ``total``.
     """
     logits = net(batch["image"])
     losses: dict[str, Tensor] = {}
@@ -35,17 +35,19 @@ def generator_loss(net: UnetrGan, batch: Batch, config: UnetrConfig, settings: A
     if settings.weight:
         made = net.discriminator(_made(net, batch, logits, settings))
         with torch.no_grad():
-            real = net.discriminator(_real(net, batch))  # without it the loss would drift with the values' origin
+            real = net.discriminator(
+                _real(net, batch)
+            )  # without it, the loss would drift with the offset of the values
         losses["adversarial"] = distance(real, made)
         total = total + settings.weight * losses["adversarial"]
     return {**losses, "total": total}
 
 
 def discriminator_loss(net: UnetrGan, batch: Batch, settings: Adversarial) -> dict[str, Tensor]:
-    """Less the Wasserstein distance of images with true maps and images with predicted ones, plus the penalty.
+    """The negative Wasserstein distance between images with true and with predicted maps, plus the penalty.
 
     Returns:
-        ``distance``, ``penalty`` (where it is used), ``total``.
+        ``distance``, ``penalty`` (if used), ``total``.
     """
     with torch.no_grad():
         made = _made(net, batch, net(batch["image"]), settings)
@@ -70,8 +72,8 @@ def _real(net: UnetrGan, batch: Batch) -> Tensor:
 def _made(net: UnetrGan, batch: Batch, logits: dict[str, Tensor], settings: Adversarial) -> Tensor:
     """Images with predicted maps.
 
-    Where the labelled images have pixels that do not count, their maps are 0 in what is real. So that this does not
-    tell the two apart, each prediction is covered in the same places as one of the labelled images.
+    Real maps are 0 at invalid pixels of the labelled images. So that the discriminator cannot use this, each prediction
+    is masked at the same pixels as one of the labelled images.
     """
     known = batch["labelled"]
     masks = (batch["valid"] * batch["typed"])[known]
@@ -83,25 +85,25 @@ def _made(net: UnetrGan, batch: Batch, logits: dict[str, Tensor], settings: Adve
 
 
 def distance(real: Tensor, made: Tensor) -> Tensor:
-    """Mean value of the real less that of the made: the estimate of the Wasserstein distance that is to be raised.
+    """Mean value of real minus mean value of generated samples: the estimate of the Wasserstein distance to be
+    maximised.
 
     Arjovsky et al. 2017, arXiv 1701.07875.
 
     Args:
-        real, made: ``(B,)`` values of the discriminator.
+        real, made: ``(B,)`` values of the discriminator for real and generated samples.
     """
     return real.float().mean() - made.float().mean()
 
 
 def gradient_penalty(discriminate: Callable[[Tensor], Tensor], real: Tensor, made: Tensor) -> Tensor:
-    """Mean of ``(slope - 1)^2`` at points between the real and the made (Gulrajani et al. 2017, arXiv 1704.00028).
+    """Mean of ``(slope - 1)^2`` at points between real and generated samples (Gulrajani et al. 2017, arXiv 1704.00028).
 
-    The slope is taken along the root mean square over the input's numbers instead of the paper's Euclidean norm,
-    so that values and losses mean the same for crops of any size. Computed in float32, since half precision loses the
-    gradient's gradient.
+    The slope uses the root mean square over the input instead of the paper's Euclidean norm, so that values and losses
+    are comparable for crops of any size. Computed in float32, since half precision loses second-order gradients.
 
     Args:
-        discriminate: gives ``(B,)`` values of ``(B, C, H, W)`` inputs.
+        discriminate: returns ``(B,)`` values for ``(B, C, H, W)`` inputs.
         real, made: ``(B, C, H, W)`` float32.
     """
     with torch.autocast(real.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""Scores of the instances that the decoder of foreground maps makes."""
+"""Scores of the instances of the decoder of foreground maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cytotome.types import DenseMaps, Instances, Sample
 def fit_foreground_scores(
     pairs: Sequence[tuple[DenseMaps, Sample]], parameters: ForegroundParameters, class_names: Sequence[str]
 ) -> ForegroundParameters:
-    """Score weights by :func:`~cytotome.ops.scores.fit_score_weights`, of pairs of maps and truth."""
+    """Fits score weights with :func:`~cytotome.ops.scores.fit_score_weights` on pairs of maps and truth."""
 
     def describe_image(maps: DenseMaps) -> tuple[Instances, Float64Array]:
         return describe(maps, of_image(maps["foreground"], parameters, class_names), class_names)

@@ -1,4 +1,4 @@
-"""What can be set of UNETR: network, targets, losses, the discriminator, the decoder."""
+"""Options of UNETR: network, targets, losses, discriminator and decoder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cytotome.contract import DecodeParameters, FamilyConfig
 PATCH = 16
 """Side of a token's patch in pixels, as in the paper."""
 STRIDE = 32
-"""Sides of the images that the network takes are multiples of it: two patches, so that no map is a single pixel."""
+"""Sides of the network's input are multiples of this: two patches, so that no map is a single pixel."""
 
 
 class Adversarial(BaseModel):
@@ -20,18 +20,18 @@ class Adversarial(BaseModel):
 
     Attributes:
         width: channels of the discriminator's first convolution.
-        levels: its convolutions, each of which halves the resolution; None for as many as bring ``window`` below 32
-            pixels.
-        pooling: ``mean`` takes crops of any size; ``places`` has a weight for each place of crops of ``window``.
-        lipschitz: what keeps the discriminator's slope bounded: a ``penalty`` on its gradient, or ``clip`` its weights.
-        penalty_weight: of the gradient penalty.
-        clip_limit: largest weight of the discriminator under ``clip``.
-        supervised_weight: of the losses on labelled images in the generator's phase; 0 leaves them out.
-        weight: of the discriminator's value in the generator's phase.
-        judged: whose predictions the discriminator sees: of ``unlabelled`` images only, or of ``all``, so that it
+        levels: number of convolutions, each of which halves the resolution; None for as many as reduce ``window`` to
+            less than 32 pixels.
+        pooling: ``mean`` accepts crops of any size; ``places`` has one weight per position for crops of ``window``.
+        lipschitz: how the discriminator's slope is bounded: ``penalty`` on its gradient, or ``clip`` its weights.
+        penalty_weight: weight of the gradient penalty.
+        clip_limit: largest weight of the discriminator with ``clip``.
+        supervised_weight: weight of the losses on labelled images in the generator's phase; 0 omits them.
+        weight: weight of the discriminator's value in the generator's phase.
+        judged: predictions passed to the discriminator: of ``unlabelled`` images only, or of ``all`` images, so that it
             cannot identify them by the image.
-        generator_every, discriminator_every: the phase runs on one batch in this many.
-        optimiser, learning_rate: of both phases, and ``discriminator_learning_rate`` where it differs; None for the
+        generator_every, discriminator_every: each phase runs on every n-th batch.
+        optimiser, learning_rate: of both phases, with ``discriminator_learning_rate`` if it differs; None for the
             recipe's.
     """
 
@@ -65,16 +65,16 @@ class UnetrConfig(FamilyConfig):
     """Network, targets and losses. The defaults are small; the paper's are 768, 3072, 12 and 16.
 
     Attributes:
-        window: height and width in pixels of the largest image whose patches have position embeddings of their own;
-            larger images are predicted in tiles of it.
-        hidden_size, mlp_size, heads: of the twelve transformer blocks.
+        window: height and width in pixels of the image for which there are position embeddings; larger images are
+            predicted in tiles of this size.
+        hidden_size, mlp_size, heads: sizes and heads of the twelve transformer blocks.
         feature_size: channels of the decoder at full resolution.
-        dropout: of the transformer.
-        border: also predict the border between touching cells, by which the decoder parts them.
+        dropout: dropout rate of the transformer.
+        border: also predict the border between touching cells, with which the decoder splits them.
         border_width: pixels on each side of the line between two cells that belong to the border.
-        dice_weight: of the soft Dice loss beside the cross entropy.
-        border_weight: of the losses of the border beside those of the foreground.
-        adversarial: train against a discriminator, on unlabelled images too; None trains on labelled images only.
+        dice_weight: weight of the soft Dice loss, relative to the cross entropy.
+        border_weight: weight of the border losses, relative to those of the foreground.
+        adversarial: train against a discriminator, including unlabelled images; None to train on labelled images only.
     """
 
     window: tuple[int, int] = (256, 256)
@@ -104,13 +104,13 @@ FORMER_FIELDS = {
     "adversarial_weight": "weight",
     **{name: name for name in Adversarial.model_fields if name not in ("width", "levels", "weight")},
 }
-"""Fields of :class:`Adversarial` by the names that they had in a config of ``unetr_gan``."""
+"""Fields of :class:`Adversarial` by their former names in configs of ``unetr_gan``."""
 
 
 class FormerGanConfig(UnetrConfig):
-    """A config of ``unetr_gan``, as recipes and model files had it before the discriminator was an option of UNETR.
+    """The config of ``unetr_gan`` in recipes and model files from before the discriminator became an option of UNETR.
 
-    The discriminator's fields stood beside the others; they are moved into ``adversarial``.
+    The discriminator's fields were at the top level; they are moved into ``adversarial``.
     """
 
     adversarial: Adversarial | None = Adversarial()
@@ -126,12 +126,12 @@ class FormerGanConfig(UnetrConfig):
 
 
 class ForegroundParameters(DecodeParameters):
-    """How instances are made of foreground and border maps; areas are in pixels of the image.
+    """Decoder parameters; areas are in pixels of the image.
 
     Attributes:
         threshold: pixels of a higher foreground probability belong to a cell.
-        border_threshold: pixels of a higher border probability part cells.
-        min_seed: parts of a cell's inside with fewer pixels make no cell of their own beside a larger part.
+        border_threshold: pixels of a higher border probability separate cells.
+        min_seed: parts of a cell's inside with fewer pixels do not become separate cells next to a larger part.
         max_area: larger instances are dropped.
         score_weights: logistic weights of the features that :func:`~cytotome.families.unetr.decode.features` names.
     """

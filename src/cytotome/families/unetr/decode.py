@@ -1,4 +1,6 @@
-"""Decoding of foreground maps that a border splits into cells; without it each connected component is a cell."""
+"""Decoding of foreground maps that are split into cells by a border; without border, each connected component is a
+cell.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,12 @@ FEATURES = ("mean foreground", "mean border", "log area", "constant")
 
 
 def decode_foreground(maps: DenseMaps, parameters: ForegroundParameters, class_names: Sequence[str]) -> Instances:
-    """Instances of the maps of one image, with scores and classes.
+    """Converts the maps of one image to instances with scores and classes.
 
     Args:
-        maps: ``foreground`` ``(K, H, W)`` and, where the network predicts it, ``border`` ``(1, H, W)``.
-        parameters: those of the image's cell type, where ``by_class`` names it, come before the general ones.
-        class_names: of the model, one for each foreground map.
+        maps: ``foreground`` ``(K, H, W)`` and, if the network predicts it, ``border`` ``(1, H, W)``.
+        parameters: decoder parameters; those in ``by_class`` for the image's cell type take precedence.
+        class_names: class names of the model, one per foreground map.
     """
     parameters = of_image(maps["foreground"], parameters, class_names)
     found, table = describe(maps, parameters, class_names)
@@ -33,7 +35,7 @@ def decode_foreground(maps: DenseMaps, parameters: ForegroundParameters, class_n
 def describe(
     maps: DenseMaps, parameters: ForegroundParameters, class_names: Sequence[str]
 ) -> tuple[Instances, Float64Array]:
-    """N instances before anything is scored or dropped, and their features ``(N, 4)``, as in :data:`FEATURES`."""
+    """N instances before scoring and filtering, and their features ``(N, 4)``, as in :data:`FEATURES`."""
     foreground, border = maps["foreground"], maps.get("border")
     labels, count = segment(foreground, border, parameters)
     classes = class_of_each(labels, count, foreground)
@@ -44,7 +46,7 @@ def describe(
 def of_image(
     foreground: FloatArray, parameters: ForegroundParameters, class_names: Sequence[str]
 ) -> ForegroundParameters:
-    """The parameters for the cell type that most of the image's foreground has."""
+    """The parameters for the majority cell type of the image's foreground."""
     if len(foreground) < 2 or not parameters.by_class:
         return parameters
     total = np.maximum(foreground - np.float32(0.5), 0).sum(axis=(1, 2))
@@ -54,10 +56,11 @@ def of_image(
 def segment(
     foreground: FloatArray, border: FloatArray | None, parameters: ForegroundParameters
 ) -> tuple[IntArray, int]:
-    """``(H, W)`` int32 label map without gaps, and its greatest label, before anything is dropped.
+    """``(H, W)`` int32 label map without gaps, and its largest label, before filtering.
 
-    Without a border the foreground of each class, where it is the likeliest, falls into connected components. With it
-    the foreground of all classes does, less the border; each pixel of the border then goes to the nearest cell.
+    Without a border, the foreground of each class, where it is the most likely, is split into connected components.
+    With a border, the foreground of all classes minus the border is split, and each pixel of the border is then
+    assigned to the nearest cell.
     """
     likeliest = foreground.max(axis=0)
     mask = likeliest > np.float32(parameters.threshold)
@@ -75,7 +78,7 @@ def segment(
 
 
 def _part(mask: BoolArray, border: BoolArray, min_seed: int) -> tuple[IntArray, int]:
-    """Components of ``mask`` without ``border``, grown over it; a component without any inside is one cell."""
+    """Components of ``mask`` without ``border``, grown over it; a component that is all border is one cell."""
     whole, _ = components(mask)
     seeds, count = components(mask & ~border)
     sizes = np.bincount(seeds.ravel(), minlength=count + 1)
@@ -96,7 +99,7 @@ def _part(mask: BoolArray, border: BoolArray, min_seed: int) -> tuple[IntArray, 
 
 
 def _grown(seeds: IntArray, mask: BoolArray, whole: IntArray) -> IntArray:
-    """Each pixel of ``mask`` gets the nearest seed's label, if that lies in the same component."""
+    """Gives each pixel of ``mask`` the label of the nearest seed, if it is in the same component."""
     if not (seeds > 0).any():
         return seeds
     _, nearest = cv2.distanceTransformWithLabels(

@@ -10,22 +10,23 @@ from torch import Tensor, nn
 from cytotome.errors import ConfigError
 
 LEAST_SIDE = 32
-"""The team's discriminator halves its input while both sides are this long or longer."""
+"""As in the team's code, the input is halved while both sides are at least this long."""
 SLOPE = 0.2
 
 
 class Discriminator(nn.Module):
     """Convolutions of stride 2 with leaky ReLUs, whose channels double, and one value per image.
 
-    There is no normalisation over the batch, so that the value of an image does not depend on the others, as the
-    gradient penalty asks for (Gulrajani et al. 2017, arXiv 1704.00028).
+    There is no batch normalisation, so that the value of an image does not depend on others, as required by the
+    gradient penalty (Gulrajani et al. 2017, arXiv 1704.00028).
 
     Args:
-        channels: of the input, image and masks together.
+        channels: channels of the input, image and masks together.
         width: channels of the first convolution.
-        levels: number of convolutions; None for as many as bring ``size`` below 32 pixels, as the team's has.
-        size: height and width of the input, for a last layer with a weight for each place; None for the mean over
-            places, which takes any size.
+        levels: number of convolutions; None for as many as reduce ``size`` to less than 32 pixels, as in the team's
+            code.
+        size: height and width of the input, for a last layer with one weight per position; None for the mean over
+            positions, which accepts any size.
 
     Raises:
         ConfigError: if neither ``levels`` nor ``size`` is given.
@@ -50,10 +51,10 @@ class Discriminator(nn.Module):
         self.value = nn.Linear(wide * places, 1)
 
     def forward(self, pairs: Tensor) -> Tensor:
-        """``(B,)`` values of ``(B, C, H, W)`` images with masks; greater for what looks real.
+        """``(B,)`` values for ``(B, C, H, W)`` images with masks; higher for inputs that look real.
 
         Raises:
-            ConfigError: if the last layer has a weight for each place and the input is of another size.
+            ConfigError: if the last layer has one weight per position and the input has another size.
         """
         if self.size is not None and tuple(pairs.shape[2:]) != self.size:
             raise ConfigError(
@@ -66,7 +67,7 @@ class Discriminator(nn.Module):
 
 
 def halvings(size: tuple[int, int]) -> int:
-    """How often both sides can be halved while they are 32 pixels or more."""
+    """Number of times that both sides can be halved while they are at least 32 pixels."""
     sides, count = size, 0
     while min(sides) >= LEAST_SIDE:
         sides, count = (sides[0] // 2, sides[1] // 2), count + 1
@@ -75,6 +76,6 @@ def halvings(size: tuple[int, int]) -> int:
 
 @torch.no_grad()
 def clip_weights(net: nn.Module, limit: float) -> None:
-    """Brings every weight into ``[-limit, limit]`` (Arjovsky et al. 2017, arXiv 1701.07875)."""
+    """Clips every weight to ``[-limit, limit]`` (Arjovsky et al. 2017, arXiv 1701.07875)."""
     for parameter in net.parameters():
         parameter.clamp_(-limit, limit)

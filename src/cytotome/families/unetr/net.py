@@ -1,4 +1,6 @@
-"""UNETR (Hatamizadeh et al. 2022) in two dimensions, of MONAI's blocks, for images of any size; its discriminator."""
+"""UNETR (Hatamizadeh et al. 2022) in two dimensions, built from MONAI's blocks, for images of any size; its
+discriminator.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +14,19 @@ from cytotome.families.unetr.discriminator import Discriminator
 from cytotome.nets.heads import split_heads
 
 TAPS = (3, 6, 9)
-"""Transformer blocks whose outputs the decoder takes, counted from 0, beside the last one's."""
+"""Transformer blocks, counted from 0, whose outputs are passed to the decoder in addition to the last."""
 
 
 class Unetr(nn.Module):
-    """A vision transformer over patches of 16 x 16 pixels whose states at four depths feed a U-Net's decoder.
+    """A vision transformer over patches of 16 x 16 pixels whose states at four depths are the input of a U-Net decoder.
 
-    MONAI's network takes images of one size. Here an image smaller than the window has the position embeddings of the
-    window's upper left part; for a larger one they are interpolated (Dosovitskiy et al. 2021, arXiv 2010.11929). The
-    engine cuts what is larger than the window into tiles, so that the latter happens only where it is asked for.
+    MONAI's network accepts images of one size. Here, images smaller than the window use the position embeddings of its
+    upper left part; for larger ones, they are interpolated (Dosovitskiy et al. 2021, arXiv 2010.11929). As the engine
+    splits larger images into tiles, interpolation only happens on request.
 
     Args:
         config: sizes.
-        heads: name to channels of the outputs, at the input's resolution.
+        heads: channels of the outputs at the input's resolution, by name.
     """
 
     def __init__(self, config: UnetrConfig, heads: dict[str, int]) -> None:
@@ -56,7 +58,7 @@ class Unetr(nn.Module):
         self.out = whole.out
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Named logits of ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
+        """Returns named logits for ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
         tokens = self.patches(images)
         rows, columns = tokens.shape[2], tokens.shape[3]
         tokens = (tokens + self._positions(rows, columns)).flatten(2).transpose(1, 2)
@@ -72,7 +74,7 @@ class Unetr(nn.Module):
         return split_heads(self.out(decoded), self.output_heads)
 
     def _positions(self, rows: int, columns: int) -> Tensor:
-        """``(1, hidden, rows, columns)``: the part of the window's embeddings, or all of them interpolated."""
+        """``(1, hidden, rows, columns)``: a part of the window's embeddings, or all of them, interpolated."""
         grid = torch.unflatten(self.positions.transpose(1, 2), 2, self.grid)
         if rows <= self.grid[0] and columns <= self.grid[1]:
             return grid[:, :, :rows, :columns]
@@ -82,11 +84,11 @@ class Unetr(nn.Module):
 
 
 class UnetrGan(nn.Module):
-    """A UNETR, and a discriminator of images with the maps that belong to them.
+    """A UNETR, and a discriminator of images with their maps.
 
     Args:
         config: sizes of the generator.
-        heads: name to channels of the generator's outputs.
+        heads: channels of the generator's outputs, by name.
         adversarial: sizes of the discriminator.
     """
 
@@ -103,12 +105,12 @@ class UnetrGan(nn.Module):
         )
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """The generator's logits."""
+        """Returns the generator's logits."""
         outputs: dict[str, Tensor] = self.generator(images)
         return outputs
 
     def pairs(self, images: Tensor, maps: dict[str, Tensor], valid: Tensor) -> Tensor:
-        """``(B, C + maps, H, W)`` float32, what the discriminator sees: 0 wherever ``valid`` ``(B, 1, H, W)`` is."""
+        """``(B, C + maps, H, W)`` float32, the discriminator's input, 0 where ``valid`` ``(B, 1, H, W)`` is 0."""
         return torch.cat([images, *(maps[name] for name in self.heads)], dim=1).float() * valid
 
 

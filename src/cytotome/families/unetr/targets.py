@@ -1,7 +1,7 @@
-"""The maps that UNETR predicts, their targets, and what a perfect network would predict.
+"""The maps that UNETR predicts, their targets, and the outputs of a perfect network.
 
-The border is the line between cells that touch, as the winners of the Data Science Bowl 2018 drew it: a cell that
-stands alone has none, so that thin branches stay whole.
+The border is the line between cells that touch, as defined by the winners of the Data Science Bowl 2018: isolated cells
+have none, so that thin branches are not split.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from cytotome.types import AnyArray, DenseMaps, Instances, OutputSpec
 
 
 def unetr_outputs(config: UnetrConfig) -> Dense:
-    """The foreground of each cell type, and the border of touching cells where the config has one."""
+    """The foreground of each cell type, and the border of touching cells if enabled in the config."""
     foreground = OutputSpec("foreground", len(config.class_names))
     return Dense((foreground, OutputSpec("border", 1)) if config.border else (foreground,))
 
 
 def unetr_heads(config: UnetrConfig) -> dict[str, int]:
-    """Name to channels of the outputs."""
+    """Channels of the outputs, by name."""
     return {spec.name: spec.channels for spec in unetr_outputs(config).specs}
 
 
@@ -45,19 +45,19 @@ def predict_maps(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
 
 
 def foreground_targets(instances: Instances, class_count: int, border_width: int) -> dict[str, AnyArray]:
-    """Targets of one crop; where instances overlap, the smaller one gets the pixels.
+    """Computes the targets of one crop; where instances overlap, the smaller one gets the pixels.
 
     Args:
-        instances: their classes are positions below ``class_count``, or -1 where unknown.
+        instances: instances with classes below ``class_count``, or -1 if unknown.
         class_count: number of foreground maps.
         border_width: half the side of the window of :func:`~cytotome.ops.borders.contact_border`.
 
     Returns:
-        ``foreground`` ``(K, H, W)`` float32, 1 on instances of each class; ``border`` ``(1, H, W)`` float32;
-        ``typed`` ``(1, H, W)`` float32, 0 on instances of unknown class, where no foreground map is known.
+        ``foreground`` ``(K, H, W)`` float32, 1 on instances of each class; ``border`` ``(1, H, W)`` float32; ``typed``
+        ``(1, H, W)`` float32, 0 on instances of unknown class, for which no foreground map is known.
     """
     labels = label_positions(instances)
-    table = np.concatenate([[class_count], instances.classes]).astype(np.int64)  # background is of no class
+    table = np.concatenate([[class_count], instances.classes]).astype(np.int64)  # background has no class
     classes = table[labels]
     return {
         "foreground": (classes == np.arange(class_count)[:, None, None]).astype(np.float32),
@@ -67,5 +67,5 @@ def foreground_targets(instances: Instances, class_count: int, border_width: int
 
 
 def oracle_foreground(targets: Mapping[str, AnyArray], *, border: bool) -> DenseMaps:
-    """The maps of a network that makes no error; ``border`` says whether it predicts one."""
+    """The maps of a perfect network; ``border`` is whether it predicts a border."""
     return {name: targets[name] for name in (("foreground", "border") if border else ("foreground",))}

@@ -29,7 +29,7 @@ def _outputs(config: WatershedConfig) -> Dense:
 
 
 def _stages(config: WatershedConfig) -> tuple[Stage[WatershedNet], ...]:
-    """Semantic and energy nets learn apart from true inputs, then all of it from the image alone."""
+    """The networks are first trained separately on true inputs, then all together on the image only."""
     everything = ("semantic", "direction", "energy") if config.semantic_weight else ("direction", "energy")
     return (
         Stage("semantic", (Phase("net", _Parts("semantic"), partial(semantic_loss, config=config)),)),

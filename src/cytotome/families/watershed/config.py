@@ -1,4 +1,4 @@
-"""What can be set of the watershed family: its three networks, their targets, losses and decoders."""
+"""Options of the watershed family: its three networks, their targets, losses and decoders."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ class WatershedConfig(FamilyConfig):
     """Networks, targets and losses.
 
     Attributes:
-        network: of the semantic stage: ``compact`` is our residual U-Net with half-resolution trunk, ``timm`` a U-Net
-            on any timm encoder.
-        widths, blocks: channels of the levels of ``compact``, from the finest on, and residual blocks of each.
+        network: network of the semantic stage: ``compact`` is a residual U-Net with a half-resolution trunk, ``timm`` a
+            U-Net on any timm encoder.
+        widths, blocks: channels of the levels of ``compact``, finest first, and the number of residual blocks in each.
         encoder: timm name of the encoder of ``timm``.
-        pretrained: weights of the encoder to start from: false for none, true for timm's of ImageNet (needs a network
-            or timm's cache), or the path of a ``.pth`` or ``.safetensors`` file of such weights.
+        pretrained: initial weights of the encoder: false for none, true for timm's ImageNet weights (needs internet
+            access or timm's cache), or the path of a ``.pth`` or ``.safetensors`` file.
         direction_network: ``compact``, or ``vgg`` for the trunk with side branches of Bai and Urtasun 2017.
-        direction_widths, direction_blocks: channels of its levels and blocks (``compact``) or convolutions (``vgg``).
-        energy_network, energy_widths, energy_blocks: likewise of the network from directions to energy levels.
-        distance: to the boundary of the pixel's own instance, or to the ``union`` of all, which does not know where
-            instances touch.
-        level_edges: distances in pixels of the network's input at which an energy level begins; level 0 is background,
-            level 1 begins at the boundary.
-        level_weights: of each energy level in its loss; empty for ``1 + 1 / level``, which favours the levels where
-            instances are parted.
-        dice: part of the two Dice losses, cell and wall, each; the rest is cross entropy.
+        direction_widths, direction_blocks: channels of its levels, and the number of blocks (``compact``) or
+            convolutions (``vgg``) in each.
+        energy_network, energy_widths, energy_blocks: the same for the network from directions to energy levels.
+        distance: distance to the boundary of the pixel's own instance, or to that of the ``union`` of all, which
+            ignores where instances touch.
+        level_edges: distances in pixels of the network's input at which each energy level starts; level 0 is
+            background, level 1 starts at the boundary.
+        level_weights: weight of each energy level in its loss; empty for ``1 + 1 / level``, which emphasises the levels
+            at which instances are split.
+        dice: weight of each of the two Dice losses, cell and wall; the rest is cross entropy.
         semantic_weight, direction_weight, energy_weight: weights of the losses in the joint stage; a weight of 0 for
-            the semantic loss leaves its network as it is.
-        type_weight: weight of the cell type's cross entropy beside the semantic loss.
+            the semantic loss freezes its network.
+        type_weight: weight of the cell type's cross entropy, relative to the semantic loss.
     """
 
     input_scale: float = Field(default=1.5, gt=0, le=8)
@@ -61,7 +62,7 @@ class WatershedConfig(FamilyConfig):
 
     @property
     def levels(self) -> int:
-        """Energy levels, background included."""
+        """Number of energy levels, including background."""
         return len(self.level_edges) + 2
 
     @field_validator("level_edges")
@@ -79,7 +80,7 @@ class WatershedConfig(FamilyConfig):
         return weights
 
     def model_post_init(self, context: object, /) -> None:
-        """Checks what takes two fields."""
+        """Checks combinations of fields."""
         check_pretrained(self.pretrained, self.network, self.network == "timm")
         for trunk in ("", "direction_", "energy_"):
             check_levels(getattr(self, f"{trunk}widths"), getattr(self, f"{trunk}blocks"), trunk)
@@ -90,20 +91,21 @@ class WatershedConfig(FamilyConfig):
 
 
 class WatershedParameters(DecodeParameters):
-    """How instances are made of the maps; areas are in pixels of the image, energies in levels.
+    """Decoder parameters; areas are in pixels of the image, energies in levels.
 
     Attributes:
-        decoder: ``cut`` labels what is left above ``level`` and grows it back; ``watershed`` floods the energy from
+        decoder: ``cut`` labels the components above ``level`` and grows them back; ``watershed`` floods the energy from
             its maxima down.
-        energy: pixels of a greater energy belong to a cell.
-        level: the cut leaves pixels of a greater energy, and those of a cell that are no wall.
-        wall: pixels of this wall probability or more are walls, where cells may be parted; 0 lets them be parted
-            anywhere, as in the paper.
-        core_area: of what the cut leaves, smaller pieces are no cells; the cells around take their pixels.
-        growth: pixels by which the pieces grow back at most.
-        dynamics: of the maxima that the watershed floods from.
+        energy: pixels of a higher energy belong to a cell.
+        level: the cut keeps pixels of a higher energy, and pixels of a cell that are not wall.
+        wall: minimum wall probability of wall pixels, at which cells can be split; 0 allows splits anywhere, as in the
+            paper.
+        core_area: minimum pixels of a component of the cut to become a cell; smaller ones are assigned to adjacent
+            cells.
+        growth: maximum number of pixels by which components grow back.
+        dynamics: minimum dynamics of the maxima from which the watershed floods.
         max_area: larger instances are dropped.
-        score_weights: logistic weights of the features that :data:`~.decode.FEATURES` names; they give the expected
+        score_weights: logistic weights of the features that :data:`~.decode.FEATURES` names; they yield the expected
             precision at IoU 0.5.
     """
 

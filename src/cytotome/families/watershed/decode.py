@@ -1,4 +1,4 @@
-"""From the maps of the three networks to scored instances: the cut of the energy, and the watershed."""
+"""Decoding of the maps of the three networks to scored instances, by the cut of the energy or by watershed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ FEATURES = ("cell or wall probability", "wall probability", "energy", "log area"
 
 
 def decode_energy(maps: DenseMaps, parameters: WatershedParameters, class_names: Sequence[str]) -> Instances:
-    """Instances of the maps of one image, with scores and classes.
+    """Converts the maps of one image to instances with scores and classes.
 
     Args:
         maps: ``semantic`` ``(3, H, W)``, ``direction`` ``(2, H, W)``, ``energy`` ``(1, H, W)`` and, for several
             classes, ``cell_type`` ``(K, H, W)``.
-        parameters: those of the image's cell type, where ``by_class`` names it, come before the general ones.
-        class_names: of the model.
+        parameters: decoder parameters; those in ``by_class`` for the image's cell type take precedence.
+        class_names: class names of the model.
     """
     parameters = of_image(parameters, maps, class_names)
     found, table = describe(maps, parameters, class_names)
@@ -39,7 +39,7 @@ def decode_energy(maps: DenseMaps, parameters: WatershedParameters, class_names:
 def describe(
     maps: DenseMaps, parameters: WatershedParameters, class_names: Sequence[str]
 ) -> tuple[Instances, Float64Array]:
-    """N instances before anything is scored or dropped, and their features ``(N, 6)``, as in :data:`FEATURES`."""
+    """N instances before scoring and filtering, and their features ``(N, 6)``, as in :data:`FEATURES`."""
     labels, count = segment(maps, parameters)
     classes = class_of_each(labels, count, maps.get("cell_type"))
     found = Instances.from_label_map(labels, classes=classes, class_names=class_names)
@@ -47,7 +47,7 @@ def describe(
 
 
 def segment(maps: DenseMaps, parameters: WatershedParameters) -> tuple[IntArray, int]:
-    """Label map without gaps, before anything is dropped."""
+    """Label map without gaps, before filtering."""
     energy = maps["energy"][0]
     mask = energy > np.float32(parameters.energy)
     walls = maps["semantic"][WALL] >= np.float32(parameters.wall)
@@ -60,19 +60,19 @@ def segment(maps: DenseMaps, parameters: WatershedParameters) -> tuple[IntArray,
 
 
 def _relief(energy: FloatArray, walls: BoolArray) -> FloatArray:
-    """The energy at walls; elsewhere a plateau above all of it, on which cells are not parted."""
+    """The energy at walls; elsewhere a plateau above it, on which cells are not split."""
     relief: FloatArray = np.where(walls, energy, energy.max(initial=0) + np.float32(1))
     return relief
 
 
 def cut(maps: DenseMaps, mask: BoolArray, walls: BoolArray, parameters: WatershedParameters) -> tuple[IntArray, int]:
-    """Labels what is left of the mask where the energy is low at walls, and grows it back over the mask.
+    """Removes walls of low energy from the mask, labels the components and grows them back over the mask.
 
-    Pixels that were cut go where their directions lead, since these point away from the boundary, into the cell; those
-    that lead nowhere go to the nearest label. No label is overwritten.
+    Removed pixels follow their directions, which point away from the boundary into the cell; those that lead nowhere
+    get the nearest label. No label is overwritten.
 
-    A pixel that is no wall is left whatever its energy: a thin cell is low everywhere, and a branch is low at its
-    necks. Parts of the mask in which nothing is left, or where growth does not reach, stay background.
+    Pixels that are not wall are kept regardless of their energy, since it is low everywhere in thin cells, and at the
+    necks of branches. Parts of the mask without a component, or out of reach of the growth, become background.
     """
     left = mask & ((maps["energy"][0] > np.float32(parameters.level)) | ~walls)
     labels, count = components(left)
@@ -87,7 +87,9 @@ def cut(maps: DenseMaps, mask: BoolArray, walls: BoolArray, parameters: Watershe
 
 
 def features(labels: IntArray, count: int, maps: DenseMaps) -> Float64Array:
-    """``(count, 6)`` float64, what tells good instances from bad ones; columns as in :data:`FEATURES`."""
+    """``(count, 6)`` float64, features that distinguish good instances from bad ones; columns as in
+    :data:`FEATURES`.
+    """
     semantic = maps["semantic"]
     sums, lengths = _sums(labels, count, semantic[0], semantic[WALL], maps["energy"][0], maps["direction"])
     area = np.maximum(np.bincount(labels.reshape(-1), minlength=count + 1)[1:], 1)
@@ -119,14 +121,14 @@ def _sums(
 
 
 def of_image(parameters: WatershedParameters, maps: DenseMaps, class_names: Sequence[str]) -> WatershedParameters:
-    """The parameters for the cell type that most of the image's cell pixels have."""
+    """The parameters for the majority cell type of the image's cell pixels."""
     return parameters_of_image(parameters, maps.get("cell_type"), 1 - maps["semantic"][0], class_names)
 
 
 def calibrate(
     pairs: Sequence[tuple[DenseMaps, Sample]], parameters: WatershedParameters, class_names: Sequence[str]
 ) -> WatershedParameters:
-    """Score weights by :func:`~cytotome.ops.scores.fit_score_weights`, of pairs of maps and truth."""
+    """Fits score weights with :func:`~cytotome.ops.scores.fit_score_weights` on pairs of maps and truth."""
 
     def describe_image(maps: DenseMaps) -> tuple[Instances, Float64Array]:
         return describe(maps, of_image(parameters, maps, class_names), class_names)

@@ -26,20 +26,20 @@ def semantic_loss(net: WatershedNet, batch: Batch, config: WatershedConfig) -> d
 
 
 def direction_loss(net: WatershedNet, batch: Batch) -> dict[str, Tensor]:
-    """Of the directions within the true mask."""
+    """Loss of the directions within the true mask."""
     directions = net.directions(batch["image"], true_mask(batch))
     loss, angle = squared_angle(directions, batch)
     return {"angle": angle, "total": loss}
 
 
 def energy_loss(net: WatershedNet, batch: Batch, config: WatershedConfig) -> dict[str, Tensor]:
-    """Of the levels that are made of the true directions."""
+    """Loss of the levels predicted from the true directions."""
     logits = net.levels(batch["direction"], true_mask(batch))
     return {"accuracy": level_accuracy(logits, batch), "total": level_loss(logits, batch, config)}
 
 
 def joint_loss(net: WatershedNet, batch: Batch, config: WatershedConfig) -> dict[str, Tensor]:
-    """All three, from the image alone, each network fed with what the one before it says."""
+    """All three losses on the image only; each network gets the output of the previous one."""
     outputs = net(batch["image"])
     direction, angle = squared_angle(outputs["direction"], batch)
     losses = {
@@ -56,7 +56,7 @@ def joint_loss(net: WatershedNet, batch: Batch, config: WatershedConfig) -> dict
 
 
 def true_mask(batch: Batch) -> Tensor:
-    """``(B, 1, H, W)`` float32, 1 on cells and walls that are valid."""
+    """``(B, 1, H, W)`` float32, 1 on valid cells and walls."""
     return (batch["semantic"] != BACKGROUND) * batch["valid"]
 
 
@@ -80,9 +80,9 @@ def _semantic_losses(outputs: dict[str, Tensor], batch: Batch, config: Watershed
 
 
 def squared_angle(directions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Mean squared angle in radians between ``(B, 2, H, W)`` and the true directions, by the pixels' weights.
+    """Mean squared angle in radians between ``(B, 2, H, W)`` and the true directions, weighted by pixel.
 
-    The angle is taken by atan2, whose gradient stays finite where the two agree; that of the arc cosine does not.
+    The angle is computed with atan2, whose gradient stays finite where the two agree; that of the arc cosine does not.
 
     Returns:
         The loss, and the mean angle in degrees without gradient.
@@ -91,7 +91,7 @@ def squared_angle(directions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     dot = (directions * truth).sum(dim=1, keepdim=True)
     cross = directions[:, :1] * truth[:, 1:] - directions[:, 1:] * truth[:, :1]
     weight = batch["weight"] * batch["valid"] * (truth.square().sum(dim=1, keepdim=True) > 0.5)
-    # Where the network says nothing, both are 0; a small dot keeps the gradient finite there.
+    # Where the network outputs zeros, both are 0; a small dot product keeps the gradient finite.
     angle = torch.atan2(cross, torch.where(dot.abs() < SMALL, SMALL, dot))
     total = weight.sum().clamp(min=SMALL)
     degrees = torch.rad2deg((angle.detach().abs() * (weight > 0)).sum() / (weight > 0).sum().clamp(min=1))
@@ -117,7 +117,7 @@ def level_weights(config: WatershedConfig, device: torch.device) -> Tensor:
 
 
 def level_accuracy(logits: Tensor, batch: Batch) -> Tensor:
-    """Share of the pixels of instances whose likeliest level is the true one."""
+    """Fraction of the instances' pixels whose most likely level is the true one."""
     inside = (batch["energy"] > 0) & (batch["valid"] > 0)
     right = logits.detach().argmax(dim=1, keepdim=True) == batch["energy"]
     return (right & inside).sum() / inside.sum().clamp(min=1)

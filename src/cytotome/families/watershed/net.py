@@ -14,7 +14,7 @@ from cytotome.families.watershed.targets import BACKGROUND
 from cytotome.nets.compact import CompactUNet, initialise
 
 SHORTEST = 1e-4
-"""Vectors shorter than this are not brought to unit length, so that their gradient stays finite."""
+"""Vectors shorter than this are not normalised to unit length, so that their gradient stays finite."""
 
 
 class WatershedNet(nn.Module):
@@ -53,10 +53,10 @@ class WatershedNet(nn.Module):
 
 
 def build_network(config: WatershedConfig) -> WatershedNet:
-    """Networks of random weights, the encoder's excepted where the config says so."""
+    """Builds the networks with random weights, except for a pretrained encoder."""
     deep = {"cell_type": len(config.class_names)} if len(config.class_names) > 1 else {}
     if config.network == "timm":
-        from cytotome.nets.encoder_decoder import EncoderDecoder  # timm and its kin take seconds to import
+        from cytotome.nets.encoder_decoder import EncoderDecoder  # timm takes seconds to import
 
         semantic: nn.Module = EncoderDecoder(
             config.encoder, "unet", config.channels, {"semantic": 3}, deep, pretrained=config.pretrained
@@ -97,9 +97,9 @@ def _compact(
 
 
 def predict_maps(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """``semantic`` and ``cell_type`` probabilities, ``direction``, ``energy`` the expected level.
+    """``semantic`` and ``cell_type`` probabilities, ``direction``, and ``energy``, the expected level.
 
-    Directions are as long as it is probable that there is a cell or wall: outside they mean nothing.
+    The length of directions is the probability of cell or wall, since they are meaningless outside.
     """
     outputs = net(images)
     levels = torch.softmax(outputs["energy"].float(), dim=1)

@@ -17,15 +17,15 @@ BRANCHES = 3
 class SideBranchNet(nn.Module):
     """VGG-like trunk (Simonyan and Zisserman 2015, arXiv 1409.1556) with side branches (Bai and Urtasun 2017).
 
-    The last three levels (all, where there are fewer) each have a branch of two convolutions, which is brought to the
+    The last three levels (or all, if there are fewer) each have a branch of two convolutions, which is resized to the
     input's resolution; two 1x1 convolutions fuse the branches. Unlike in the paper, convolutions are followed by batch
     normalisation, so that the trunk can be trained from random weights.
 
     Args:
-        channels: of the input.
-        widths: channels of the levels, from the finest on; each level after the first halves the resolution.
-        convolutions: 3x3 convolutions in each level, one or more.
-        heads: name to channels of the outputs at the input's resolution.
+        channels: channels of the input.
+        widths: channels of the levels, finest first; each level after the first halves the resolution.
+        convolutions: number of 3x3 convolutions in each level, at least one.
+        heads: channels of the outputs at the input's resolution, by name.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SideBranchNet(nn.Module):
         self._initialise()
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Named logits of ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
+        """Returns named logits for ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
         features = []
         x = images
         for index, level in enumerate(self.levels):

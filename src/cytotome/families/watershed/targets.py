@@ -1,4 +1,4 @@
-"""Training targets of the three stages, and the maps that perfect networks would give."""
+"""Training targets of the three stages, and the maps of perfect networks."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from cytotome.types import AnyArray, BoolArray, DenseMaps, FloatArray, Instances
 
 BACKGROUND, CELL, WALL = 0, 1, 2
 WALL_WIDTH = 2
-"""A wall is where two instances lie within so many rows and columns of a pixel, so that these, dilated, overlap."""
+"""A pixel is wall if two instances are within this number of rows and columns, so that they overlap if dilated."""
 REFERENCE_AREA = 400.0
-"""Pixels of an instance whose pixels weigh as much as the background's, 1."""
+"""Number of pixels of an instance whose pixels have the same weight as the background, 1."""
 
 
 def watershed_targets(instances: Instances, config: WatershedConfig) -> dict[str, AnyArray]:
-    """Targets of one crop; where instances overlap, the smaller one gets the pixels.
+    """Computes the targets of one crop; where instances overlap, the smaller one gets the pixels.
 
     Returns:
-        ``semantic`` ``(1, H, W)`` int64: 0 background, 1 cell, 2 wall;
-        ``direction`` ``(2, H, W)`` float32: unit vectors y, x away from the nearest boundary, 0 outside and on ridges;
-        ``energy`` ``(1, H, W)`` int64: level of the distance to the boundary, 0 outside;
-        ``weight`` ``(1, H, W)`` float32: 1 over the root of the area of the pixel's instance, 1 outside;
-        ``cell_type`` ``(1, H, W)`` int64: class of the pixel's instance, -1 outside or where it is unknown.
+        ``semantic`` ``(1, H, W)`` int64: 0 background, 1 cell, 2 wall; ``direction`` ``(2, H, W)`` float32: unit
+        vectors y, x away from the nearest boundary, 0 outside and on ridges; ``energy`` ``(1, H, W)`` int64: level of
+        the distance to the boundary, 0 outside; ``weight`` ``(1, H, W)`` float32: inversely proportional to the square
+        root of the area of the pixel's instance, 1 outside; ``cell_type`` ``(1, H, W)`` int64: class of the pixel's
+        instance, -1 outside or if unknown.
     """
     labels = label_positions(instances)
     parted = labels if config.distance == "instance" else (labels > 0).astype(np.int32)
@@ -52,7 +52,7 @@ def _semantic(labels: IntArray, wall: BoolArray) -> AnyArray:
 
 
 def oracle_maps(targets: Mapping[str, AnyArray], config: WatershedConfig) -> DenseMaps:
-    """The dense maps whose networks made no error."""
+    """The dense maps of perfect networks."""
     maps: dict[str, FloatArray] = {
         "semantic": one_hot(targets["semantic"], 3),
         "direction": targets["direction"].astype(np.float32),
