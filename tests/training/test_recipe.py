@@ -11,7 +11,7 @@ from cytotome.errors import ConfigError
 from cytotome.models.file import read_model
 from cytotome.models.registry import bundled_models, find_model
 from cytotome.training.recipe import Recipe, find_recipe, load_recipe, recipe_names
-from cytotome.training.weights import load_weights
+from cytotome.training.warm_start import load_weights
 
 
 def test_every_fault_is_named_at_once(recipe: dict[str, Any]) -> None:

@@ -167,6 +167,7 @@ def test_workers_are_left_out_where_shared_memory_is_too_small_for_their_batches
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # torch's advice where there is one processor
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*DataLoaderIter")  # torch may notice it once more
 def test_a_worker_that_is_killed_stops_the_run(
     recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from cytotome.models.cell_size import CellSizes, SizedData, measured_sizes
 from cytotome.models.familiar import MIN_IMAGES, KnownTypes
 from cytotome.models.look import Look
 from cytotome.ops.matching import count_matches
-from cytotome.training.prepare import Place, Prepared, labelled_places
+from cytotome.training.data import Place, Prepared, labelled_places
 from cytotome.tuning.nested import tune
 from cytotome.types import UNKNOWN, Image
 

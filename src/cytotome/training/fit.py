@@ -33,17 +33,17 @@ from cytotome.training.ancestry import Identity
 from cytotome.training.batches import Batches, watch_workers
 from cytotome.training.callbacks import Checkpoints, Forecast, Pictures, ProgressBar, Reports
 from cytotome.training.checkpoint import load_checkpoint, restore, save_checkpoint
+from cytotome.training.data import Prepared
 from cytotome.training.finish import mean_score, types_in_turn
 from cytotome.training.logs import LoggerName, MetricsFile, open_loggers
 from cytotome.training.loop import Hook, Learner, run_loop
 from cytotome.training.pictures import Bytes, draw_all, shown_places
 from cytotome.training.plan import Plan, plan_stages
-from cytotome.training.prepare import Prepared
 from cytotome.training.progress import Progress
 from cytotome.training.recipe import Recipe
 from cytotome.training.stopping import EarlyStopping, StopSignals
 from cytotome.training.teacher import MeanTeacher
-from cytotome.training.weights import load_weights, start_weights
+from cytotome.training.warm_start import load_weights, start_weights
 
 for _chatty in ("lightning.fabric", "lightning_utilities"):  # greetings of each new process
     logging.getLogger(_chatty).setLevel(logging.WARNING)

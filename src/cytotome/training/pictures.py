@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from cytotome.inference.model import Model
 from cytotome.report.overlay import draw_overlay
-from cytotome.training.prepare import Place, Prepared
+from cytotome.training.data import Place, Prepared
 from cytotome.types import Image, Sample
 
 LARGEST = 512

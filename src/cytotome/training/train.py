@@ -20,15 +20,15 @@ from cytotome.models.card import Card, inherited
 from cytotome.models.file import save_model
 from cytotome.training.ancestry import Identity
 from cytotome.training.checkpoint import load_checkpoint
+from cytotome.training.data import Data, Prepared, labelled_places, open_all, prepare
 from cytotome.training.finish import calibrated, known_look, known_sizes, known_types, report_cells
 from cytotome.training.fit import Job
 from cytotome.training.logs import LoggerName, check_logger
-from cytotome.training.prepare import Data, Prepared, labelled_places, open_all, prepare
+from cytotome.training.pretraining import split_pretraining
 from cytotome.training.processes import check_devices, launch
 from cytotome.training.recipe import Recipe, load_recipe
 from cytotome.training.stopping import EarlyStopping
-from cytotome.training.transfer import split_pretraining
-from cytotome.training.weights import start_header
+from cytotome.training.warm_start import start_header
 
 
 def train(
@@ -144,7 +144,7 @@ class Run:
         elif self.model_path.is_file():
             self._say(
                 f"nothing was trained: {self.model_path} is finished, and neither data nor recipe have changed; "
-                f"--anew trains it again, --weights {self.model_path} with another --output trains on from it"
+                f"--anew trains it again, --weights {self.model_path} with another --output continues from its weights"
             )
             return self.model_path
         if content is None or not self._is_over(content):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cytotome.errors import TrainingError
-from cytotome.training.prepare import Data, open_all
+from cytotome.training.data import Data, open_all
 from cytotome.training.recipe import Recipe
 from cytotome.types import Dataset
 
