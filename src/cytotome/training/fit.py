@@ -45,7 +45,7 @@ from cytotome.training.stopping import EarlyStopping, StopSignals
 from cytotome.training.teacher import MeanTeacher
 from cytotome.training.warm_start import load_weights, start_weights
 
-for _chatty in ("lightning.fabric", "lightning_utilities"):  # greetings of each new process
+for _chatty in ("lightning.fabric", "lightning.pytorch"):  # which greet in each new process
     logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 
