@@ -112,9 +112,9 @@ def test_notebooks_are_shown_a_table_of_scores(sample: ct.Sample) -> None:
     dataset = ct.open_dataset("synthetic:2:4")
     truths = {one.info.id: one.instances for one in dataset if one.instances is not None}
     found = ct.evaluate(truths, dataset)
-    assert found.to_frame().loc["over all", ["images", "mean_ap", "f1"]].tolist() == [2, 1.0, 1.0]
+    assert found.to_frame().loc["overall", ["images", "mean_ap", "f1"]].tolist() == [2, 1.0, 1.0]
     table = found._repr_html_()
-    for name in (*found.types, "over all"):
+    for name in (*found.types, "overall"):
         assert f"<th>{name}</th>" in table
 
 

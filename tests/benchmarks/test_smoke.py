@@ -312,7 +312,7 @@ def test_watershed_ceiling(run: Run, data: Path, tmp_path: Path) -> None:
     run("watershed", "ceiling", data / "sartorius", "--json", tmp_path / "rows.json")
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert len(rows) == 2 * 4 * 4
-    assert max(row["over all"] for row in rows) > 0.9
+    assert max(row["overall"] for row in rows) > 0.9
 
 
 def test_watershed_speed(run: Run, data: Path, tmp_path: Path) -> None:

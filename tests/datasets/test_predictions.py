@@ -149,7 +149,7 @@ def test_a_fold_alone_is_scored(real_data: Path, tmp_path: Path) -> None:
     text = run_evaluate(
         tmp_path / "a.csv", str(real_data / "sartorius"), json_file=None, rule="matching", layout=None, fold=1
     )
-    overall = next(line for line in text.splitlines() if line.startswith("over all"))
+    overall = next(line for line in text.splitlines() if line.startswith("overall"))
     assert int(overall.split()[2]) == len(fold)
     assert float(overall.split()[5]) > 0.9
 

@@ -22,7 +22,7 @@ from cytotome.types import Dataset, Instances, SampleInfo, Subset
 if TYPE_CHECKING:
     import pandas as pd
 
-OVER_ALL = "over all"
+OVERALL = "overall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Evaluation:
 
     def to_text(self) -> str:
         """A table of the cell types and over all, COCO's scores and the notes, as lines of plain text."""
-        groups = {**self.types, OVER_ALL: self.overall}
+        groups = {**self.types, OVERALL: self.overall}
         width = max(len(name) for name in [*groups, "cell type"])
         lines = [
             f"{'cell type':<{width}}  images   cells   found  " + "  ".join(f"{head:>7}" for head in COLUMNS.values())
@@ -150,7 +150,7 @@ class Evaluation:
         """One row per cell type and one over all: numbers of images and cells, and the means of all scores."""
         import pandas as pd
 
-        groups = {**self.types, OVER_ALL: self.overall}
+        groups = {**self.types, OVERALL: self.overall}
         rows = [
             {"images": group.images, "cells": group.truths, "found": group.predictions, **asdict(group.scores)}
             for group in groups.values()
