@@ -34,7 +34,7 @@ class SegmentOptions:
         overlays: write overlays.
         maps: write pictures of the network's maps.
         coco: write a COCO file of all masks.
-        exports: names of formats of other packages to write too.
+        exports: names of formats to write in addition.
         device, precision: of the network.
         quiet: print only errors.
     """
