@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
-from cytotome.training.logs import MetricsFile
+import pytest
+
+from cytotome.errors import ConfigError
+from cytotome.training.logs import MetricsFile, check_logger
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -38,3 +42,11 @@ def test_a_resumed_run_drops_what_it_will_report_again(tmp_path: Path) -> None:
     assert [row["minutes"] for row in rows_of(path)] == ["1.000", "2.000", "9.000"]
     MetricsFile(path, 0)
     assert rows_of(path) == []
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_service_that_is_not_installed_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_logger(None)
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ConfigError, match=rf"logger: \S.* is not installed; run pip install {name}"):
+        check_logger(name)

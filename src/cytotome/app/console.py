@@ -172,6 +172,6 @@ def resumable() -> Iterator[None]:
     """Around work that can be resumed: says so where its user stops it."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):  # Lightning makes the second of the first
+    except KeyboardInterrupt:
         warn("stopped; the same command resumes")
         raise typer.Exit(STOPPED) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,7 +24,7 @@ def train(
     ] = None,
     stages: Annotated[
         list[str] | None,
-        typer.Option("--stage", metavar="NAME", help="Train this stage alone; may be repeated. Default: all."),
+        typer.Option("--stage", metavar="NAME", help="Train only this stage; may be repeated. Default: all."),
     ] = None,
     weights: Annotated[
         str | None,
@@ -37,6 +37,12 @@ def train(
         bool, typer.Option("--resume/--anew", help="Resume from the last checkpoint, or train again from the start.")
     ] = True,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    devices: Annotated[
+        int, typer.Option("--devices", min=1, help="GPUs, or processes on the CPU, that share each batch.")
+    ] = 1,
+    logger: Annotated[
+        Literal["wandb", "mlflow"] | None, typer.Option("--logger", help="Log to this service, too.")
+    ] = None,
 ) -> None:
     """Train a model by a recipe.
 
@@ -83,4 +89,6 @@ def train(
             max_minutes=max_minutes,
             overrides=(*(settings or ()), *chosen),
             device=device,
+            devices=devices,
+            logger=logger,
         )

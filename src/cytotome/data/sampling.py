@@ -6,6 +6,7 @@ resumed. Crop ``index`` stands in batch ``index // batch``.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -250,17 +251,20 @@ def collate(crops: Sequence[Crop]) -> Crop:
     return batch if get_worker_info() is None else share(batch)
 
 
-class _Counting(Sampler[int]):
-    """start, start + 1, ... without end."""
+@dataclass(frozen=True)
+class _Numbers(Sampler[int]):
+    """Of the crops of each batch from ``first_batch`` on, without end, those of one of several equal parts."""
 
-    def __init__(self, start: int) -> None:
-        self.start = start
+    first_batch: int
+    batch: int
+    part: int
+    parts: int
 
     def __iter__(self) -> Iterator[int]:
-        index = self.start
-        while True:
-            yield index
-            index += 1
+        length = self.batch // self.parts
+        for number in itertools.count(self.first_batch):
+            start = number * self.batch + self.part * length
+            yield from range(start, start + length)
 
 
 class CropLoader(DataLoader[Crop]):
@@ -302,13 +306,23 @@ def why_no_workers(crops: Crops, first_batch: int, workers: int) -> str:
     )
 
 
-def crop_loader(crops: Crops, *, first_batch: int = 0, workers: int = 1, pin: bool = False) -> CropLoader:
-    """Endless batches from batch ``first_batch`` on, made by ``workers`` processes (0: by this one)."""
+def crop_loader(
+    crops: Crops, *, first_batch: int = 0, workers: int = 1, pin: bool = False, part: int = 0, parts: int = 1
+) -> CropLoader:
+    """Endless batches from batch ``first_batch`` on.
+
+    Args:
+        crops: where from.
+        first_batch: number of the first batch.
+        workers: processes that make crops; 0 makes them in this one.
+        pin: put batches into memory that a GPU can read.
+        part, parts: this process's part of each batch, from 0, where ``parts`` processes share it.
+    """
     batch = crops.settings.batch
     return CropLoader(
         crops,
-        batch_size=batch,
-        sampler=_Counting(first_batch * batch),
+        batch_size=batch // parts,
+        sampler=_Numbers(first_batch, batch, part, parts),
         num_workers=workers,
         collate_fn=collate,
         worker_init_fn=start_worker if workers else None,

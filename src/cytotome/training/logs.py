@@ -1,12 +1,55 @@
-"""Logs of a run: ``metrics.csv``, one row a report, which a resumed run continues where it stood."""
+"""Logs of a run: ``metrics.csv``, one row per report, which a resumed run continues; TensorBoard; other services."""
 
 from __future__ import annotations
 
 import csv
+import importlib.util
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal, TypeAlias
 
+from lightning.fabric.loggers.logger import Logger
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+
+from cytotome.errors import ConfigError
 from cytotome.io.files import atomic_path
+
+LoggerName: TypeAlias = Literal["wandb", "mlflow"]
+_SERVICES: dict[LoggerName, str] = {"wandb": "Weights & Biases", "mlflow": "MLflow"}
+
+
+def check_logger(name: str | None) -> None:
+    """Raises ConfigError for a logger that is unknown or not installed."""
+    if name is None:
+        return
+    if name not in _SERVICES:
+        raise ConfigError(f"logger: must be one of {', '.join(_SERVICES)}, got {name!r}")
+    if importlib.util.find_spec(name) is None:
+        raise ConfigError(f"logger: {_SERVICES[name]} is not installed; run pip install {name}")
+
+
+def open_loggers(output: Path, name: str, logger: LoggerName | None, from_step: int) -> list[Logger]:
+    """TensorBoard in ``output/tensorboard``, and the service ``logger``.
+
+    Args:
+        output: folder of the run.
+        name: of the run.
+        logger: its settings are the usual environment variables of the service, such as ``WANDB_MODE`` or
+            ``MLFLOW_TRACKING_URI``; what MLflow has no address for goes to ``output/mlruns``.
+        from_step: later steps of an earlier part of the run are dropped from TensorBoard.
+    """
+    loggers: list[Logger] = [TensorBoardLogger(output, name="", version="tensorboard", purge_step=from_step or None)]
+    if logger == "wandb":
+        from lightning.pytorch.loggers import WandbLogger
+
+        loggers.append(WandbLogger(name=name, save_dir=output, project=os.environ.get("WANDB_PROJECT", "cytotome")))
+    if logger == "mlflow":
+        from lightning.pytorch.loggers import MLFlowLogger
+
+        experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "cytotome")
+        loggers.append(MLFlowLogger(experiment, run_name=name, save_dir=str(output / "mlruns")))
+    return loggers
 
 
 class MetricsFile:

@@ -1,4 +1,4 @@
-"""Starting from the weights of another model."""
+"""Warm start: from the weights of another model."""
 
 from __future__ import annotations
 
