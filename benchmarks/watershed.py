@@ -75,7 +75,7 @@ def ceiling(data: str) -> list[dict[str, Any]]:
                 row: dict[str, Any] = {"distance": distance, "levels": levels, "decoder": name}
                 for kind in dict.fromkeys(kind for kind, _ in pairs):
                     row[kind] = round(statistics.fmean(score for other, score in pairs if other == kind), 3)
-                row["over all"] = round(statistics.fmean(score for _, score in pairs), 3)
+                row["overall"] = round(statistics.fmean(score for _, score in pairs), 3)
                 rows.append(row)
                 print(row, flush=True)
     return rows

@@ -62,9 +62,9 @@ def test_what_is_not_known_is_nan_in_the_data_frame(sample: ct.Sample) -> None:
 
 def test_cells_of_another_image_are_refused(sample: ct.Sample) -> None:
     assert sample.instances is not None
-    with pytest.raises(DataError, match=r"the image is of \(4, 6\) and the cells are of"):
+    with pytest.raises(DataError, match=r"the image has shape \(4, 6\), the cells have shape"):
         ct.draw_overlay(np.zeros((4, 6), np.uint8), sample.instances)
-    with pytest.raises(DataError, match=r"the image is of \(4, 6\) and the cells are of"):
+    with pytest.raises(DataError, match=r"the image has shape \(4, 6\), the cells have shape"):
         ct.measure(sample.instances, np.zeros((4, 6), np.uint8))
 
 
@@ -112,9 +112,9 @@ def test_notebooks_are_shown_a_table_of_scores(sample: ct.Sample) -> None:
     dataset = ct.open_dataset("synthetic:2:4")
     truths = {one.info.id: one.instances for one in dataset if one.instances is not None}
     found = ct.evaluate(truths, dataset)
-    assert found.to_frame().loc["over all", ["images", "mean_ap", "f1"]].tolist() == [2, 1.0, 1.0]
+    assert found.to_frame().loc["overall", ["images", "mean_ap", "f1"]].tolist() == [2, 1.0, 1.0]
     table = found._repr_html_()
-    for name in (*found.types, "over all"):
+    for name in (*found.types, "overall"):
         assert f"<th>{name}</th>" in table
 
 

@@ -13,6 +13,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 GLOSSARY = REPOSITORY / "docs" / "glossary.md"
 TITLE = "## Wordings to avoid"
+BLOCK = re.compile(r"^```(?P<language>\w*)\n.*?^```$", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| `(?P<avoid>[^`]+)` \| (?P<instead>.+) \| (?P<scope>docs|everywhere) \|$", re.MULTILINE)
 
 
@@ -41,11 +42,16 @@ def joined(text: str) -> str:
     return " ".join(text.split())
 
 
+def without_output(text: str) -> str:
+    """A document without its blocks that quote the output of programs; code stays, for its comments."""
+    return BLOCK.sub(lambda match: "" if match["language"] in ("", "text") else match[0], text)
+
+
 def pages() -> Iterator[tuple[str, str]]:
-    """Name and text of each document and recipe; of the glossary, what comes before its table."""
-    paths = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md")]
+    """Name and text of each document and recipe, without quoted output; of the glossary, what precedes its table."""
+    paths = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
     for path in sorted(paths):
-        text = path.read_text(encoding="utf-8")
+        text = without_output(path.read_text(encoding="utf-8"))
         yield path.relative_to(REPOSITORY).as_posix(), joined(text.split(TITLE)[0] if path == GLOSSARY else text)
     for path in sorted((REPOSITORY / "recipes").glob("*.yaml")):
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -90,6 +96,11 @@ def test_every_row_of_the_table_is_read() -> None:
 
 def test_replacements_are_not_wordings_to_avoid() -> None:
     assert {row.instead: other.avoid for row in wordings() for other in wordings() if other.found(row.instead)} == {}
+
+
+def test_quoted_output_is_left_out() -> None:
+    text = "one\n```bash\ntwo\n```\nthree\n```\nfour\n```\n```text\nfive\n```\nsix\n"
+    assert without_output(text) == "one\n```bash\ntwo\n```\nthree\n\n\nsix\n"
 
 
 def test_wordings_are_found_across_lines_and_in_messages() -> None:

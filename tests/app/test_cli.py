@@ -72,7 +72,7 @@ def test_segment_and_evaluate_by_command(plate: Path, tmp_path: Path, model_file
             ["evaluate", ".", "synthetic:1", "--rule", "best"],
             "error: rule: must be one of matching, kernel, got 'best'",
         ),
-        (["models", "show", "nowhere"], "error: nowhere: no such model file"),
+        (["models", "show", "nowhere"], "error: nowhere: neither a model file"),
         (["data", "info", "nowhere"], "error: nowhere: no such file or folder"),
         (["train", "nowhere", "-d", "synthetic:2", "-o", "out"], "error: nowhere: neither a recipe file nor"),
         (["train", "flow", "-d", ".", "-o", "out", "--layout", "plates"], "error: layout 'plates' is unknown"),

@@ -103,7 +103,7 @@ class TestDiscover:
             return scandir(path)
 
         monkeypatch.setattr(os, "scandir", refuse)
-        with pytest.raises(ConfigError, match=r"deep: cannot be read \(Permission denied\); mend its rights"):
+        with pytest.raises(ConfigError, match=r"deep: cannot be read \(Permission denied\); check its permissions"):
             names("p1")
 
     def test_all_missing_inputs_are_named_at_once(self) -> None:

@@ -111,13 +111,13 @@ def test_faults_of_submissions_are_found(tmp_path: Path) -> None:
     faults = {
         "id;predicted\n": "the first line must be id,predicted",
         "id,predicted\na,1 2\n": "1 images have no row, first 'b'",
-        "id,predicted\na,1 2\nb,\nc,\n": "'c' is no image of the test set",
+        "id,predicted\na,1 2\nb,\nc,\n": "'c' is not an image of the test set",
         "id,predicted\na,1 2\nb,1 2\nb,2 2\n": "1 pixels are in two cells",
         "id,predicted\na,9 2 1 2\nb,\n": "do not rise or touch",
         "id,predicted\na,1 2 3 1\nb,\n": "do not rise or touch",
         "id,predicted\na,20 2\nb,\n": "does not fit an image of 4x5",
         "id,predicted\na,1 2,3\nb,\n": "line 2 has 3 fields",
-        "id,predicted\na,1 2\na,\nb,\n": "an empty row beside cells",
+        "id,predicted\na,1 2\na,\nb,\n": "an empty row as well as cells",
     }
     for text, message in faults.items():
         path.write_text(text)
@@ -133,10 +133,10 @@ def test_faults_of_submissions_are_found(tmp_path: Path) -> None:
 
 def test_options_that_do_not_go_together_are_named(folder: Path) -> None:
     output = ("-o", folder / "s.csv")
-    assert "say which images must have a row by --images" in run(folder / "found", *output)[1]
-    assert "limits segmentation; give --model" in run(folder / "found", "--images", "x", "--max-minutes", 1, *output)[1]
+    assert "name the images that must have a row with --images" in run(folder / "found", *output)[1]
+    assert "limits segmentation; add --model" in run(folder / "found", "--images", "x", "--max-minutes", 1, *output)[1]
     assert "max-minutes: must be positive" in run(folder, "--model", "neurons", "--max-minutes", 0, *output)[1]
     said = run(folder / "found", "--images", folder / "test", "--overlaps", "best", *output)[1]
     assert "overlaps: must be one of area, score, drop, got 'best'" in said
     (folder / "found" / "image9_labels.tif").write_bytes((folder / "found" / "image0_labels.tif").read_bytes())
-    assert "'image9' is none of the images" in run(folder / "found", "--images", folder / "test", *output)[1]
+    assert "'image9' is not one of the images" in run(folder / "found", "--images", folder / "test", *output)[1]

@@ -80,9 +80,9 @@ def test_a_model_is_tuned_on_what_it_was_trained_on(folder: Path, tmp_path: Path
 
 def test_outputs_and_options_that_do_not_fit_are_named(folder: Path, tmp_path: Path) -> None:
     data = ("-d", folder)
-    assert "give -o a name that ends in .yaml" in run("a", "b", *data, "-o", tmp_path / "x.safetensors")[1]
-    assert "give -o a name that ends in .safetensors" in run("a", *data, "-o", tmp_path / "x.yaml")[1]
-    assert "give -o a name without ending" in run("a:0,b:1", *data, "-o", tmp_path / "x.safetensors")[1]
+    assert "the name after -o must end in .yaml" in run("a", "b", *data, "-o", tmp_path / "x.safetensors")[1]
+    assert "the name after -o must end in .safetensors" in run("a", *data, "-o", tmp_path / "x.yaml")[1]
+    assert "the name after -o must have no extension" in run("a:0,b:1", *data, "-o", tmp_path / "x.safetensors")[1]
     output = ("-o", tmp_path / "x.safetensors")
     assert "search: must be one of optuna, greedy" in run("a", *data, *output, "--search", "grid")[1]
     assert "cell-type: must be one of majority, classifier" in run("a", *data, *output, "--cell-type", "guess")[1]

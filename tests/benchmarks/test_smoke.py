@@ -108,6 +108,23 @@ def test_accuracy(run: Run, data: Path, tmp_path: Path) -> None:
     assert "| smoke | none | 0 | 3 | own parameters |" in (tmp_path / "page.md").read_text(encoding="utf-8")
 
 
+def test_accuracy_writes_rows_by_number_of_images_and_ceilings(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "accuracy").mkdir()
+    score = {"cort": 0.5, "all": 0.25}
+    for name, images in (("flow, a", 7), ("flow, b", 15)):
+        scores = {"own parameters": {**score, "images": images}, "ceiling": {**score, "images": 35}}
+        entry = {"name": name, "training": "none", "folds": [0, 1], "scores": scores}
+        (tmp_path / "accuracy" / f"{name}.json").write_text(json.dumps(entry))
+    run("accuracy")
+    lines = (tmp_path / "page.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("| flow, ") and "own parameters" in line]
+    assert rows == [
+        f"| flow, {name} | none | 0, 1 | {images} | own parameters | 0.500 |  |  | 0.250 |"
+        for name, images in (("b", 15), ("a", 7))
+    ]
+    assert [line for line in lines if line.startswith("| flow | ")] == ["| flow | 35 | 0.500 |  |  | 0.250 |"]
+
+
 def test_looks(load: Load, run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load("looks"), "SETS", ("sartorius", "usiigaci"))
     lines = [line for line in run("looks", data).splitlines() if line]
@@ -295,7 +312,7 @@ def test_watershed_ceiling(run: Run, data: Path, tmp_path: Path) -> None:
     run("watershed", "ceiling", data / "sartorius", "--json", tmp_path / "rows.json")
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert len(rows) == 2 * 4 * 4
-    assert max(row["over all"] for row in rows) > 0.9
+    assert max(row["overall"] for row in rows) > 0.9
 
 
 def test_watershed_speed(run: Run, data: Path, tmp_path: Path) -> None:

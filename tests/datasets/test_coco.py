@@ -68,7 +68,7 @@ def test_crowds_are_ignored(coco: Path) -> None:
 def test_masks_are_read_where_the_picture_is_missing(coco: Path) -> None:
     dataset = CocoDataset(coco)
     assert len(dataset.instances(2)) == 0
-    with pytest.raises(DataError, match=r"truth\.json\.gz: the image gone\.png is not below .*; add it"):
+    with pytest.raises(DataError, match=r"truth\.json\.gz: the image gone\.png is not in .*; add it"):
         dataset[2]
 
 
@@ -111,7 +111,7 @@ def test_equal_names_in_two_folders_are_two_images(coco: Path, write_picture) ->
     assert dataset[0].image.source == str(first)
     with pytest.raises(DataError, match=rf"{second}: the image is 9x9"):
         dataset[1]
-    with pytest.raises(DataError, match=r"the image 1\.png may be .*x/1\.png or .*y/1\.png; give file_name its folder"):
+    with pytest.raises(DataError, match=r"the image 1\.png matches both .*x/1\.png and .*y/1\.png; add the folder"):
         renamed(coco, "1.png", "b.png", "c.png")[0]
 
 

@@ -58,7 +58,7 @@ def test_rows_that_are_there_twice_count_once_unless_they_differ(table: Path) ->
     assert known is not None
     assert known.cells == {"plate/a": {4: (0.5, "cort"), 9: (0.0625, ""), 11: (0.125, "astro")}}
     table.write_text("".join([*lines, lines[1].replace("0.5000", "0.7000")]))
-    with pytest.raises(DataError, match=r"cells\.csv: row 4: cell 4 of plate/a\.tif is there twice and differs"):
+    with pytest.raises(DataError, match=r"cells\.csv: row 4: cell 4 of plate/a\.tif occurs twice with different"):
         read_known_cells(table)
 
 
@@ -69,7 +69,7 @@ def test_rows_that_are_there_twice_count_once_unless_they_differ(table: Path) ->
         ("a.tif,0,0.5", "row 1: cell must be a whole number from 1, got 0"),
         ("a.tif,,0.5", "row 1: cell must be a whole number from 1, got nan"),
         ("a.tif,1,50", "row 1: score must lie in 0 to 1, got 50"),
-        ("a.tif,1,high", "'high' in row 1 of the column 'score' is no number"),
+        ("a.tif,1,high", "'high' in row 1 of the column 'score' is not a number"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(tmp_path: Path, row: str, message: str) -> None:

@@ -140,7 +140,7 @@ def test_types_take_turns_and_so_do_folds() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"count": 1, "cell_types": ("glia",)}, "unknown cell type glia; choose of cort, astro, shsy5y"),
+        ({"count": 1, "cell_types": ("glia",)}, "unknown cell type glia; choose from cort, astro, shsy5y"),
         ({"count": 1, "cell_types": ()}, "unknown cell type none"),
         ({"count": -1}, "count and seed must not be negative, got -1 and 0"),
         ({"count": 1, "shape": (16, 64)}, "must be 32 pixels or more on either side, got 16x64"),

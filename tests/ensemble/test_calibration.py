@@ -69,5 +69,5 @@ def test_nothing_found_and_wrong_curves_are_errors() -> None:
     with pytest.raises(ConfigError, match="the model finds nothing in these images"):
         fit_curve([(nothing, nothing)])
     for scores, precisions in (((0.1, 0.1), (0.1, 0.2)), ((0.1, 0.2), (0.3, 0.2)), ((), ())):
-        with pytest.raises(ValidationError, match=r"must rise|one precision a score"):
+        with pytest.raises(ValidationError, match=r"must increase|one precision per score"):
             ScoreCurve(scores=scores, precisions=precisions)

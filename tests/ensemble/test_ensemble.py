@@ -187,7 +187,7 @@ def test_faults_are_named(neurons: Model, tmp_path: Path) -> None:
         load_model(tmp_path / "none.yaml")
     with pytest.raises(ModelError, match="not a YAML file"):
         load_model(written("a: [1"))
-    with pytest.raises(ModelError, match="must hold members"):
+    with pytest.raises(ModelError, match="must contain members"):
         load_model(written("[]"))
     with pytest.raises(ModelError, match="written in ensemble format 9"):
         load_model(written("format: 9"))
@@ -197,9 +197,9 @@ def test_faults_are_named(neurons: Model, tmp_path: Path) -> None:
         load_model(written("members: [{model: neurons}]\nsteps: [polish]"))
     with pytest.raises(ModelError, match=r"scales and gains must be from 0.25 to 4"):
         load_model(written("members: [{model: neurons, tta: {scales: [9]}}]"))
-    with pytest.raises(ModelError, match="bring that model back"):
+    with pytest.raises(ModelError, match="restore that model"):
         load_model(written("members: [{model: neurons, digest: abc}]"), device="cpu")
-    with pytest.raises(ModelError, match="no such model file"):
+    with pytest.raises(ModelError, match="neither a model file"):
         load_model(written("members: [{model: nowhere.safetensors}]"), device="cpu")
     with pytest.raises(ConfigError, match="expected 1 models, one per member, got 2"):
         Ensemble(EnsembleFile(members=(A,)), [neurons, neurons])

@@ -253,9 +253,9 @@ def test_the_compact_backbone_predicts_alike_when_it_is_fused(options: dict[str,
         ({"dense_weight": 1.0}, "dense_weight needs backbone: compact, got resnet18"),
         ({"backbone": "compact"}, "blocks must have one number for each of the 4 widths"),
         ({**COMPACT, "widths": (8, 8), "blocks": (0, 1)}, "backbone compact needs 5 widths, got 2"),
-        ({**COMPACT, "stem_stride": 2}, "stem_stride is for backbones of timm; leave it out"),
-        ({**COMPACT, "frozen_stages": 1}, "frozen_stages is for backbones of timm"),
-        ({**COMPACT, "pretrained": True}, "pretrained is for backbones of timm"),
+        ({**COMPACT, "stem_stride": 2}, "stem_stride applies to timm backbones; omit it"),
+        ({**COMPACT, "frozen_stages": 1}, "frozen_stages applies to timm backbones"),
+        ({**COMPACT, "pretrained": True}, "pretrained applies to timm backbones"),
         ({"encoder": "test_resnet"}, "encoder needs backbone: compact, got resnet18"),
     ],
 )
@@ -390,7 +390,7 @@ def test_unknown_backbones_and_faulty_configs_are_refused() -> None:
         Pyramid("resnet17")
     with pytest.raises(ValueError, match="anchor_sizes must be 5 tuples"):
         RcnnConfig(anchor_sizes=((8,), (16,)))
-    with pytest.raises(ValueError, match="stages must rise"):
+    with pytest.raises(ValueError, match="stages must increase"):
         RcnnConfig(stages=(0.7, 0.5))
 
 
@@ -444,7 +444,7 @@ def test_a_detector_of_another_backbone_is_refused(tmp_path: Path) -> None:
 
 
 def test_files_that_hold_no_fitting_weights_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none\.pth is not there"):
+    with pytest.raises(ConfigError, match=r"none\.pth not found"):
         build_network(RcnnConfig(pretrained=str(tmp_path / "none.pth")))
     (tmp_path / "text.pth").write_text("nothing")
     with pytest.raises(ConfigError, match=r"text\.pth cannot be read"):

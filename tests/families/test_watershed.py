@@ -333,7 +333,7 @@ def test_overlaps_go_to_the_smaller_cell() -> None:
 
 
 def test_faulty_configs_are_told() -> None:
-    with pytest.raises(ValidationError, match="one or more distances above 1 that rise"):
+    with pytest.raises(ValidationError, match="one or more increasing distances above 1"):
         WatershedConfig(level_edges=(3.0, 2.0))
     with pytest.raises(ValidationError, match="level_weights must have a number for each of the 3 levels, got 2"):
         WatershedConfig(level_edges=(2.0,), level_weights=(1.0, 2.0))

@@ -69,5 +69,5 @@ except ConfigError as error:
 def test_a_precision_that_is_unknown_or_missing() -> None:
     with pytest.raises(ConfigError, match="must be one of auto, float32, bfloat16, got 'float8'"):
         choose_precision("float8", CPU)
-    with pytest.raises(ConfigError, match="mps does not take bfloat16"):
+    with pytest.raises(ConfigError, match="mps does not support bfloat16"):
         choose_precision("bfloat16", torch.device("mps"))

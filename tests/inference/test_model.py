@@ -375,7 +375,7 @@ def test_a_saved_model_is_loaded_by_its_path(tmp_path: Path, discs: Discs) -> No
 
 
 def test_an_unknown_name() -> None:
-    with pytest.raises(ModelError, match="unicorns: no such model file"):
+    with pytest.raises(ModelError, match="unicorns: neither a model file"):
         load_single_model("unicorns")
 
 

@@ -110,7 +110,7 @@ def test_a_model_that_states_no_size_takes_a_scale_alone() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"scale": 1, "diameter": 30}, "give one of the two"),
+        ({"scale": 1, "diameter": 30}, "give only one of them"),
         ({"scale": 0}, "scale: expected a factor from 0.03125 to 32, got 0"),
         ({"scale": float("nan")}, "scale: expected"),
         ({"diameter": -3}, "diameter: expected a positive number of pixels, got -3"),

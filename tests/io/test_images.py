@@ -231,7 +231,7 @@ def test_microns_of_a_png_only_where_the_scale_is_real(tmp_path, dots_per_inch, 
         (tiff(np.array([[0, np.nan]], np.float32)), "contains values that are not finite"),
         (tiff(np.array([[0, -np.inf]], np.float32)), "contains values that are not finite"),
         (tiff(np.array([[0, 1e300]])), "contains values that are not finite"),
-        (tiff(np.array([[0, 1j]], np.complex64)), "pixels of type complex64 are no grey levels"),
+        (tiff(np.array([[0, 1j]], np.complex64)), "pixels of type complex64 are not grey levels"),
     ],
 )
 def test_unusable_files_have_one_clear_line(tmp_path, data, message):

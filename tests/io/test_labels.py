@@ -72,8 +72,8 @@ def test_other_suffixes_are_refused(tmp_path):
     ("labels", "message"),
     [
         (np.zeros((2, 2, 2), int), r"must be \(H, W\) integers, got \(2, 2, 2\)"),
-        (np.array([[0.5]]), "must hold whole numbers; this looks like an image"),
-        (np.array([[np.nan]]), "must hold whole numbers"),
+        (np.array([[0.5]]), "must contain whole numbers; this looks like an image"),
+        (np.array([[np.nan]]), "must contain whole numbers"),
         (np.array([[-1]]), "labels must lie in 0 to 2147483647, found"),
         (np.array([[2**31]]), "labels must lie in 0 to 2147483647, found"),
     ],
@@ -94,7 +94,7 @@ def test_masks_of_black_and_white_are_refused_with_the_remedy(tmp_path, name):
         np.save(tmp_path / name, mask)
     else:
         PillowImage.fromarray(mask).save(tmp_path / name)
-    with pytest.raises(DataError, match=rf"{name}: all cells are one mask.*255 lies in 2 places; give each cell"):
+    with pytest.raises(DataError, match=rf"{name}: all cells share one mask.*255 lies in 2 places; give each cell"):
         read_label_map(tmp_path / name)
     np.testing.assert_array_equal(read_label_map(tmp_path / name, check=False), mask)
 
@@ -140,7 +140,7 @@ def test_grey_saved_as_colour_is_read_and_colour_is_not(tmp_path):
     PillowImage.fromarray(np.stack([grey] * 3, axis=2)).save(tmp_path / "grey.png")
     assert read_label_map(tmp_path / "grey.png").tolist() == grey.tolist()
     PillowImage.fromarray(np.stack([grey, grey, 0 * grey], axis=2)).save(tmp_path / "colour.png")
-    with pytest.raises(DataError, match=r"colour\.png: a colour image of shape \(2, 3, 3\) is no label map"):
+    with pytest.raises(DataError, match=r"colour\.png: a colour image of shape \(2, 3, 3\) is not a label map"):
         read_label_map(tmp_path / "colour.png")
 
 

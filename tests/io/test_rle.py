@@ -110,7 +110,7 @@ def test_coco_text_is_that_of_a_peer_and_comes_back(stack):
     [
         ({"size": [2, 3], "counts": [1, 2]}, "mask 1 has counts that do not add up to 2x3 pixels (sum 3)"),
         ({"size": [2, 3], "counts": [7, -3, 2]}, "mask 1 has counts that do not add up to 2x3 pixels"),
-        ({"size": [2, 3], "counts": ["a"]}, "mask 1 has counts that are no whole numbers"),
+        ({"size": [2, 3], "counts": ["a"]}, "mask 1 has counts that are not whole numbers"),
         ({"size": [2, 3], "counts": "\x01"}, "the text of mask 1 is damaged"),
         ({"size": [2, 3], "counts": "oooooooooooooo"}, "the text of mask 1 is damaged"),
         ({"size": [2, 3], "counts": "o"}, "the text of mask 1 is damaged"),

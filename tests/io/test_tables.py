@@ -31,7 +31,7 @@ def test_a_first_line_may_name_the_separator(tmp_path):
 @pytest.mark.parametrize("value", ["x", "1.234,5", "01. Mai"])
 def test_text_that_is_no_number_is_named(tmp_path, value):
     (tmp_path / "a.csv").write_text(f"image;score\na;0,5\nb;{value}\n")
-    with pytest.raises(DataError, match=rf"^a\.csv: '{value}' in row 2 of the column 'score' is no number"):
+    with pytest.raises(DataError, match=rf"^a\.csv: '{value}' in row 2 of the column 'score' is not a number"):
         numbers(read_table(tmp_path / "a.csv"), "score", "a.csv")
 
 

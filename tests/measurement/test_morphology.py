@@ -121,5 +121,5 @@ def test_alpha_is_no_grey_level(channels: int) -> None:
 
 
 def test_an_image_of_another_size_is_refused() -> None:
-    with pytest.raises(DataError, match=r"plate\.png: the image is of \(5, 5\) and the cells are of \(8, 8\)"):
+    with pytest.raises(DataError, match=r"plate\.png: the image has shape \(5, 5\), the cells have shape \(8, 8\)"):
         measure_cells(Instances.empty((8, 8)), Image(np.zeros((5, 5), np.uint8), source="plate.png"))

@@ -112,7 +112,7 @@ def test_wrong_rule_and_wrong_counts_are_refused():
     nothing = Instances.empty((40, 60))
     with pytest.raises(ConfigError, match="rule must be one of matching, kernel, got 'greedy'"):
         image_score(rectangles((0, 0, 1, 1)), nothing, "greedy")
-    with pytest.raises(ConfigError, match="one prediction an image, got 1 for 2"):
+    with pytest.raises(ConfigError, match="one prediction per image, got 1 for 2"):
         mean_score([nothing], [nothing, nothing])
     with pytest.raises(ConfigError, match="got 0 for 0"):
         mean_score([], [])

@@ -82,7 +82,7 @@ def test_nothing_predicted_finds_nothing():
 
 def test_wrong_counts_are_refused():
     truth = Instances.from_masks(np.ones((1, 4, 4), bool))
-    with pytest.raises(ConfigError, match="one prediction an image, got 1 for 2"):
+    with pytest.raises(ConfigError, match="one prediction per image, got 1 for 2"):
         coco_scores([truth], [truth, truth])
     with pytest.raises(ConfigError, match=r"max_detections must be positive and increasing, got \(100, 10\)"):
         coco_scores([truth], [truth], max_detections=(100, 10))

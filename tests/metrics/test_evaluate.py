@@ -153,7 +153,7 @@ def test_nothing_to_score_is_refused():
         evaluate({"a": squares(1)}, Handful(sample("a", "", None, "none")))
     with pytest.raises(DataError, match="predicted 'z', truth has 'a'"):
         evaluate({"z": squares(1)}, {"a": squares(1)})
-    with pytest.raises(DataError, match=r"a: the prediction is of \(4, 6\), the truth of \(48, 56\)"):
+    with pytest.raises(DataError, match=r"a: the prediction has shape \(4, 6\), the truth \(48, 56\)"):
         evaluate({"a": Instances.empty((4, 6))}, {"a": squares(1)})
     with pytest.raises(DataError, match="a: listed as labelled but without masks"):
         evaluate({"a": squares(1)}, Handful(sample("a", "", None)))

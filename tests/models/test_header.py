@@ -100,7 +100,7 @@ def test_a_pickle_is_refused_and_not_executed(tmp_path: Path) -> None:
 
 def test_a_safetensors_file_of_another_program(tmp_path: Path) -> None:
     safetensors.torch.save_file({"weight": torch.ones(3)}, tmp_path / "other.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="no cytotome model"):
+    with pytest.raises(ModelError, match="not a cytotome model"):
         read_header(tmp_path / "other.safetensors")
 
 

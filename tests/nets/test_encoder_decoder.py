@@ -121,7 +121,7 @@ def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
     torch.save({"first": torch.rand(2, 2), "second": torch.rand(3)}, tmp_path / "other.pth")
     with pytest.raises(ConfigError, match=r"pretrained: no weight of '.*other\.pth' fits this network"):
         EncoderDecoder("test_resnet", "light", 1, FINE, {}, pretrained=str(tmp_path / "other.pth"))
-    with pytest.raises(ConfigError, match=r"pretrained: .*none\.pth is not there"):
+    with pytest.raises(ConfigError, match=r"pretrained: .*none\.pth not found"):
         EncoderDecoder("test_resnet", "light", 1, FINE, {}, pretrained=str(tmp_path / "none.pth"))
 
 

@@ -123,7 +123,7 @@ def test_a_failing_download_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", broken)
     monkeypatch.setattr("cytotome.nets.pretrained.require_host", lambda *names: None)
-    with pytest.raises(ConfigError, match=r"cannot be fetched from timm/any \(the server is slow\); name a file"):
+    with pytest.raises(ConfigError, match=r"cannot be downloaded from timm/any \(the server is slow\); give a file"):
         hub_file("timm/any", ("a",), "any")
 
 

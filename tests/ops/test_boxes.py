@@ -66,7 +66,7 @@ def test_a_box_without_area_takes_no_part() -> None:
 
 
 def test_wrong_lengths_and_weights_are_named() -> None:
-    with pytest.raises(DataError, match="one score, class and model a box"):
+    with pytest.raises(DataError, match="one score, class and model per box"):
         weighted_boxes_fusion(np.zeros((2, 4)), [1.0], [0, 0], [0, 0], [1.0], threshold=0.5)
     with pytest.raises(DataError, match="weights must be positive"):
         weighted_boxes_fusion(np.zeros((1, 4)), [1.0], [0], [0], [0.0], threshold=0.5)

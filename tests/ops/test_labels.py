@@ -69,7 +69,7 @@ def test_more_instances_than_16_bits_hold():
     [
         (np.zeros((2, 2, 2), int), "a label map must be (H, W) integers, got (2, 2, 2) of int64"),
         (np.zeros((2, 2)), "a label map must be (H, W) integers, got (2, 2) of float64"),
-        (np.array([[-1]]), "must not hold negative labels"),
+        (np.array([[-1]]), "must not contain negative labels"),
         (np.array([[2**31]]), "labels must fit 32 bits"),
     ],
 )

@@ -145,5 +145,5 @@ def test_soft_masks_that_do_not_agree_are_refused() -> None:
     with pytest.raises(DataError, match=r"boxes \(N, 4\)"):
         SoftMasks(np.zeros(12, np.float32), np.array([[3, 4]], np.int32), np.zeros((2, 4), np.float32))
     plain = Instances.from_label_map(np.eye(4, dtype=np.int32))
-    with pytest.raises(DataError, match="soft must hold 1 masks"):
+    with pytest.raises(DataError, match="soft must contain 1 masks"):
         Instances(plain.shape, plain.runs, plain.offsets, plain.scores, plain.classes, plain.ids, (), random_soft(2, 0))

@@ -43,7 +43,7 @@ is below ``LEAST_KURTOSIS``; of windows of 128 x 128 pixels, 19 in 3,889 are."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
-    """A grid of windows over a plane of grey levels.
+    """A grid of windows over a plane of intensities.
 
     Attributes:
         rows, columns: ``(R + 1,)`` and ``(C + 1,)``, the borders between the windows in pixels.

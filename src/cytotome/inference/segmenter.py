@@ -234,7 +234,6 @@ class Segmenter(Protocol):
             then: processes a result, such as writing files; called from several threads.
             keep_outputs: whether predictions include the network's outputs.
             workers: number of threads.
-            tta, tile, scale, diameter, watch, **parameters: as in :meth:`segment`.
 
         Raises:
             ConfigError: immediately, if a parameter is unknown or out of range.

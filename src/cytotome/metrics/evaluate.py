@@ -22,7 +22,7 @@ from cytotome.types import Dataset, Instances, SampleInfo, Subset
 if TYPE_CHECKING:
     import pandas as pd
 
-OVER_ALL = "over all"
+OVERALL = "overall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Evaluation:
 
     def to_text(self) -> str:
         """Formats a table of the cell types and overall, COCO's scores and the notes as plain text."""
-        groups = {**self.types, OVER_ALL: self.overall}
+        groups = {**self.types, OVERALL: self.overall}
         width = max(len(name) for name in [*groups, "cell type"])
         lines = [
             f"{'cell type':<{width}}  images   cells   found  " + "  ".join(f"{head:>7}" for head in COLUMNS.values())
@@ -152,7 +152,7 @@ class Evaluation:
         """
         import pandas as pd
 
-        groups = {**self.types, OVER_ALL: self.overall}
+        groups = {**self.types, OVERALL: self.overall}
         rows = [
             {"images": group.images, "cells": group.truths, "found": group.predictions, **asdict(group.scores)}
             for group in groups.values()

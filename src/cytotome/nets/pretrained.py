@@ -192,7 +192,9 @@ def hub_file(repository: str, files: Sequence[str], name: str) -> str:
         except Exception as error:  # each client has its own errors
             fault = " ".join(str(error).split())[:200]
             break
-    raise ConfigError(f"pretrained: the weights of {name} cannot be fetched from {repository} ({fault}); name a file")
+    raise ConfigError(
+        f"pretrained: the weights of {name} cannot be downloaded from {repository} ({fault}); give a file"
+    )
 
 
 def require_host(url: str, name: str) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cytotome.types import Instances
 
 LOW, HIGH = 0.5, 99.5
-"""Percentiles of the grey levels that become black and white."""
+"""Percentiles of the intensities that become black and white."""
 SAMPLED = 1 << 16
 """Approximate number of pixels from which the percentiles are computed."""
 COLOURS = 20

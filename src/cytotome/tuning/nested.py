@@ -99,7 +99,7 @@ class TunableModel:
         return replace(self, parameters=self.family.calibrate(pairs, self.parameters, self.config.class_names))
 
     def result(self, everywhere: Values, by_type: Mapping[str, Values]) -> DecodeParameters:
-        """Decode parameters."""
+        """Decoder parameters."""
         known = {name: values for name, values in by_type.items() if name in self.config.class_names}
         by_class = known if len(self.config.class_names) > 1 else {}
         content = {**self.parameters.model_dump(), **everywhere, "by_class": by_class}

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from cytotome.app.cli import app
 
 SENTENCE = (
-    "0.png: all cells share one mask (black and white): its only label 255 lies in 3 places; give each cell its own"
+    "0.png: all cells share one mask (black and white): its only label 255 lies in 3 places; give each cell a number"
 )
 
 

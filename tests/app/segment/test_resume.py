@@ -136,7 +136,7 @@ class TestCorrectedLabelMaps:
         correct(out / "top_labels.tif")
         shutil.rmtree(out / ".done")
         before = contents(out)
-        with pytest.raises(ConfigError, match="is there, and of no run; use --overwrite to replace it"):
+        with pytest.raises(ConfigError, match="exists and belongs to no run; use --overwrite to replace it"):
             run_segment([str(plate)], out, options)
         assert contents(out) == before
 

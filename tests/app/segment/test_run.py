@@ -94,7 +94,7 @@ def test_a_coco_file_holds_every_mask_and_is_kept_up_to_date(
 
 def test_a_coco_file_of_the_users_is_not_replaced(plate: Path, tmp_path: Path, options: SegmentOptions) -> None:
     (tmp_path / "cells.json").write_text("mine")
-    with pytest.raises(ConfigError, match=r"cells\.json: is there, and of no run; use --overwrite"):
+    with pytest.raises(ConfigError, match=r"cells\.json: exists and belongs to no run; use --overwrite"):
         run_segment([str(plate)], tmp_path, replace(options, coco=True))
     assert (tmp_path / "cells.json").read_text() == "mine"
 
@@ -177,7 +177,7 @@ def test_files_of_no_run_are_not_replaced(plate: Path, tmp_path: Path, options: 
         out = tmp_path / name
         out.mkdir()
         (out / name).write_text("mine")
-        with pytest.raises(ConfigError, match=rf"{name}: is there, and of no run; use --overwrite"):
+        with pytest.raises(ConfigError, match=rf"{name}: exists and belongs to no run; use --overwrite"):
             run_segment([str(plate)], out, options)
         assert [path.name for path in out.iterdir()] == [name]
         assert (out / name).read_text() == "mine"
@@ -289,7 +289,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(plate: Path, tmp_path: Path, o
 
 
 def test_an_unknown_model_is_one_line(plate: Path, tmp_path: Path) -> None:
-    with pytest.raises(CytotomeError, match=r"nothing\.safetensors: no such model"):
+    with pytest.raises(CytotomeError, match=r"nothing\.safetensors: neither a model file"):
         run_segment([str(plate)], tmp_path / "out", SegmentOptions(model="nothing.safetensors"))
 
 
@@ -330,7 +330,7 @@ def test_the_size_of_the_cells_is_recorded_and_taken(
     np.testing.assert_array_equal(read_label_map(out / "a_labels.tif"), expected)
     with pytest.raises(ConfigError, match=r"scale was 0\.5, now not given"):
         run_segment([str(tmp_path / "a.png")], out, options)
-    with pytest.raises(ConfigError, match="give one of the two"):
+    with pytest.raises(ConfigError, match="give only one of them"):
         replace(options, scale=0.5, diameter=30)
 
 

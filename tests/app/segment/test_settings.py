@@ -36,7 +36,7 @@ def test_options_and_misspelt_parameters_are_named_at_once(model_file: Path) -> 
     with pytest.raises(ConfigError) as refused:
         effective_settings(model, options)
     assert str(refused.value).startswith(
-        "--set: diameter is no parameter of the decoder but an option of its own: --diameter 60; "
+        "--set: diameter is an option, not a parameter of the decoder: use --diameter 60; "
         "min_aera is not a parameter of this model's decoder, did you mean min_area?; "
         "speed is not a parameter of this model's decoder; --set takes min_score, min_area, "
     )

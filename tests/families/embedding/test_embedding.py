@@ -257,7 +257,7 @@ def test_scores_decide_what_is_kept_and_the_parameters_of_the_cell_type_come_fir
     ("config", "message"),
     [
         ({"periods": (32.0, 64.0, 96.0)}, "dimensions must be at least 12, got 8"),
-        ({"variant": "binary", "loss": "discriminative"}, "the variant binary takes contrast alone"),
+        ({"variant": "binary", "loss": "discriminative"}, "the variant binary supports only loss=contrast"),
         ({"temperature": 0.001}, "temperature"),
         ({"sampler": "corner"}, "sampler"),
     ],

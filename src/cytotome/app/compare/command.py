@@ -25,7 +25,7 @@ def compare(
         str, typer.Option("--folds", help="Validation folds, such as 0,1; one model is trained per fold.")
     ] = "0",
     budget: Annotated[
-        str, typer.Option("--budget", help="Time for all training together, such as 90s, 30m or 2h.")
+        str, typer.Option("--budget", help="Total time, such as 90s, 30m or 2h; four fifths are for training.")
     ] = "2h",
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field of every recipe.")

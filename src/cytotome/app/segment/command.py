@@ -63,7 +63,11 @@ def segment(
     ] = False,
     exports: Annotated[
         list[str] | None,
-        typer.Option("--export", metavar="NAME", help="Also write the format of an installed plugin; can be repeated."),
+        typer.Option(
+            "--export",
+            metavar="NAME",
+            help="Also write geojson (QuPath), imagej (ROIs), yolo, or a plugin's format; can be repeated.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option("--precision", help="Number format: auto, float32 or bfloat16.")] = "auto",

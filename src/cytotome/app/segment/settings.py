@@ -28,7 +28,7 @@ class SegmentOptions:
         microns: microns per pixel, overriding those of the files.
         diameter: typical diameter of the cells in pixels, None to estimate it.
         scale: factor by which images are resized for the model, instead of ``diameter``.
-        settings: ``name=value`` overrides of decode parameters.
+        settings: ``name=value`` overrides of decoder parameters.
         tta: average over the symmetries of the square.
         tile: side of a tile in pixels of the network's input, None for the default.
         overlays: write overlays.
@@ -80,7 +80,7 @@ def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, A
     """Everything that determines the results, except the images, as plain values.
 
     Raises:
-        ConfigError: if a decode parameter is unknown or out of range.
+        ConfigError: if a decoder parameter is unknown or out of range.
     """
     overrides = parse_overrides(options.settings)
     _check_known(overrides, list(type(model.parameters).model_fields))
