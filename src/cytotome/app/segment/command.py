@@ -81,10 +81,8 @@ def segment(
     row per image) and run.json (model, parameters, versions and timings).
     Subfolders are kept.
 
-    Images that are done already are skipped, so the same command resumes an
-    interrupted run. A label map that you have corrected is kept, and the
-    tables are computed from it.
-    If an image cannot be read, one line says why, the other images are
+    Finished images are skipped, so the same command resumes an interrupted run. A label map that you have corrected is
+    kept, and the tables are computed from it. If an image cannot be read, one line says why, the other images are
     segmented, and the exit code is 2.
 
     For example:
