@@ -52,7 +52,7 @@ def test_a_run_ends_early_with_its_best_weights_and_resumes_with_more_patience(
     recipe["schedule"] |= {"steps": 200, "validate_every": 10, "patience": 2}
     path = train(recipe, disks(9), output=tmp_path, fold=0, console=quiet, device="cpu")
     with (tmp_path / "metrics.csv").open(newline="") as handle:
-        assert [int(row["step"]) for row in csv.DictReader(handle) if row["validation/map"]] == [10, 20, 30]
+        assert [int(row["step"]) for row in csv.DictReader(handle) if row["validation/mean_ap"]] == [10, 20, 30]
     content = torch.load(tmp_path / "last.ckpt", weights_only=True)
     buffer = "segmenter.1.num_batches_tracked"
     assert int(read_model(path).weights[buffer]) == 10

@@ -64,7 +64,7 @@ def test_a_run_ends_with_a_model_that_finds_the_cells(
     rows = table_of(tmp_path)
     assert [int(row["step"]) for row in rows if row["warm/segment/total"]] == list(range(10, 91, 10))
     assert [int(row["step"]) for row in rows if row["duel/criticise/total"]] == [100, 110, 120]
-    assert [int(row["step"]) for row in rows if row["validation/map"]] == [60, 120]
+    assert [int(row["step"]) for row in rows if row["validation/mean_ap"]] == [60, 120]
     losses = [float(row["warm/segment/total"]) for row in rows if row["warm/segment/total"]]
     assert losses[-1] < 0.5 * losses[0]
     assert list((tmp_path / "tensorboard").glob("events*"))

@@ -1,4 +1,4 @@
-"""The command line: ``cytotome``. Heavy imports wait until a command needs them."""
+"""The command line ``cytotome``. Heavy imports are delayed until a command needs them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Every command has its own --help, with examples.
 
 
 class _Commands(typer.core.TyperGroup):
-    """Commands that say in one line that their user stopped them."""
+    """Commands that report in one line that the user stopped them."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -90,7 +90,7 @@ def options(
 
 
 def main() -> None:
-    """Runs the command line; an error that the user can fix is one line, and the exit code is 2."""
+    """Runs the command line; errors that the user can fix are reported in one line, with exit code 2."""
     try:
         app()
     except CytotomeError as error:

@@ -1,4 +1,4 @@
-"""What is said to the user: results to standard output, warnings and progress to standard error."""
+"""Messages to the user: results to standard output, warnings and progress to standard error."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from types import FrameType
 import typer
 
 FAILED = 2
-"""Exit code of a command that could not do all of its work."""
+"""Exit code of a command that could not complete all of its work."""
 STOPPED = 130
-"""Exit code of a command that its user stopped."""
+"""Exit code of a command interrupted by the user."""
 
 
 def say(text: str, *, quiet: bool = False) -> None:
-    """A line of results."""
+    """Prints a line of results."""
     if not quiet:
         typer.echo(printable(text))
 
 
 def warn(text: str) -> None:
-    """A line that is said even to those who want quiet."""
+    """Prints a warning, even with ``--quiet``."""
     typer.echo(printable(text), err=True)
 
 
 def printable(text: str) -> str:
-    r"""The text with bytes of file names that are not UTF-8 as ``\xNN``; any other text as it is."""
+    r"""Returns the text with bytes of file names that are not UTF-8 as ``\xNN``, otherwise unchanged."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def warn_of_failures(failures: Mapping[str, str], total: int, done: str) -> None:
-    """A line for each image that could not be used, in the order of their names."""
+    """Prints a line for each image that could not be used, sorted by name."""
     if failures:
         warn(f"{len(failures)} of {total} images could not be {done}:")
     for message in dict(sorted(failures.items())).values():
@@ -44,22 +44,22 @@ def warn_of_failures(failures: Mapping[str, str], total: int, done: str) -> None
 
 @dataclass
 class Notices:
-    """What a user should know though nothing failed: each kind is one line per run, with a count and the first name."""
+    """Notices for the user that are not failures: one line per kind and run, with a count and the first name."""
 
     kinds: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def add(self, name: str, text: str, unit: str = "images") -> None:
-        """Notes ``text`` of an image or file; may be called from several threads.
+        """Adds a notice about an image or file; may be called from several threads.
 
         Args:
-            name: of the image or file.
-            text: the same for all that it holds for, so without names or figures of one image.
-            unit: what is counted.
+            name: name of the image or file.
+            text: the same for all images concerned, so without names or numbers of one image.
+            unit: the counted unit.
         """
         self.kinds.setdefault((text, unit), set()).add(name)
 
     def lines(self) -> list[str]:
-        """A line for each kind, in the order in which they came up."""
+        """Returns a line for each kind, in order of occurrence."""
         return [
             f"{text}: {len(names)} {unit}, first {min(names)}" if len(names) > 1 else f"{text}: {min(names)}"
             for (text, unit), names in self.kinds.items()
@@ -67,10 +67,10 @@ class Notices:
 
 
 class Bar:
-    """A bar of images on a terminal, and below it one of the tiles of large images at hand.
+    """A progress bar of images on a terminal, with one of the tiles of the current large images below it.
 
     Args:
-        show: shows the number of images that are done, of tiles that are done, and of tiles in all.
+        show: displays the numbers of finished images, finished tiles and all tiles.
     """
 
     def __init__(self, show: Callable[[int, int, int], None]) -> None:
@@ -80,13 +80,13 @@ class Bar:
         self.lock = threading.Lock()
 
     def __call__(self) -> None:
-        """Moves the bar on by one image."""
+        """Advances the bar by one image."""
         with self.lock:
             self.images += 1
             self._show()
 
     def tile(self, done: int, total: int) -> None:
-        """Of the image at hand in this thread, ``done`` of ``total`` tiles are done."""
+        """Sets the tiles of this thread's current image: ``done`` of ``total``."""
         with self.lock:
             if done < total:
                 self.tiles[threading.get_ident()] = done, total
@@ -101,7 +101,7 @@ class Bar:
 
 @contextmanager
 def progress(total: int, *, quiet: bool) -> Iterator[Bar]:
-    """A bar on a terminal; it is called to be moved on by one."""
+    """Shows a progress bar on a terminal; call it to advance by one."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -128,7 +128,9 @@ def progress(total: int, *, quiet: bool) -> Iterator[Bar]:
 
 @contextmanager
 def interruption() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets before it raises KeyboardInterrupt, for threads to see; pressed again, it ends all."""
+    """Yields an event that Ctrl-C sets before it raises KeyboardInterrupt, to stop threads; a second Ctrl-C ends the
+    process.
+    """
     stopped = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -139,7 +141,7 @@ def interruption() -> Iterator[threading.Event]:
 
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
-        yield stopped  # signals are the main thread's, and behind nohup there are none
+        yield stopped  # only in the main thread, and not under nohup
         return
     before = signal.signal(signal.SIGINT, stop)
     try:
@@ -150,7 +152,7 @@ def interruption() -> Iterator[threading.Event]:
 
 @contextmanager
 def telling_of_compiling(*, quiet: bool) -> Iterator[None]:
-    """Around work that may have to compile kernels first: a line on a terminal when that begins."""
+    """Prints a line on a terminal if the work within has to compile kernels."""
     from rich.console import Console
 
     from cytotome.ops.kernels import on_compiling
@@ -169,7 +171,7 @@ def telling_of_compiling(*, quiet: bool) -> Iterator[None]:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Around work that can be resumed: says so where its user stops it."""
+    """Tells the user how to continue if resumable work is stopped."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""From what a user typed to the images that are meant, each with the name of its results."""
+"""Discovery of images from the user's inputs, each with the name of its results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cytotome.types import Image
 
 LABELS_ENDING, OVERLAY_ENDING, MAP_PART = "_labels.tif", "_overlay.png", "_map_"
 MARKS = ".done"
-"""Folder, in that of a run's results, that says which images are done."""
+"""Subfolder of the results with the marks of finished images."""
 RUN_FILE, IMAGES_FILE, COCO_FILE = "run.json", "images.csv", "cells.json"
 TABLES = (CELLS_FILE, IMAGES_FILE, COCO_FILE)
 
@@ -26,9 +26,9 @@ class Source:
     """One image.
 
     Attributes:
-        name: its path below the common folder of all inputs, with ``/`` and with its suffix: what tables call it.
+        name: path relative to the common folder of all inputs, with ``/`` and suffix, as in tables.
         path: the file.
-        page: of a file of which every page is an image of its own, None of any other.
+        page: page of a file whose pages are separate images, None for other files.
     """
 
     name: str
@@ -37,27 +37,27 @@ class Source:
 
     @property
     def stem(self) -> str:
-        """The name without its suffix; results are named after it."""
+        """The name without its suffix, used for the names of results."""
         return stem_of(self.name)
 
     @property
     def place(self) -> str:
-        """The file, and the page where it is one of several: what distinguishes it from all other images."""
+        """The file and, if it is one of several, the page, which identify the image."""
         return str(self.path) if self.page is None else f"{self.path}, page {self.page}"
 
     def read(self, page: int = 0) -> Image:
-        """The image: its own page of the file, or the given one where it has none of its own.
+        """Reads the image: its own page of the file, or by default the given one.
 
         Raises:
-            ImageError: if it cannot be used.
+            ImageError: if it cannot be read or used.
         """
         image = read_image(self.path, page=page if self.page is None else self.page)
         return replace(image, source=self.place)
 
     def pages(self) -> list[Source]:
-        """Each page of the file by itself, named ``NAME_p000.tif`` and so on; the image itself where it has no other.
+        """Returns each page of the file, named ``NAME_p000.tif`` and so on; the image itself if it has only one page.
 
-        A file that cannot be read is left as it is; it is reported when it is read.
+        Files that cannot be read are kept; the error is reported when they are read.
         """
         try:
             count = page_count(self.path)
@@ -71,18 +71,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search gave.
+    """The result of a search.
 
     Attributes:
-        sources: the images, by name, each once.
-        passed_over: what was not taken, by the reason.
+        sources: the unique images, sorted by name.
+        passed_over: skipped files, by reason.
     """
 
     sources: list[Source]
     passed_over: dict[str, list[str]]
 
     def passed_over_lines(self) -> list[str]:
-        """A line for each reason, with a count and the first name."""
+        """Returns a line for each reason, with a count and the first name."""
         return [
             f"not taken: {reason}: {len(names)}, first {min(names)}"
             if len(names) > 1
@@ -92,19 +92,18 @@ class Found:
 
 
 def discover(inputs: Sequence[str], output: Path) -> list[Source]:
-    """The images that :func:`search` finds."""
+    """Returns the images that :func:`search` finds."""
     return search(inputs, output).sources
 
 
 def search(inputs: Sequence[str], output: Path) -> Found:
-    """The images of files, folders and globs, by name, each once, and what was not taken.
+    """Finds the unique images of files, folders and globs, sorted by name, and the skipped files.
 
     Folders are searched with their subfolders. Hidden files, linked folders, files of other kinds and results of runs
-    are skipped. Names are relative to the folder that all inputs have in common, so that subfolders are mirrored.
+    are skipped. Names are relative to the common folder of all inputs, so that subfolders are mirrored.
 
     Raises:
-        ConfigError: if an input is not there, all such inputs at once, where there is no image in any, or where a
-            folder cannot be read.
+        ConfigError: if inputs do not exist (all are listed), there are no images, or a folder cannot be read.
     """
     found: dict[Path, Path] = {}
     passed: dict[str, list[str]] = {}
@@ -130,7 +129,7 @@ def search(inputs: Sequence[str], output: Path) -> Found:
 
 
 def split_clashes(sources: Iterable[Source]) -> tuple[list[Source], dict[str, str]]:
-    """The sources whose results have names of their own, and a message for each of the others, by its name."""
+    """Returns the sources whose results have unique names, and a message for each of the others, by name."""
     first: dict[str, Source] = {}
     clashes = {}
     for source in sources:
@@ -143,12 +142,12 @@ def split_clashes(sources: Iterable[Source]) -> tuple[list[Source], dict[str, st
 
 
 def stem_of(name: str) -> str:
-    """An image's name without its suffix."""
+    """Returns an image's name without its suffix."""
     return str(PurePosixPath(name).with_suffix(""))
 
 
 def split_unspeakable(sources: Iterable[Source]) -> tuple[list[Source], dict[str, str]]:
-    """The sources whose names can be written to tables, and a message for each of the others, by its name."""
+    """Returns the sources whose names can be written to tables, and a message for each of the others, by name."""
     kept, faults = [], {}
     for source in sources:
         if printable(source.name) == source.name:
@@ -160,9 +159,9 @@ def split_unspeakable(sources: Iterable[Source]) -> tuple[list[Source], dict[str
 
 
 def _matches(text: str, output: Path, passed: dict[str, list[str]]) -> Iterator[tuple[Path, Path]]:
-    """Images of one input, each with the folder that its name is relative to; paths are absolute.
+    """Yields the images of one input, each with the folder to which its name is relative; paths are absolute.
 
-    What is not taken goes to ``passed``, by the reason.
+    Skipped files are added to ``passed``, by reason.
     """
     path = Path(os.path.abspath(text))
     if path.is_dir():
@@ -191,12 +190,12 @@ def _walk(folder: Path, output: Path, passed: dict[str, list[str]]) -> Iterator[
 
 
 def _is_taken(path: Path, root: Path, output: Path, passed: dict[str, list[str]]) -> bool:
-    """Whether a file of a folder is an image to segment; if not, it is noted with the reason."""
+    """Whether a file in a folder is an image to segment; if not, the reason is noted."""
     reason = ""
     if path.is_relative_to(os.path.abspath(output)) and (
         path.name in (*TABLES, RUN_FILE) or _is_result(path, root, output)
     ):
-        return False  # what this command wrote itself is no news
+        return False  # results of this command are not noted
     if not path.name.lower().endswith(IMAGE_SUFFIXES):
         reason = f"files ending in {path.suffix.lower()}" if path.suffix else "files without an ending"
     elif path.name.startswith("."):
@@ -213,7 +212,7 @@ def _refuse(error: OSError) -> None:
 
 
 def _is_result(path: Path, root: Path, output: Path) -> bool:
-    """Whether an image was made by this run or, below ``root``, by an earlier one."""
+    """Whether an image was written by this run or, below ``root``, by an earlier one."""
     named = path.name.endswith((LABELS_ENDING, OVERLAY_ENDING)) or (MAP_PART in path.name and path.suffix == ".png")
     return named and (
         path.is_relative_to(os.path.abspath(output))
@@ -222,7 +221,7 @@ def _is_result(path: Path, root: Path, output: Path) -> bool:
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """The folder before the first part of a pattern that has a wildcard."""
+    """The folder before the first part of a pattern with a wildcard."""
     parts = pattern.parts
     first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     return Path(*parts[:first])

@@ -60,11 +60,11 @@ def evaluate(
 def run_evaluate(
     predictions: Path, truth: str, *, json_file: Path | None, rule: str, layout: str | None, fold: int | None
 ) -> str:
-    """The scores as text; they are written to ``json_file`` too.
+    """Returns the scores as text, and writes them to ``json_file``.
 
     Raises:
-        ConfigError: if the rule or the fold is not there.
-        DataError: if predictions or truth cannot be read or have nothing in common.
+        ConfigError: if the rule or the fold does not exist.
+        DataError: if predictions or truth cannot be read or have no images in common.
     """
     from cytotome.app.opening import open_and_warn, read_and_warn
     from cytotome.datasets import of_fold

@@ -1,4 +1,4 @@
-"""Images without masks, as the dataset that predictions are read for."""
+"""Images without truth, as the dataset for which predictions are read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from cytotome.types import Dataset, Instances, Sample, SampleInfo
 
 
 class ImageSet(Dataset):
-    """Images without any truth.
+    """Images without truth.
 
     Args:
         sources: the files, or pages of them.
-        ids: of the images, such as their names without suffix.
+        ids: ids of the images, such as their names without suffix.
 
     Raises:
         DataError: if two images have the same id.
@@ -30,15 +30,15 @@ class ImageSet(Dataset):
             raise DataError(f"two images are named {doubles[0]!r}; names must be unique, rename one")
 
     def read(self, index: int) -> Sample:
-        """One image."""
+        """Reads one image."""
         return Sample(self.infos[index], self.sources[index].read())
 
     def instances(self, index: int) -> Instances | None:
-        """Nothing is known."""
+        """Returns None, as there is no truth."""
         return None
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Ids and ``(H, W)`` of the images whose files can be read, whatever they show; says which cannot."""
+        """Returns ids and ``(H, W)`` of the images whose files can be read, even if blank; reports which cannot."""
         for info, source in zip(self.infos, self.sources, strict=True):
             try:
                 yield info.id, read_raster(source.path, source.page or 0).pixels.shape[:2]

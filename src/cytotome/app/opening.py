@@ -1,4 +1,4 @@
-"""Opening datasets and predictions for a command, which says once what of them is not used."""
+"""Opening of datasets and predictions for a command, with one warning per part that is not used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cytotome.types import Dataset
 
 
 def open_and_warn(path: str | os.PathLike[str], *, layout: str | None = None) -> Dataset:
-    """The dataset, as :func:`cytotome.datasets.open_dataset` opens it; a line for each of its notes."""
+    """Opens a dataset with :func:`cytotome.datasets.open_dataset`, and prints its notes."""
     dataset = open_dataset(path, layout=layout)
     for note in dataset.notes:
         warn(f"note: {dataset.name}: {note}")
@@ -20,7 +20,7 @@ def open_and_warn(path: str | os.PathLike[str], *, layout: str | None = None) ->
 
 
 def read_and_warn(path: Path, dataset: Dataset) -> Predictions:
-    """Predictions, as :func:`cytotome.datasets.predictions.read_predictions` reads them; a line for each note."""
+    """Reads predictions with :func:`cytotome.datasets.predictions.read_predictions`, and prints their notes."""
     predictions = read_predictions(path, dataset)
     for note in predictions.notes:
         warn(f"note: {path}: {note}")

@@ -1,4 +1,4 @@
-"""What several commands check and parse of what was typed, and the packages that only some of them need."""
+"""Checking and parsing of options that several commands share, and checks for optional packages."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from cytotome.errors import ConfigError
 
 
 def check_microns(microns: float | None) -> None:
-    """Raises ConfigError where microns per pixel are given and no positive number."""
+    """Raises ConfigError if microns per pixel are given and not a positive number."""
     if microns is not None and not 0 < microns < float("inf"):
         raise ConfigError(f"microns: expected a positive number, got {microns}")
 
 
 def parse_page(text: str | None) -> int | Literal["all"] | None:
-    """A page as it is typed: a number from 0, or ``all``.
+    """Parses a page: a number from 0, or ``all``.
 
     Raises:
         ConfigError: if it is neither.
@@ -31,10 +31,10 @@ def parse_page(text: str | None) -> int | Literal["all"] | None:
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
-    """``name=value`` texts as a mapping; values are read as YAML.
+    """Parses ``name=value`` texts to a mapping; values are parsed as YAML.
 
     Raises:
-        ConfigError: if one has another form, all such at once.
+        ConfigError: if any has another form; all such texts are listed.
     """
     import yaml
 
@@ -53,7 +53,7 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def check_extra(package: str, work: str) -> None:
-    """Makes sure that a package of the extra ``train`` is installed, before the work starts.
+    """Checks that a package of the extra ``train`` is installed, before the work starts.
 
     Raises:
         ConfigError: if it is not.

@@ -100,10 +100,10 @@ def pseudolabel(
 
 
 def parse_confidence(texts: Sequence[str]) -> tuple[float, dict[str, float]]:
-    """``VALUE`` and ``TYPE=VALUE`` texts as the general value and those by cell type.
+    """Parses ``VALUE`` and ``TYPE=VALUE`` texts to the general value and the values by cell type.
 
     Raises:
-        ConfigError: if one has another form, all such at once.
+        ConfigError: if any has another form; all such texts are listed.
     """
     general, by_type, faults = CONFIDENCE, dict[str, float](), []
     for text in texts:

@@ -1,1 +1,1 @@
-"""Samples to batches: normalisation, augmentation, sampling."""
+"""Conversion of samples to batches: normalisation, augmentation, sampling."""

@@ -1,7 +1,7 @@
-"""Augmentation: one warp for an image and its instances, intensity changes, and pasted cells.
+"""Augmentation: one warp for an image and its instances, changes of grey levels, and pasted cells.
 
-An image is warped once, by one affine map that holds mirror, quarter turn, free rotation, scale and the enlargement
-for the network, straight into the crop. Pixels are interpolated linearly, masks take the nearest value.
+An image is warped once, directly to the crop, by one affine map that combines flip, quarter turn, free rotation, scale
+and the enlargement for the network. Pixels are interpolated linearly, masks with the nearest value.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ from cytotome.types import AnyArray, BoolArray, FloatArray, Instances
 Probability = Annotated[float, Field(ge=0, le=1)]
 Magnitude = Annotated[float, Field(ge=0)]
 Matrix: TypeAlias = AnyArray
-"""``(2, 3)`` float64, from x, y of the source to x, y of the crop; pixel centres lie at whole numbers."""
+"""``(2, 3)`` float64, maps x, y of the source to x, y of the crop; pixel centres are at integers."""
 
 MAX_LAYER_VALUE = np.iinfo(np.uint16).max
 
 
 class Augmentation(BaseModel):
-    """How a training crop differs from its image; intensities are those of the normalised image.
+    """Random changes of a training crop; grey levels are those of the normalised image.
 
     Attributes:
-        flip: probability of a mirror image.
-        quarter_turn: probability of a turn by 0, 90, 180 or 270 degrees.
-        rotate: probability of a turn by any angle.
-        scale: minimum and maximum enlargement, drawn evenly on a logarithmic axis.
-        brightness: probability of a shift of the intensities; ``brightness_range`` its largest size.
-        contrast: probability of a factor on the intensities; ``contrast_range`` its largest distance from 1.
-        gamma: probability of a power law; ``gamma_range`` the largest logarithm of its exponent.
-        noise: probability of Gaussian noise; ``noise_range`` its largest standard deviation.
-        blur: probability of a Gaussian blur; ``blur_range`` its largest standard deviation in pixels of the crop.
+        flip: probability of a flip.
+        quarter_turn: probability of a rotation by 0, 90, 180 or 270 degrees.
+        rotate: probability of a rotation by any angle.
+        scale: minimum and maximum enlargement, sampled uniformly on a logarithmic axis.
+        brightness: probability of a shift of the grey levels; ``brightness_range`` is its maximum size.
+        contrast: probability of scaling the grey levels; ``contrast_range`` is the maximum deviation of the factor from
+            1.
+        gamma: probability of a power law; ``gamma_range`` is the maximum logarithm of its exponent.
+        noise: probability of Gaussian noise; ``noise_range`` is its maximum standard deviation.
+        blur: probability of a Gaussian blur; ``blur_range`` is its maximum standard deviation in pixels of the crop.
         paste: probability that cells of another crop of the same cell type are pasted in.
-        paste_count: largest number of cells pasted.
+        paste_count: maximum number of pasted cells.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,7 +71,7 @@ class Augmentation(BaseModel):
 
     @classmethod
     def none(cls) -> Augmentation:
-        """The image as it is."""
+        """No augmentation."""
         return cls(
             flip=0, quarter_turn=0, rotate=0, scale=(1, 1), brightness=0, contrast=0, gamma=0, noise=0, blur=0, paste=0
         )
@@ -78,15 +79,15 @@ class Augmentation(BaseModel):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """An image and its instances in the form that is warped.
+    """An image and its instances, ready to be warped.
 
     Attributes:
         pixels: ``(H, W, C)`` float32, normalised.
-        layers: ``(L, H, W)`` uint16 (float32 beyond 65,535 instances), positions in ``like`` + 1, as
-            :func:`cytotome.ops.labels.to_layers` makes them.
-        like: the instances whose attributes hold; their masks are those of ``layers``.
-        valid: ``(H, W)`` uint8, 0 where a pixel adds nothing to a loss; None if all count.
-        offset: pixels, down and right, by which cells are shifted against their masks; a warp aligns them.
+        layers: ``(L, H, W)`` uint16 (float32 beyond 65,535 instances), positions in ``like`` + 1, as returned by
+            :func:`cytotome.ops.labels.to_layers`.
+        like: instances with the attributes; the masks are those of ``layers``.
+        valid: ``(H, W)`` uint8, 0 for pixels excluded from the loss; None if all are valid.
+        offset: shift in pixels, down and right, of the cells against their masks, which a warp corrects.
     """
 
     pixels: FloatArray
@@ -102,12 +103,12 @@ class Picture:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, in bytes."""
+        """Memory use in bytes."""
         valid = 0 if self.valid is None else self.valid.nbytes
         return int(self.pixels.nbytes + self.layers.nbytes + self.like.runs.nbytes + valid)
 
     def instances(self) -> Instances:
-        """The instances of the layers; those that left the picture are dropped."""
+        """The instances of the layers; those no longer in the picture are dropped."""
         return from_layers(self.layers.astype(np.int32), self.like)
 
 
@@ -117,13 +118,13 @@ def make_picture(
     ignore: BoolArray | None = None,
     offset: tuple[float, float] = (0.0, 0.0),
 ) -> Picture:
-    """A picture of a normalised image.
+    """Creates a picture from a normalised image.
 
     Args:
-        planes: ``(C, H, W)`` float32, as :func:`cytotome.data.normalise.normalise` gives it.
-        instances: may overlap; None for an image without labels, of which no pixel is valid.
-        ignore: ``(H, W)`` bool, pixels that add nothing to a loss.
-        offset: of the cells from their masks, see :class:`Picture`.
+        planes: ``(C, H, W)`` float32, as returned by :func:`cytotome.data.normalise.normalise`.
+        instances: may overlap; None for an image without labels, none of whose pixels are valid.
+        ignore: ``(H, W)`` bool, pixels that are excluded from the loss.
+        offset: shift of the cells against their masks, see :class:`Picture`.
     """
     shape = (planes.shape[1], planes.shape[2])
     valid: AnyArray | None = None if ignore is None else (~ignore).astype(np.uint8)
@@ -142,10 +143,10 @@ def draw_matrix(
     input_scale: float,
     cell_bias: float,
 ) -> Matrix:
-    """Draws the map from a picture to a crop.
+    """Samples the map from a picture to a crop.
 
-    With probability ``cell_bias`` the crop holds a pixel of a cell that is drawn evenly over cells, at any place of
-    its middle half; otherwise the crop lies anywhere. It is kept inside the picture as far as it fits, turned or not.
+    With probability ``cell_bias``, the crop has a pixel of a uniformly sampled cell in its central half; otherwise its
+    position is random. It is kept inside the picture as far as possible, also if rotated.
     """
     angle = np.pi / 2 * rng.integers(4) if rng.random() < augmentation.quarter_turn else 0.0
     square = True
@@ -174,7 +175,7 @@ def draw_matrix(
 
 
 def _cell_pixel(rng: np.random.Generator, instances: Instances) -> AnyArray:
-    """x, y of a pixel of an instance that is drawn evenly."""
+    """x, y of a pixel of a uniformly sampled instance."""
     filled = np.flatnonzero(np.diff(instances.offsets))
     chosen = int(filled[rng.integers(len(filled))])
     row, start, stop = instances.runs[rng.integers(instances.offsets[chosen], instances.offsets[chosen + 1])]
@@ -182,9 +183,9 @@ def _cell_pixel(rng: np.random.Generator, instances: Instances) -> AnyArray:
 
 
 def warp(picture: Picture, matrix: Matrix, crop: tuple[int, int]) -> Picture:
-    """The part of a picture that a map brings into ``crop`` (H, W).
+    """Warps a picture with a map to ``crop`` (H, W).
 
-    Outside the picture, pixels are those of its mirror image, there is no instance, and ``valid`` is 0.
+    Outside the picture, pixels are reflected, there are no instances, and ``valid`` is 0.
     """
     size = (crop[1], crop[0])
     of_pixels = matrix.copy()
@@ -236,15 +237,15 @@ def _power(pixels: FloatArray, exponent: float) -> FloatArray:
 def paste_cells(
     rng: np.random.Generator, target: Picture, donor: Picture, count: int, *, margin: int = 5, max_overlap: float = 0.2
 ) -> Picture:
-    """A picture with up to ``count`` cells of a donor of the same size, each at the place where the donor has it.
+    """Pastes up to ``count`` cells of a donor of the same size into a picture, each at its position in the donor.
 
-    Only cells that lie whole inside the donor are taken, and those that would hide little of the target's cells: at
-    most ``max_overlap`` of their own pixels. They bring ``margin`` pixels of their surroundings, which carry the halo,
-    blend into the target, and hide what lies below them. Their intensities are shifted by the mean difference of the
+    Only cells that are completely inside the donor are used, and that overlap cells of the target by at most
+    ``max_overlap`` of their own pixels. They are pasted with a margin of ``margin`` pixels, which contains the halo and
+    is blended into the target, and hide what is below them. Their grey levels are shifted by the mean difference of the
     two pictures around them (after Ghiasi et al. 2021, Simple Copy-Paste, arXiv 2012.07177).
 
     Raises:
-        ConfigError: if the two sizes differ.
+        ConfigError: if the sizes differ.
     """
     if target.shape != donor.shape:
         raise ConfigError(f"paste_cells: donor is {donor.shape}, target {target.shape}; warp both to one crop first")
@@ -285,18 +286,21 @@ def _blend(target: Picture, donor: Picture, mask: BoolArray, others: BoolArray, 
 
 
 def _cell_overlaps(donor: AnyArray, target: AnyArray, count: int) -> tuple[AnyArray, AnyArray, BoolArray, AnyArray]:
-    """For each donor cell: its pixels, those that no other donor cell shares, whether it is whole, pixels on cells."""
+    """For each donor cell: pixels, pixels of no other donor cell, whether it is complete, pixels on cells of the
+    target.
+    """
     found = _count_overlaps(donor.astype(np.int32), np.any(target > 0, axis=0), count)
     return found[0], found[1], found[2] == 0, found[3]
 
 
 @kernel
 def _count_overlaps(donor: AnyArray, occupied: AnyArray, count: int) -> AnyArray:
-    """``(4, count)`` int64 of each donor cell: pixels, pixels of no other cell, pixels at the border, pixels on cells.
+    """``(4, count)`` int64 for each donor cell: pixels, pixels of no other cell, pixels at the border, pixels on cells
+    of the target.
 
     Args:
         donor: ``(L, H, W)`` int32 layers, values are cell + 1.
-        occupied: ``(H, W)`` bool, where the target has cells.
+        occupied: ``(H, W)`` bool, pixels of the target's cells.
         count: number of donor cells.
     """
     layers, height, width = donor.shape
@@ -317,7 +321,7 @@ def _count_overlaps(donor: AnyArray, occupied: AnyArray, count: int) -> AnyArray
 
 
 def _joined(first: Instances, second: Instances) -> Instances:
-    """Attributes of both, the second after the first, with new ids; masks are not kept (they are in the layers)."""
+    """The concatenated attributes of both, with new ids; masks are not kept (they are in the layers)."""
     count = len(first) + len(second)
     return Instances(
         shape=first.shape,

@@ -1,8 +1,8 @@
-"""Which parts of an image hold something, and whether any does: statistics of windows, for sparse and empty fields.
+"""Which parts of an image contain signal, if any: statistics of windows, for sparse and empty fields.
 
-Noise has gradients like those of a Gaussian whatever its strength and however smooth it is, with a kurtosis of 3 and a
-99.8th percentile of their magnitude at 3.0 times the median. Edges of cells make their tails heavy. All statistics are
-sums or lists over windows, so an image may be given in pieces.
+The gradients of noise are Gaussian, regardless of its strength and smoothness, with a kurtosis of 3 and a 99.8th
+percentile of their magnitude of 3.0 times the median. Edges of cells cause heavy tails. All statistics are sums or
+lists over windows, so an image can be processed in pieces.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ import numpy as np
 from cytotome.types import AnyArray, BoolArray
 
 WINDOW = 128
-"""Side of the windows in pixels, about: few enough pixels that one small cell is more than their top 0.2 %."""
+"""Approximate side of the windows in pixels: small enough that one small cell is more than the top 0.2 % of the
+pixels."""
 
 MARGIN = 8
-"""Pixels around a window that its smoothed values depend on."""
+"""Number of pixels around a window on which its smoothed values depend."""
 
 SMOOTHING = 1.5
-"""Sigma in pixels of the Gaussian after a median over 3 x 3 pixels, which takes hot pixels away."""
+"""Sigma in pixels of the Gaussian filter after a 3 x 3 median filter, which removes hot pixels."""
 
 NOISE_TAIL = 4.5
-"""The 99.8th percentile of a window's gradients is below this many times the median gradient of the calmest window
-where there is only noise: at most 3.6 in noise of any smoothness, at least 5 in most windows with cells."""
+"""For windows with only noise, the 99.8th percentile of the gradients is below this many times the median gradient of
+the calmest window: at most 3.6 in noise of any smoothness, at least 5 in most windows with cells."""
 
 FAINT = 0.2
-"""Windows whose gradients are below this part of those of the strongest window hold background, such as debris."""
+"""Windows whose gradients are below this fraction of those of the strongest window are background, such as debris."""
 
 LEAST_KURTOSIS = 4.0
-"""Kurtosis of the gradients below which an image holds only noise. Noise, white or smoothed by up to 12 pixels, has at
-most 3.6; the 776 images of DSB2018, Sartorius, LIVECell and T98G have at least 6.1, at half their size 4.6."""
+"""Kurtosis of the gradients below which an image contains only noise. Noise, white or smoothed by up to 12 pixels, has
+at most 3.6; the 776 images of DSB2018, Sartorius, LIVECell and T98G have at least 6.1, at half their size 4.6."""
 
 LEAST_PIXELS = 192 * 192
 """Images of fewer pixels are too small to be distinguished from noise: of windows of this size with cells, 1 in 1,193
@@ -46,8 +47,8 @@ class Windows:
 
     Attributes:
         rows, columns: ``(R + 1,)`` and ``(C + 1,)``, the borders between the windows in pixels.
-        signal: ``(R, C)`` bool, windows that hold more than noise.
-        kurtosis: of the gradients of the whole plane, along the axis where it is lower; 0 where all are 0.
+        signal: ``(R, C)`` bool, windows that contain more than noise.
+        kurtosis: kurtosis of the gradients of the whole plane, along the axis where it is lower; 0 if all are 0.
     """
 
     rows: AnyArray
@@ -57,12 +58,12 @@ class Windows:
 
     @property
     def empty(self) -> bool:
-        """Whether the plane holds only noise, or one value but for single pixels."""
+        """Whether the plane contains only noise, or is constant except for single pixels."""
         large = self.rows[-1] * self.columns[-1] >= LEAST_PIXELS
         return self.kurtosis == 0 or (large and self.kurtosis < LEAST_KURTOSIS)
 
     def pixels(self, plane: AnyArray, most: int = 1 << 20) -> AnyArray:
-        """``(N,)`` values of the windows with signal, of all windows where none has; evenly sampled beyond ``most``."""
+        """``(N,)`` values of the windows with signal, or of all windows if none has; subsampled to ``most``."""
         chosen = self.signal if self.signal.any() else np.ones_like(self.signal)
         heights, widths = np.diff(self.rows), np.diff(self.columns)
         total = float((chosen * heights[:, None] * widths).sum())
@@ -76,7 +77,7 @@ class Windows:
 
 
 def find_windows(plane: AnyArray) -> Windows:
-    """The windows of a ``(H, W)`` plane of finite intensities."""
+    """Finds the windows of a ``(H, W)`` plane of finite grey levels."""
     rows, columns = (_borders(side) for side in plane.shape)
     shape = (len(rows) - 1, len(columns) - 1)
     median, tail = np.zeros(shape), np.zeros(shape)
@@ -108,7 +109,7 @@ def _gradients(plane: AnyArray, rows: AnyArray, columns: AnyArray) -> Iterator[t
 
 
 def _kurtosis(moments: AnyArray) -> float:
-    """Of the axis where it is lower, from the count and the sums of squares and fourth powers along both axes."""
+    """The lower kurtosis of the two axes, from the count and the sums of squares and fourth powers along both."""
     squares, fourths = moments[1:3], moments[3:5]
     found = squares > 0
     return float((moments[0] * fourths[found] / squares[found] ** 2).min()) if found.any() else 0.0

@@ -1,6 +1,6 @@
-"""Input guidance: contrast enhancement and channels of edges, made from the normalised image.
+"""Input guidance: contrast enhancement and edge channels, computed from the normalised image.
 
-An option of the data, kept in the model file with the normalisation, so that a model is fed as it was trained.
+Stored in the model file with the normalisation, so that a model gets the same input as in training.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from cytotome.types import AnyArray, FloatArray
 
 GuidanceChannel = Literal["sobel", "canny", "laplacian"]
 SMOOTHING = 1.0
-"""Standard deviation in pixels of the Gaussian before derivatives."""
+"""Standard deviation in pixels of the Gaussian filter before derivatives."""
 STRONG = 99.0
-"""Percentile of the strength of edges that becomes 1."""
+"""Percentile of the edge strength that becomes 1."""
 CANNY_LEVELS = (80.0, 92.0)
 """Percentiles of the gradient that are Canny's lower and upper threshold."""
 CLIP = 2.0
 
 
 class Guidance(BaseModel):
-    """What is done to the normalised image before the network sees it.
+    """Operations on the normalised image before it is passed to the network.
 
     Attributes:
         clahe: clip limit of contrast-limited adaptive histogram equalisation (Zuiderveld 1994), 0 for none.
         clahe_tile: side in pixels of its tiles.
-        channels: maps of edges that are added after the image's own channels: ``sobel`` strength of the gradient,
-            ``canny`` outlines (Canny 1986), ``laplacian`` signed second derivative.
+        channels: edge maps that are appended to the image's channels: ``sobel`` gradient magnitude, ``canny`` outlines
+            (Canny 1986), ``laplacian`` signed second derivative.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,11 +41,11 @@ class Guidance(BaseModel):
 
 
 def guide(planes: FloatArray, guidance: Guidance) -> FloatArray:
-    """``(C + K, H, W)`` float32: the image's channels, enhanced, and the K channels of edges.
+    """``(C + K, H, W)`` float32: the image's channels, enhanced, and the K edge channels.
 
     Args:
         planes: ``(C, H, W)`` float32, normalised; edges are those of the mean of its channels.
-        guidance: what is done.
+        guidance: the operations.
     """
     if guidance.clahe:
         planes = np.stack([_equalise(plane, guidance) for plane in planes])
@@ -79,7 +79,7 @@ def _scaled(values: AnyArray) -> AnyArray:
 
 
 def _equalise(plane: AnyArray, guidance: Guidance) -> AnyArray:
-    """CLAHE on 16 bits between the minimum and the maximum intensity, which do not change."""
+    """CLAHE on 16 bits between the minimum and maximum grey level, which are unchanged."""
     low, high = float(plane.min()), float(plane.max())
     if high <= low:
         return plane

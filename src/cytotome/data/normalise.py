@@ -1,8 +1,8 @@
-"""Grey levels to network input: percentile normalisation, kept with the model that was trained under it.
+"""Conversion of grey levels to network input: percentile normalisation, stored with the model.
 
-Percentiles are taken over the windows of the image that hold something (:mod:`cytotome.data.contrast`). In ordinary
-images these are all windows, so the percentiles are those of the image. In a sparse field, percentiles of the whole
-image would fall into the background and stretch its noise to full contrast.
+Percentiles are computed over the windows of the image that contain signal (:mod:`cytotome.data.contrast`). In most
+images, these are all windows, so the percentiles are those of the image. In a sparse field, percentiles of the whole
+image would be in the background and stretch its noise to full contrast.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 
 
 class Normalisation(BaseModel):
-    """Maps two percentiles of each channel, over the windows with signal, to 0 and 1; values between are not clipped.
+    """Maps two percentiles of each channel, over the windows with signal, to 0 and 1.
 
     Attributes:
         low: percentile that becomes 0.
         high: percentile that becomes 1.
-        clip: values are cut to ``[-clip, 1 + clip]``, so that a hot pixel cannot dominate.
-        guidance: contrast enhancement and channels of edges, None for neither.
+        clip: values are clipped to ``[-clip, 1 + clip]``, so that a hot pixel cannot dominate.
+        guidance: contrast enhancement and edge channels, None for neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,14 +43,14 @@ class Normalisation(BaseModel):
 
 
 def to_channels(pixels: AnyArray, channels: int, source: str = "image") -> AnyArray:
-    """``(H, W, channels)`` of an image of any number of channels, given to messages as ``source``.
+    """Returns ``(H, W, channels)`` of an image of any number of channels; messages name it ``source``.
 
-    RGB becomes grey where one channel is asked for: the channel itself where all three are equal, else their luminance
-    (BT.601) as float32, since whole numbers would leave 30 levels of a blue picture. Grey is repeated where more are
-    asked for; of two or four channels the last is an alpha channel, and is dropped.
+    For one channel, RGB becomes grey: the channel itself if all three are equal, else their luminance (BT.601) as
+    float32, since integers would leave 30 levels of a blue image. For more channels, grey is repeated. Of two or four
+    channels, the last is an alpha channel and is dropped.
 
     Raises:
-        ImageError: if there is no such rule.
+        ImageError: if there is no rule for these channels.
     """
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -74,7 +74,7 @@ def to_channels(pixels: AnyArray, channels: int, source: str = "image") -> AnyAr
 
 
 def image_channels(channels: int, guidance: Guidance) -> int:
-    """Channels that the image itself has in an input of ``channels``.
+    """Number of channels of the image itself in an input of ``channels``.
 
     Raises:
         ConfigError: if there is none.
@@ -89,9 +89,9 @@ def image_channels(channels: int, guidance: Guidance) -> int:
 
 
 def normalise(image: Image, normalisation: Normalisation, channels: int = 1) -> FloatArray:
-    """``(channels, H, W)`` float32 network input of an image; channels of edges are the last of them.
+    """``(channels, H, W)`` float32 network input of an image; edge channels are last.
 
-    A channel that holds noise alone, or one value beside other channels, becomes zeros.
+    A channel that contains only noise, or is constant while others are not, becomes zeros.
 
     Raises:
         ImageError: if the image contains values that are not finite, or every channel has one value only.

@@ -1,7 +1,7 @@
-"""Sampling: from datasets to an endless, reproducible sequence of training crops.
+"""Sampling of an endless, reproducible sequence of training crops from datasets.
 
-Crop ``index`` depends on the seed and on ``index`` alone, not on the number of workers or on where training was
-resumed. Crop ``index`` stands in batch ``index // batch``.
+Crop ``index`` only depends on the seed and on ``index``, not on the number of workers or on where training was resumed.
+It is part of batch ``index // batch``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from cytotome.ops.cell_types import with_classes
 from cytotome.types import AnyArray, Dataset, Instances
 
 WEAK = "weak"
-"""Key of a crop as a mean teacher sees it."""
+"""Key of the weakly augmented crop for a mean teacher."""
 BETWEEN_STEPS = "crops are made between the steps instead, which is slower"
 
 Targets: TypeAlias = Callable[[Instances, Any], dict[str, AnyArray]]
@@ -47,13 +47,13 @@ Crop: TypeAlias = dict[str, torch.Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """A dataset and how it is drawn from.
+    """A dataset and how it is sampled.
 
     Attributes:
         dataset: read on demand; images of mask quality ``none`` belong to the unlabelled stream.
         weight: share of crops, relative to the other sources.
-        scale: enlarges its images, where their cells are of another size than those the model is made for.
-        offset: pixels, down and right, by which its cells lie beside their masks.
+        scale: factor by which its images are enlarged, if its cells have another size than those of the model.
+        offset: shift in pixels, down and right, of its cells against their masks.
     """
 
     dataset: Dataset
@@ -64,18 +64,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class CropSettings:
-    """How crops are drawn.
+    """Settings of the sampling of crops.
 
     Attributes:
         size: height and width of a crop in pixels of the network's input.
-        batch: crops of a batch.
-        seed: of all that is drawn.
-        cell_bias: probability that a crop is laid over a cell.
-        balance: 1 draws each cell type of a source equally often, 0 each image.
-        sized: probability that an image is first brought to the config's ``cell_size`` by its median cell.
-        sized_scale: least and greatest enlargement of such a crop, instead of the augmentation's ``scale``.
-        streams: kinds of samples in a batch, in turn.
-        cache_megabytes: memory for images that were read, in each worker.
+        batch: number of crops per batch.
+        seed: random seed.
+        cell_bias: probability that a crop is placed over a cell.
+        balance: 1 to sample each cell type of a source equally often, 0 for each image.
+        sized: probability that an image is first scaled such that its median cell has the config's ``cell_size``.
+        sized_scale: minimum and maximum enlargement of such a crop, instead of the augmentation's ``scale``.
+        streams: kinds of samples in a batch, alternating.
+        cache_megabytes: memory for cached images in each worker, in megabytes.
     """
 
     size: tuple[int, int] = (384, 384)
@@ -91,19 +91,19 @@ class CropSettings:
 
 @dataclass
 class Crops(TorchDataset[Crop]):
-    """Training crops, by number: image, targets, ``valid``, ``labelled`` and ``cell_type`` (see contract.Batch).
+    """Training crops by index: image, targets, ``valid``, ``labelled`` and ``cell_type`` (see contract.Batch).
 
     Attributes:
         sources: datasets with their weights.
-        targets: the family's ``targets``; a target named as one of the keys above stands in its place.
+        targets: the family's ``targets``; a target with the name of one of these keys replaces it.
         config: the family's config; class names of the datasets are matched to its own by name.
-        normalisation: as kept in the model file.
-        augmentation: what is changed, and how often.
+        normalisation: as stored in the model file.
+        augmentation: random changes and their probabilities.
         settings: size, batch, seed, balance.
-        strong: how unlabelled crops are changed; then :data:`WEAK` holds each crop without that. None for as the rest.
+        strong: changes of unlabelled crops; :data:`WEAK` is then the crop without them. None to treat them like others.
 
     Raises:
-        TrainingError: if a stream has no sample to draw.
+        TrainingError: if a stream has no samples.
     """
 
     sources: Sequence[Source]
@@ -141,7 +141,7 @@ class Crops(TorchDataset[Crop]):
         return crop
 
     def picture(self, place: tuple[int, int]) -> Picture:
-        """The normalised image and instances of sample ``(source, position)``, from memory where it was read before."""
+        """The normalised image and instances of sample ``(source, position)``, from the cache if possible."""
         return self._cache.get(place, lambda: self._read(place))
 
     def _read(self, place: tuple[int, int]) -> Picture:
@@ -194,7 +194,7 @@ def _to_tensor(pixels: AnyArray) -> torch.Tensor:
 
 
 class PictureCache:
-    """The pictures used last, up to a number of bytes."""
+    """The most recently used pictures, up to a number of bytes."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -205,7 +205,7 @@ class PictureCache:
         return len(self._pictures)
 
     def get(self, key: tuple[int, int], read: Callable[[], Picture]) -> Picture:
-        """The picture of ``key``, read where it is not held."""
+        """Returns the picture of ``key``, reading it if it is not cached."""
         picture = self._pictures.get(key)
         if picture is not None:
             self._pictures.move_to_end(key)
@@ -219,7 +219,7 @@ class PictureCache:
 
 
 def _draw_table(sources: Sequence[Source], stream: Stream, balance: float) -> tuple[list[tuple[int, int]], AnyArray]:
-    """Places of the samples of a stream and their cumulated probabilities."""
+    """Positions of the samples of a stream and their cumulative probabilities."""
     places: list[tuple[int, int]] = []
     weights: list[float] = []
     for number, source in enumerate(sources):
@@ -238,10 +238,10 @@ def _draw_table(sources: Sequence[Source], stream: Stream, balance: float) -> tu
 
 
 def collate(crops: Sequence[Crop]) -> Crop:
-    """A batch: tensors with a leading axis, but those of each instance one after the other (see contract.Batch).
+    """Collates a batch: tensors are stacked, those with one row per instance concatenated (see contract.Batch).
 
     Raises:
-        TrainingError: in a worker process, where there is no shared memory left to hand the batch over in.
+        TrainingError: in a worker process, if there is not enough shared memory for the batch.
     """
     ragged = [name for name in crops[0] if name.startswith(PER_INSTANCE)]
     batch = {name: torch.stack([crop[name] for crop in crops]) for name in crops[0] if name not in ragged}
@@ -253,7 +253,7 @@ def collate(crops: Sequence[Crop]) -> Crop:
 
 @dataclass(frozen=True)
 class _Numbers(Sampler[int]):
-    """Of the crops of each batch from ``first_batch`` on, without end, those of one of several equal parts."""
+    """Endless sequence of the crops of each batch from ``first_batch`` on, or of one of several equal parts of them."""
 
     first_batch: int
     batch: int
@@ -268,7 +268,9 @@ class _Numbers(Sampler[int]):
 
 
 class CropLoader(DataLoader[Crop]):
-    """Starts its workers while OpenCV has no threads, since a forked process would wait for those it did not get."""
+    """Starts its workers while OpenCV has no threads, since a forked process would wait for threads that it did not
+    inherit.
+    """
 
     @override
     def __iter__(self) -> Any:
@@ -281,14 +283,14 @@ class CropLoader(DataLoader[Crop]):
 
 
 def start_worker(_: int) -> None:
-    """One thread in each worker: the processors belong to the training."""
+    """Uses one thread per worker, to leave the processors to the training."""
     torch.set_num_threads(1)
 
 
 def why_no_workers(crops: Crops, first_batch: int, workers: int) -> str:
-    """Why that many workers cannot make the crops, in one line; empty if they can.
+    """Returns why the crops cannot be made by this number of workers, in one line; empty if they can.
 
-    Makes one batch to know how large batches are.
+    Makes one batch to measure the size of batches.
     """
     if workers and (why := why_not_sendable(crops)):
         return f"{why}; {BETWEEN_STEPS}"
@@ -312,11 +314,11 @@ def crop_loader(
     """Endless batches from batch ``first_batch`` on.
 
     Args:
-        crops: where from.
+        crops: source of the batches.
         first_batch: number of the first batch.
-        workers: processes that make crops; 0 makes them in this one.
-        pin: put batches into memory that a GPU can read.
-        part, parts: this process's part of each batch, from 0, where ``parts`` processes share it.
+        workers: number of processes that make crops; with 0, this process makes them.
+        pin: put batches into page-locked memory, which a GPU reads faster.
+        part, parts: number of this process, from 0, and number of processes that share each batch.
     """
     batch = crops.settings.batch
     return CropLoader(

@@ -1,4 +1,4 @@
-"""Strong changes of a crop's pixels, of which a network is to see through (Sohn et al. 2020, arXiv 2001.07685)."""
+"""Strong augmentation of a crop's pixels, as in FixMatch (Sohn et al. 2020, arXiv 2001.07685)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ CHANGES = ("brightness", "contrast", "gamma", "noise", "blur")
 
 @dataclass(frozen=True, slots=True)
 class StrongChange:
-    """Intensity changes, then rectangles that take the crop's mean (DeVries and Taylor 2017, arXiv 1708.04552).
+    """Changes of grey levels, then rectangles filled with the crop's mean (DeVries and Taylor 2017, arXiv 1708.04552).
 
     Attributes:
-        augmentation: its probabilities and ranges of intensities.
+        augmentation: provides probabilities and ranges of the changes of grey levels.
         cutouts: number of rectangles.
-        cutout_size: largest side of one, as a part of the crop's.
+        cutout_size: maximum side of a rectangle, as a fraction of the crop's side.
     """
 
     augmentation: Augmentation
@@ -28,13 +28,13 @@ class StrongChange:
 
     @classmethod
     def of(cls, augmentation: Augmentation, strength: float, cutouts: int, cutout_size: float) -> StrongChange:
-        """Probabilities, up to 1, and ranges of an augmentation times ``strength``."""
+        """Creates the change with the probabilities, up to 1, and ranges of an augmentation times ``strength``."""
         fields = {name: min(1.0, strength * getattr(augmentation, name)) for name in CHANGES}
         fields |= {f"{name}_range": strength * getattr(augmentation, f"{name}_range") for name in CHANGES}
         return cls(augmentation.model_copy(update=fields), cutouts, cutout_size)
 
     def __call__(self, rng: np.random.Generator, pixels: FloatArray) -> FloatArray:
-        """``(H, W, C)`` float32 of the same; the argument stays as it is."""
+        """Returns a changed copy of ``(H, W, C)`` float32 pixels."""
         changed = change_grey_levels(rng, self.augmentation, pixels).copy()
         size = np.array(changed.shape[:2])
         mean = changed.mean(axis=(0, 1))

@@ -1,4 +1,4 @@
 """Several models as one: fusion of maps and of instances, calibration of scores, steps after decoding, ensemble files.
 
-:func:`cytotome.ensemble.load.load_model` opens a model file or an ensemble file alike.
+:func:`cytotome.ensemble.load.load_model` opens both model files and ensemble files.
 """

@@ -1,4 +1,4 @@
-"""Scores that mean the same for all models: the expected precision at an IoU of 0.5."""
+"""Calibration of scores to the expected precision at an IoU of 0.5, which is comparable between models."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MOST_KNOTS = 40
 
 
 class ScoreCurve(BaseModel):
-    """A rising curve from a model's score to the precision it stands for, linear between knots.
+    """An increasing, piecewise linear curve that maps a model's scores to precision.
 
     Attributes:
-        scores: of the knots, rising, in [0, 1].
-        precisions: at the knots, not falling, in [0, 1].
+        scores: scores of the knots, increasing, in [0, 1].
+        precisions: precisions at the knots, non-decreasing, in [0, 1].
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,23 +40,24 @@ class ScoreCurve(BaseModel):
         return self
 
     def apply(self, scores: AnyArray) -> FloatArray:
-        """``(N,)`` float32 precisions of ``(N,)`` scores; beyond the knots, that of the nearest."""
+        """Returns ``(N,)`` float32 precisions of ``(N,)`` scores; beyond the knots, that of the nearest knot."""
         return np.interp(np.asarray(scores, np.float64), self.scores, self.precisions).astype(np.float32)
 
     def calibrated(self, instances: Instances) -> Instances:
-        """The instances with their scores replaced."""
+        """Returns the instances with calibrated scores."""
         return replace(instances, scores=self.apply(instances.scores))
 
 
 def fit_curve(pairs: Iterable[tuple[Instances, Instances]]) -> ScoreCurve:
-    """Isotonic regression of hits on scores, with the means of the pooled blocks as knots.
+    """Fits an isotonic regression of hits on scores, with the means of the pooled blocks as knots.
 
-    Between the blocks the curve is linear (centred isotonic regression, Oron and Flournoy 2017, arXiv 1701.05964), so
-    that instances of different score keep their order where isotonic regression would tie them. Every image counts
-    alike, however many cells it has.
+    Between the blocks, the curve is linear (centred isotonic regression, Oron and Flournoy 2017, arXiv 1701.05964), so
+    that instances of different scores keep their order, while isotonic regression would tie them. All images have the
+    same weight, regardless of their number of cells.
 
     Args:
-        pairs: found and true instances of images that the model was not trained on; the found ones with low scores too.
+        pairs: found and true instances of images that the model was not trained on, including found ones with low
+            scores.
 
     Raises:
         ConfigError: if nothing was found in any image.
@@ -83,7 +84,7 @@ def fit_curve(pairs: Iterable[tuple[Instances, Instances]]) -> ScoreCurve:
 
 
 def _fewer(sizes: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """At most :data:`MOST_KNOTS` blocks, evenly by their weight, first and last among them."""
+    """At most :data:`MOST_KNOTS` blocks, evenly spaced by weight, including the first and the last."""
     if len(sizes) <= MOST_KNOTS:
         return np.arange(len(sizes))
     place = np.cumsum(sizes) / sizes.sum()
@@ -92,15 +93,15 @@ def _fewer(sizes: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 
 
 def find_hits(found: Instances, truth: Instances, threshold: float = 0.5) -> BoolArray:
-    """Which instances match a true one: from the best score on, each takes the free truth of the largest IoU.
+    """Finds instances that match a true one: by decreasing score, each takes the free truth with the highest IoU.
 
     Args:
         found: N instances.
-        truth: of the same image.
-        threshold: the IoU must be greater.
+        truth: true instances of the same image.
+        threshold: the IoU must be higher.
 
     Returns:
-        ``(N,)`` bool; a second instance on a true one that is taken is no hit.
+        ``(N,)`` bool; a second instance on the same true one is not a hit.
     """
     pairs = found.overlaps(truth)
     above = pairs.select_pairs(pairs.iou > threshold)

@@ -1,4 +1,4 @@
-"""The cell type of an image, from what was found in it: a majority, or a small classifier."""
+"""The cell type of an image from its instances: by majority, or with a small classifier."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def majority_type(instances: Instances) -> str:
 
 
 def describe(instances: Instances) -> Float64Array:
-    """``(6 + K,)`` float64: :func:`population`, then the share of each of the K classes by score; zeros for nothing."""
+    """``(6 + K,)`` float64: :func:`population`, then the share of each of the K classes by score; zeros without
+    instances.
+    """
     shares = np.zeros(len(instances.class_names))
     known = instances.classes >= 0
     np.add.at(shares, instances.classes[known], instances.scores[known])
@@ -35,9 +37,9 @@ class TypeClassifier(BaseModel):
     """Logistic regression of the cell type on :func:`describe`.
 
     Attributes:
-        class_names: K of them.
-        means, scales: of the F features.
-        weights: K rows of F + 1, the constant last.
+        class_names: K class names.
+        means, scales: means and scales of the F features.
+        weights: K rows of F + 1 weights, the constant last.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,10 +50,10 @@ class TypeClassifier(BaseModel):
     weights: tuple[tuple[float, ...], ...]
 
     def probabilities(self, instances: Instances) -> dict[str, float]:
-        """Probability of each cell type.
+        """Returns the probability of each cell type.
 
         Raises:
-            ConfigError: if the instances' classes are not as many as those of the fit.
+            ConfigError: if the number of classes differs from that of the fit.
         """
         features = describe(instances)
         if len(features) != len(self.means):
@@ -63,16 +65,16 @@ class TypeClassifier(BaseModel):
         return dict(zip(self.class_names, values.tolist(), strict=True))
 
     def predict(self, instances: Instances) -> str:
-        """The most probable cell type."""
+        """Returns the most probable cell type."""
         found = self.probabilities(instances)
         return max(found, key=found.__getitem__)
 
 
 def fit_type_classifier(found: Sequence[Instances], cell_types: Sequence[str]) -> TypeClassifier:
-    """A classifier from instances found in images of known type.
+    """Fits a classifier to instances found in images of known type.
 
     Raises:
-        ConfigError: if the types are fewer than two, or not one per image.
+        ConfigError: if there are fewer than two types, or not one per image.
     """
     names = tuple(dict.fromkeys(cell_types))
     if len(found) != len(cell_types) or len(names) < 2:

@@ -1,4 +1,4 @@
-"""Several models that a user holds as one: images in, instances out."""
+"""An ensemble of models: converts images to instances."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from cytotome.types import Image, Instances, OutputSpec
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ensemble(Segmenter):
-    """Models, how they are fused, and what is done after; :func:`cytotome.ensemble.load.load_ensemble` builds it.
+    """Several models, their fusion and the steps after it; created by :func:`cytotome.ensemble.load.load_ensemble`.
 
     Attributes:
-        file: as it was read.
-        models: one per member.
+        file: content of the ensemble file.
+        models: one model per member.
 
     Raises:
-        ConfigError: if members of one group cannot have their maps averaged, or a parameter is unknown.
+        ConfigError: if the maps of the members of a group cannot be averaged, or a parameter is unknown.
     """
 
     file: EnsembleFile
@@ -63,7 +63,7 @@ class Ensemble(Segmenter):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the ensemble and of its models."""
+        """SHA-256 of the ensemble and its models."""
         return self.file.model_copy(
             update={
                 "members": tuple(
@@ -75,17 +75,17 @@ class Ensemble(Segmenter):
 
     @property
     def method(self) -> str:
-        """The families of the members."""
+        """Families of the members."""
         return "ensemble of " + ", ".join(model.method for model in self.models)
 
     @property
     def card(self) -> Card:
-        """Origin and merits."""
+        """Card with origin and scores."""
         return self.file.card
 
     @property
     def maps(self) -> tuple[OutputSpec, ...]:
-        """None: members differ in theirs."""
+        """Empty, since the maps of the members differ."""
         return ()
 
     @property
@@ -95,22 +95,22 @@ class Ensemble(Segmenter):
 
     @property
     def cell_sizes(self) -> CellSizes | None:
-        """Those that the ensemble's card states, else those of its first model."""
+        """The sizes in the ensemble's card, else those of its first model."""
         return self.card.cell_sizes or self.models[0].card.cell_sizes
 
     @property
     def look(self) -> Look | None:
-        """The kind of images that the ensemble's card states, else that of its first model."""
+        """The kind of images in the ensemble's card, else that of its first model."""
         return self.card.look or self.models[0].look
 
     @property
     def device(self) -> torch.device:
-        """Where the networks compute."""
+        """Device of the networks."""
         return self.models[0].device
 
     @property
     def precision(self) -> torch.dtype:
-        """In which type the networks compute."""
+        """Precision of the networks."""
         return self.models[0].precision
 
     @property
@@ -119,10 +119,10 @@ class Ensemble(Segmenter):
         return self.file.fusion
 
     def override(self, **parameters: Any) -> EnsembleFile:
-        """The ensemble with some parameters of its fusion replaced, those of cell types too.
+        """Returns the ensemble file with some parameters of the fusion replaced, also for cell types.
 
         Raises:
-            ConfigError: if one is unknown or out of range; all errors are reported.
+            ConfigError: if one is unknown or out of range; all errors are listed.
         """
         try:
             fusion = InstanceFusion.model_validate({**self.file.fusion.model_dump(), **parameters})
@@ -136,7 +136,7 @@ class Ensemble(Segmenter):
         return self.file.model_copy(update={"fusion": fusion, "by_class": by_class})
 
     def finder(self, how: Pass, **parameters: Any) -> Finder:
-        """What finds the instances of images at the size that these are given in; it keeps no outputs.
+        """Returns a function that finds the instances of images, at their given size; it keeps no outputs.
 
         Raises:
             ConfigError: if a parameter is unknown or out of range.
@@ -150,15 +150,15 @@ class Ensemble(Segmenter):
         return find
 
     def uncalibrated(self, image: Image, cells: Instances) -> Instances:
-        """The cells where the ensemble's card states a look, else what the first model, whose look it is, finds."""
+        """Returns the cells if the ensemble's card has a look, else those of the first model, whose look is used."""
         return cells if self.card.look is not None else self.models[0].predict(image, scale=1).instances
 
     def member_instances(self, image: ImageLike, *, tta: bool | Tta = False, tile: int = TILE) -> list[Instances]:
-        """What each group of members finds, before calibration and fusion."""
+        """Returns the instances of each group of members, before calibration and fusion."""
         return self._member_instances([to_image(image)], Pass(tta, tile))[0]
 
     def _member_instances(self, images: Sequence[Image], how: Pass) -> list[list[Instances]]:
-        """Of each image, what each group of members finds in it; a network sees images of one size together."""
+        """Returns, for each image, the instances of each group of members; images of one size share a batch."""
         groups = [self._group_instances(group, images, how) for group in self.file.groups()]
         return [list(found) for found in zip(*groups, strict=True)]
 
@@ -176,9 +176,10 @@ class Ensemble(Segmenter):
         ]
 
     def _typed(self, cells: Instances, found: Sequence[Instances]) -> Instances:
-        """The fused cells, of unknown type where the ensemble's card says so or, without one, half of the models.
+        """Returns the fused cells, of unknown type if the ensemble's card or, without one, half of the models doubt the
+        type.
 
-        Each model judges what it found itself, above its own threshold, since its card was measured on that.
+        Each model judges its own cells above its own threshold, as its card was measured on those.
         """
         if self.card.cell_types is not None:
             return self.card.cell_types.checked(cells)
@@ -192,11 +193,11 @@ class Ensemble(Segmenter):
 
 
 def fuse_members(found: Sequence[Instances], file: EnsembleFile) -> Instances:
-    """From what each group of members found in one image to the ensemble's instances.
+    """Fuses the instances of each group of members in one image to those of the ensemble.
 
     Args:
-        found: one per group.
-        file: curves, fusion, cell type and steps.
+        found: instances of each group.
+        file: provides curves, fusion, cell type and steps.
     """
     groups = file.groups()
     curves = [file.members[group[0]].curve for group in groups]
@@ -211,7 +212,7 @@ def fuse_members(found: Sequence[Instances], file: EnsembleFile) -> Instances:
 
 
 def image_type(instances: Instances, file: EnsembleFile) -> str:
-    """The cell type of an image, as the ensemble predicts it."""
+    """The cell type of an image, as determined by the ensemble."""
     if isinstance(file.cell_type, TypeClassifier):
         return file.cell_type.predict(instances)
     return majority_type(instances)

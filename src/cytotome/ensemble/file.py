@@ -1,4 +1,4 @@
-"""The ensemble file: models, how they are fused, what is done after, and a card, as YAML beside the models."""
+"""The ensemble file: models, their fusion, subsequent steps and a card, as YAML next to the models."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TtaSettings(BaseModel):
         return self
 
     def views(self) -> Tta:
-        """The checked views."""
+        """Returns the validated views."""
         return Tta(self.symmetries, self.scales, self.gains)
 
 
@@ -47,13 +47,13 @@ class Member(BaseModel):
 
     Attributes:
         model: path of its file, relative to the ensemble file, or the name of a bundled model.
-        digest: the model's hash, checked when the ensemble is opened; empty takes any.
-        weight: of its votes.
-        group: members of the same group, all of one family, have their maps averaged and are decoded as one, by the
-            decoder of the first of them; without a group a member's instances are fused with those of the others.
-        tta: views of the image; true for the symmetries.
-        parameters: of its decoder, instead of those of its file.
-        curve: from its scores to expected precision.
+        digest: the model's hash, checked when the ensemble is opened; empty to skip the check.
+        weight: weight of its votes.
+        group: the maps of members of the same group, all of one family, are averaged and decoded together, by the
+            decoder of the first member; without a group, a member's instances are fused with those of the others.
+        tta: views of the image; true for all symmetries.
+        parameters: parameters of its decoder that replace those of its file.
+        curve: maps its scores to expected precision.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,21 +68,21 @@ class Member(BaseModel):
 
     @property
     def views(self) -> bool | Tta:
-        """What :meth:`cytotome.inference.model.Model.segment` takes as ``tta``."""
+        """Returns the argument ``tta`` of :meth:`cytotome.inference.model.Model.segment`."""
         return self.tta if isinstance(self.tta, bool) else self.tta.views()
 
 
 class EnsembleFile(BaseModel):
-    """An ensemble as it lies in its file.
+    """The content of an ensemble file.
 
     Attributes:
-        format: version of the layout.
-        members: the models, one or more.
-        fusion: of their instances.
+        format: version of the file format.
+        members: the models, at least one.
+        fusion: fusion of their instances.
         by_class: fields of ``fusion`` for images of one cell type.
-        cell_type: ``majority`` of what was found, or a classifier.
-        steps: after fusion, in order, see :mod:`cytotome.ensemble.steps`.
-        card: origin and merits.
+        cell_type: ``majority`` of the instances, or a classifier.
+        steps: steps after fusion, in order, see :mod:`cytotome.ensemble.steps`.
+        card: origin and scores.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -108,11 +108,11 @@ class EnsembleFile(BaseModel):
         return self
 
     def fusion_of(self, cell_type: str) -> InstanceFusion:
-        """The fusion for images of one cell type."""
+        """Returns the fusion for images of one cell type."""
         return InstanceFusion.model_validate({**self.fusion.model_dump(), **self.by_class.get(cell_type, {})})
 
     def groups(self) -> list[list[int]]:
-        """Positions of the members that are decoded as one, in order of appearance."""
+        """Positions of the members that are decoded together, in order of appearance."""
         groups: dict[object, list[int]] = {}
         for position, member in enumerate(self.members):
             groups.setdefault(member.group or position, []).append(position)
@@ -120,7 +120,7 @@ class EnsembleFile(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that decides the results, the models' hashes among it."""
+        """SHA-256 of everything that determines the results, including the models' hashes."""
         content = self.model_dump(mode="json", exclude={"card"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -134,7 +134,7 @@ def read_ensemble(path: str | os.PathLike[str]) -> EnsembleFile:
     """Reads and checks an ensemble file.
 
     Raises:
-        ModelError: if it cannot be read or has errors; all are reported.
+        ModelError: if it cannot be read or is not valid; all errors are listed.
     """
     import yaml
 
@@ -156,12 +156,12 @@ def read_ensemble(path: str | os.PathLike[str]) -> EnsembleFile:
         return EnsembleFile.model_validate(content)
     except ValidationError as error:
         raise ModelError(f"{path}: {'; '.join(describe(error))}") from None
-    except ConfigError as error:  # of steps and views
+    except ConfigError as error:  # from steps and views
         raise ModelError(f"{path}: {error}") from None
 
 
 def save_ensemble(path: str | os.PathLike[str], ensemble: EnsembleFile) -> None:
-    """Writes an ensemble file, whole or not at all; what has its default is left out."""
+    """Writes an ensemble file atomically; defaults are omitted."""
     import yaml
 
     content = {"format": FORMAT, **ensemble.model_dump(mode="json", exclude_defaults=True)}

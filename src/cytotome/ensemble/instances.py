@@ -1,4 +1,4 @@
-"""Fusion of the instances that several models, or one model on turned images, found in one image."""
+"""Fusion of the instances of one image from several models, or from one model on several views."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ Method = Literal["vote", "boxes", "nms", "soft_nms", "cluster_nms"]
 
 
 class InstanceFusion(BaseModel):
-    """How instances of several models become one set.
+    """Settings of the fusion of instances from several models.
 
     Attributes:
         method: ``vote`` averages the masks of instances that overlap across models; ``boxes`` does so for the clusters
-            of weighted boxes fusion; ``nms``, ``soft_nms`` and ``cluster_nms`` choose among the masks there are.
-        overlap: IoU of masks or of boxes (``boxes`` supports only boxes).
-        threshold: instances of greater IoU are the same cell.
-        mask_threshold: pixels whose mean over the cluster's masks is greater belong to the cell.
+            of weighted boxes fusion; ``nms``, ``soft_nms`` and ``cluster_nms`` select from the existing masks.
+        overlap: IoU of masks or of boxes (``boxes`` only supports boxes).
+        threshold: instances with a higher IoU are the same cell.
+        mask_threshold: pixels with a higher mean over the cluster's masks belong to the cell.
         unconfirmed: exponent of the share of the models (by weight) that found a cell, by which its score is
-            multiplied: 0 leaves it, 1 is the mean over all models with 0 for those that found nothing.
+            multiplied: 0 leaves the score unchanged, 1 yields the mean over all models, with 0 for those that did not
+            find it.
         sigma: softness of ``soft_nms`` (gaussian) and ``cluster_nms``; None for hard ``cluster_nms`` and linear
             ``soft_nms``.
-        min_score, min_area: instances below are dropped.
+        min_score, min_area: instances below these limits are dropped.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,18 +58,18 @@ class InstanceFusion(BaseModel):
 def fuse_instances(
     predictions: Sequence[Instances], settings: InstanceFusion, weights: Sequence[float] | None = None
 ) -> Instances:
-    """One set of instances of those of M models, best score first, ids 1 to N.
+    """Fuses the instances of M models to one set, best score first, with ids 1 to N.
 
-    Scores should mean the same for all models; see :mod:`cytotome.ensemble.calibration`. Soft masks are averaged where
-    models give them; the result has none.
+    Scores should be comparable between models; see :mod:`cytotome.ensemble.calibration`. Soft masks are averaged if
+    models predict them; the result has none.
 
     Args:
-        predictions: of one image.
+        predictions: predictions for one image.
         settings: method and thresholds.
-        weights: of the models; 1 each by default.
+        weights: weights of the models; 1 by default.
 
     Raises:
-        ConfigError: for no prediction or wrong weights.
+        ConfigError: if there is no prediction or the weights are invalid.
         DataError: if sizes differ.
     """
     stacked = stack(predictions, weights)

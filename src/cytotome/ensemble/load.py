@@ -1,4 +1,4 @@
-"""Opening a model or an ensemble by its name or path, alike."""
+"""Loading of models and ensembles by name or path."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from cytotome.models.registry import bundled_ensembles, bundled_models, find_mod
 
 
 def load_model(name_or_path: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Segmenter:
-    """A bundled model or ensemble by its name, a model file, or an ensemble file (``.yaml``).
+    """Loads a bundled model or ensemble by name, a model file, or an ensemble file (``.yaml``).
 
     Args:
         name_or_path: name (``"neurons"``) or path.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        precision: ``auto`` (bfloat16 where the device computes in it), ``float32`` or ``bfloat16``.
+        precision: ``auto`` (bfloat16 if the hardware supports it), ``float32`` or ``bfloat16``.
 
     Raises:
-        ModelError: if there is none, or a file is damaged.
-        ConfigError: if the device or precision is not there.
+        ModelError: if the model does not exist, or a file is damaged.
+        ConfigError: if the device or precision is not available.
     """
     name_or_path = bundled_ensembles().get(str(name_or_path), name_or_path)
     if is_ensemble(name_or_path):
@@ -32,10 +32,10 @@ def load_model(name_or_path: str | os.PathLike[str], *, device: str = "auto", pr
 
 
 def load_ensemble(path: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Ensemble:
-    """An ensemble from its file, with its models.
+    """Loads an ensemble from its file, with its models.
 
     Raises:
-        ModelError: if the file or one of its models is missing or damaged, or is not the model it was.
+        ModelError: if the file or one of its models is missing or damaged, or a model has changed.
         ConfigError: if members cannot be fused.
     """
     file = read_ensemble(path)
@@ -56,7 +56,7 @@ def load_ensemble(path: str | os.PathLike[str], *, device: str = "auto", precisi
 
 
 def member_path(member: Member, folder: Path) -> Path:
-    """The file of a member; a path is relative to the ensemble's folder.
+    """Returns the file of a member; a path is relative to the ensemble's folder.
 
     Raises:
         ModelError: if there is none.
@@ -67,7 +67,7 @@ def member_path(member: Member, folder: Path) -> Path:
 
 
 def describe_members(file: EnsembleFile) -> str:
-    """One line per member, for people."""
+    """Describes each member in one readable line."""
     lines = []
     for member in file.members:
         parts = [

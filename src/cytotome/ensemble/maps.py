@@ -1,4 +1,4 @@
-"""Whether the outputs of several models of one family can be averaged before one decoder."""
+"""Check that the outputs of several models of one family can be averaged before decoding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cytotome.errors import ConfigError
 
 
 def check_can_average(kinds: Sequence[Outputs[Any, Any]]) -> None:
-    """All must be of one kind, one that has a mean.
+    """Checks that all outputs are of one kind that can be averaged.
 
     Raises:
         ConfigError: if they are not.

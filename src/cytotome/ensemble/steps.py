@@ -1,4 +1,4 @@
-"""Named steps after decoding or fusion: each takes instances and gives instances."""
+"""Named steps after decoding or fusion; each takes and returns instances."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ StepSetting: TypeAlias = "str | Mapping[str, Mapping[str, Any] | None]"
 
 
 def fill_holes(instances: Instances) -> Instances:
-    """Background that a mask encloses (background is joined across edges) becomes part of it."""
+    """Fills background that is enclosed by a mask (background is 4-connected)."""
     return _each(instances, _without_holes)
 
 
 def largest_part(instances: Instances) -> Instances:
-    """Only the largest part of each mask stays (pixels are joined across corners too)."""
+    """Keeps only the largest part of each mask (8-connected)."""
     return _each(instances, _largest)
 
 
 def smooth(instances: Instances, sigma: float = 1.5) -> Instances:
-    """Outlines without roughness below about ``sigma`` pixels; a mask too thin for that stays as it is.
+    """Smooths outlines below a scale of about ``sigma`` pixels; masks that are too thin are unchanged.
 
     Raises:
         ConfigError: if sigma is not in (0, 20].
@@ -48,11 +48,11 @@ def smooth(instances: Instances, sigma: float = 1.5) -> Instances:
 
 
 def straight_edges(instances: Instances, length: int = 24, part: float = 0.4, tolerance: float = 2.0) -> Instances:
-    """Breaks masks straight again where annotators had cut them along a row or column and a network blurred the cut.
+    """Restores straight edges of masks that annotators had cut along a row or column, blurred by the network.
 
-    An outermost edge counts as such where it stays within ``tolerance`` pixels of a row (column) for ``length`` pixels
-    and for ``part`` of the mask's box, and is flat rather than round: a parabola through it rises less than a quarter
-    of the tolerance. It is then made straight at its median.
+    An outermost edge is a cut if it stays within ``tolerance`` pixels of a row (column) for ``length`` pixels and for
+    ``part`` of the mask's box, and is flat rather than round: a parabola fitted to it rises by less than a quarter of
+    the tolerance. It is then straightened at its median.
 
     Raises:
         ConfigError: if an argument is not positive.
@@ -73,7 +73,7 @@ def straight_edges(instances: Instances, length: int = 24, part: float = 0.4, to
 
 
 def overlaps(instances: Instances, policy: OverlapPolicy = "score") -> Instances:
-    """Shared pixels go to one instance: see :func:`cytotome.ops.labels.to_label_map` on the policies."""
+    """Assigns shared pixels to one instance; see :func:`cytotome.ops.labels.to_label_map` for the policies."""
     if policy not in OVERLAP_POLICIES:
         raise ConfigError(f"step overlaps: policy must be one of {', '.join(OVERLAP_POLICIES)}, got {policy!r}")
     return resolve_overlaps(instances, policy)
@@ -85,10 +85,10 @@ STEPS: Mapping[str, Callable[..., Instances]] = {
 
 
 def apply_steps(instances: Instances, steps: Sequence[StepSetting]) -> Instances:
-    """The instances after all steps, in order.
+    """Applies all steps, in order.
 
     Raises:
-        ConfigError: as of :func:`parse_steps`.
+        ConfigError: as in :func:`parse_steps`.
     """
     for name, arguments in parse_steps(steps):
         instances = STEPS[name](instances, **arguments)
@@ -96,10 +96,10 @@ def apply_steps(instances: Instances, steps: Sequence[StepSetting]) -> Instances
 
 
 def parse_steps(steps: Sequence[StepSetting]) -> list[tuple[str, dict[str, Any]]]:
-    """Names and arguments of steps.
+    """Returns names and arguments of steps.
 
     Raises:
-        ConfigError: for steps or arguments that do not exist, and for values out of range, all at once.
+        ConfigError: if steps or arguments are unknown or values are out of range; all errors are listed.
     """
     parsed: list[tuple[str, dict[str, Any]]] = []
     faults = []
@@ -117,7 +117,7 @@ def parse_steps(steps: Sequence[StepSetting]) -> list[tuple[str, dict[str, Any]]
 
 
 def _argument_faults(name: str, arguments: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the arguments of a step: their names, their types, or what the step says of nothing."""
+    """Errors in the arguments of a step: names, types, or errors of the step on an empty input."""
     known = {key: one.default for key, one in list(signature(STEPS[name]).parameters.items())[1:]}
     if wrong := [key for key in arguments if key not in known]:
         return [f"step {name} takes {', '.join(known) or 'nothing'}, not {', '.join(wrong)}"]
@@ -135,7 +135,7 @@ def _argument_faults(name: str, arguments: Mapping[str, Any]) -> list[str]:
 
 
 def _each(instances: Instances, change: Callable[[BoolArray], BoolArray], margin: int = 0) -> Instances:
-    """Changes the mask of each instance within its box, widened by ``margin``; empty masks are left out."""
+    """Applies a function to each mask within its box, widened by ``margin``; empty masks are left out."""
     masks, origins = [], []
     for index in range(len(instances)):
         mask, (y, x) = mask_crop(instances, index)
@@ -178,7 +178,7 @@ def _straighten(mask: BoolArray, length: int, part: float, tolerance: float) -> 
 
 
 def _longest_flat(edge: AnyArray, tolerance: float) -> tuple[int, int]:
-    """The longest stretch whose values differ by at most ``2 * tolerance``, half open."""
+    """The longest run of values that differ by at most ``2 * tolerance``, half open."""
     best, start = (0, 0), 0
     for stop in range(1, len(edge) + 1):
         while np.ptp(edge[start:stop]) > 2 * tolerance:

@@ -1,4 +1,4 @@
-"""Tiling, test-time augmentation, prediction; the model object that a user holds.
+"""Prediction with models: scale, tiling, test-time augmentation and streams of images.
 
-:func:`cytotome.inference.model.load_model` is the way in.
+Models are opened with :func:`cytotome.ensemble.load.load_model`.
 """

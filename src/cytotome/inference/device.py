@@ -1,4 +1,4 @@
-"""Where a network runs and in which precision."""
+"""Device and precision of a network."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16")
 
 
 def choose_device(device: str = "auto") -> torch.device:
-    """The device of that name; ``auto`` is the first there is of CUDA, MPS and CPU.
+    """Returns the device of a name; ``auto`` is the first available of CUDA, MPS and CPU.
 
     Raises:
-        ConfigError: if the name is unknown or the machine has no such device.
+        ConfigError: if the name is unknown or the device is not available.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -38,10 +38,10 @@ def choose_device(device: str = "auto") -> torch.device:
 
 
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The type of weights and activations; ``auto`` is bfloat16 where the device computes in it, else float32.
+    """Returns the dtype of weights and activations; ``auto`` is bfloat16 if the hardware supports it, else float32.
 
     Raises:
-        ConfigError: for another name, or bfloat16 on a device that cannot.
+        ConfigError: if the name is unknown, or the device does not support bfloat16.
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"precision: must be one of {', '.join(PRECISIONS)}, got {precision!r}")
@@ -55,9 +55,9 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
 
 
 def _has_bfloat16_units(device: torch.device) -> bool:
-    """Whether bfloat16 is faster than float32: AVX512-BF16 or AMX of a CPU, Ampere and later of CUDA.
+    """Whether bfloat16 is faster than float32: AVX512-BF16 or AMX on CPU, Ampere or later on CUDA.
 
-    What a CPU has counts only where oneDNN uses it: ``ONEDNN_MAX_CPU_ISA`` may lower its instruction set.
+    The units of a CPU only count if oneDNN uses them: ``ONEDNN_MAX_CPU_ISA`` may restrict its instruction set.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
@@ -67,7 +67,7 @@ def _has_bfloat16_units(device: torch.device) -> bool:
 
 
 def takes_bfloat16(device: torch.device) -> bool:
-    """Whether a network can run in bfloat16 on that device, be it fast or not."""
+    """Whether a network can run in bfloat16 on the device, even if it is slow."""
     if device.type == "cpu":
         return onednn_takes_bfloat16()
     return _has_bfloat16_units(device)

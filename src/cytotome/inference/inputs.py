@@ -1,4 +1,4 @@
-"""What a user may give as one image, and as several."""
+"""Conversion of inputs to one or several images."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from cytotome.types import IMAGE_DTYPES, AnyArray, Image, Sample
 ImageLike: TypeAlias = "Image | Sample | AnyArray | str | os.PathLike[str]"
 
 MOST_COLOURS = 4
-"""A last axis of this length or less is always read as channels."""
+"""A last axis of at most this length is always treated as channels."""
 
 
 def is_one(images: object) -> bool:
-    """Whether this is one image rather than several, which are whatever else can be iterated over."""
+    """Whether the input is one image; several images are any other iterable."""
     return _is_array(images) or isinstance(images, Image | Sample | str | os.PathLike) or not _is_iterable(images)
 
 
 def several(images: Iterable[ImageLike]) -> Iterable[ImageLike]:
-    """The images as they were given, once it is clear that iterating over them gives images.
+    """Returns the images after checking that iterating over them yields images.
 
     Raises:
-        ImageError: for one image, whose rows or letters are none, and for a mapping, which gives its keys.
+        ImageError: if it is one image, which would yield rows or characters, or a mapping, which would yield keys.
     """
     if isinstance(images, Mapping):
         raise ImageError(f"images: got a {type(images).__name__}, of which only the keys would be read; give .values()")
@@ -41,12 +41,12 @@ def several(images: Iterable[ImageLike]) -> Iterable[ImageLike]:
 
 
 def to_image(source: ImageLike) -> Image:
-    """The image of a path, a sample or an array; types of numbers that :class:`Image` does not hold become float32.
+    """Returns the image of a path, a sample or an array; dtypes that :class:`Image` does not support become float32.
 
-    Axes of length 1 before the image's own are dropped. Tensors may also be ``(C, H, W)``, as is usual for them.
+    Leading axes of length 1 are dropped. Tensors may also be ``(C, H, W)``, as is common for them.
 
     Raises:
-        ImageError: if it cannot be used, or where it is not clear which axis holds the channels.
+        ImageError: if it cannot be used, or it is ambiguous which axis contains the channels.
     """
     if isinstance(source, Image):
         return source

@@ -1,4 +1,4 @@
-"""Large images in tiles that are decoded one by one, where embeddings of one tile mean nothing in another."""
+"""Large images in tiles that are decoded separately, since embeddings are not comparable across tiles."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from cytotome.outputs.tiling import TileWatch, tile_starts
 from cytotome.types import FloatArray, Instances
 
 SHARED = 4
-"""Neighbours share a tile divided by this number."""
+"""Neighbouring tiles overlap by 1 / ``SHARED`` of their side."""
 
 
 def segment_in_tiles(
     planes: FloatArray, segment: Callable[[FloatArray], Instances], side: int, watch: TileWatch | None = None
 ) -> Instances:
-    """Instances of an image of which ``segment`` sees at most ``side`` x ``side`` pixels at once.
+    """Segments an image in tiles of at most ``side`` x ``side`` pixels.
 
     Args:
-        planes: ``(C, H, W)`` float32, normalised as a whole.
-        segment: network and decoder, from ``(C, h, w)`` to instances.
-        side: of a tile in pixels of the image.
+        planes: ``(C, H, W)`` float32, normalised as one image.
+        segment: network and decoder, converts ``(C, h, w)`` to instances.
+        side: side of a tile in pixels of the image.
         watch: called after each tile.
 
     Raises:

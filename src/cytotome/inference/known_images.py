@@ -1,4 +1,4 @@
-"""Facts for a card that need the model itself: what its images look like, and what it finds in those of each type."""
+"""Facts for a card that need the model itself: the look of its images, and what it finds in images of each type."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from cytotome.models.polarity import MIN_IMAGES, MIN_SIDE, detail_skewness, meas
 from cytotome.types import AnyArray, Image
 
 INVERTED_IMAGES = 24
-"""Images, evenly spread, that the model sees inverted."""
+"""Number of images, evenly spread, that are passed to the model inverted."""
 
 
 def inverted(image: Image) -> Image:
-    """The image with its intensities mirrored within their range."""
+    """Returns the image with its grey levels inverted within their range."""
     pixels = image.pixels
     return replace(image, pixels=pixels.max() - pixels + pixels.min())
 
 
 def measure_look(model: Model, images: Sequence[Image]) -> Look | None:
-    """What images look like, as the model's card keeps it; None if nothing can be said of any.
+    """Measures the look of images, as stored in the model's card; None if it cannot be measured for any.
 
     Args:
-        model: is shown some of them inverted.
-        images: that it was trained on; may be read on demand.
+        model: applied to some of the images, inverted.
+        images: the training images; may be read on demand.
     """
     levels: list[float | None] = []
     skewness: list[AnyArray] = []
@@ -43,5 +43,7 @@ def measure_look(model: Model, images: Sequence[Image]) -> Look | None:
 
 
 def measure_types(model: Model, images: Iterable[tuple[str, Image]]) -> KnownTypes | None:
-    """What the model finds in images of each type, as its card keeps it; None if no type has enough images."""
+    """Measures what the model finds in images of each type, as stored in its card; None if no type has enough
+    images.
+    """
     return known_types((kind, model.segment(image, scale=1)) for kind, image in images)

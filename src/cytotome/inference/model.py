@@ -1,4 +1,4 @@
-"""The model object that a user holds: images in, instances out."""
+"""A model: converts images to instances."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from cytotome.types import DenseMaps, FloatArray, Image, Instances, OutputSpec
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Model(Segmenter):
-    """A network with all that makes instances of its outputs; see :func:`load_single_model` and :func:`build_model`.
+    """A network with its decoder; created by :func:`load_single_model` and :func:`build_model`.
 
     Attributes:
-        file: the model as it was read: family, config, parameters, normalisation, card.
-        runner: its network.
+        file: content of the model file: family, config, parameters, normalisation, card.
+        runner: runs its network.
     """
 
     file: ModelFile
@@ -48,19 +48,19 @@ class Model(Segmenter):
         return f"Model({self.card.name!r}, {self.method}, {self.device}, {precision})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as its file: the network is rebuilt on the same kind of device."""
+        """Pickles the content of the file; the network is rebuilt on the same kind of device."""
         known = self.family.name in family_names() and get_family(self.family.name) is self.family
         precision = str(self.precision).removeprefix("torch.")
         return _rebuilt, (self.file, None if known else self.family, str(self.device), precision)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the model's content, empty for one that was never saved."""
+        """SHA-256 of the model's content, empty if it was never saved."""
         return self.file.digest
 
     @property
     def family(self) -> AnyFamily:
-        """The method."""
+        """The family of the model."""
         return self.runner.family
 
     @property
@@ -75,7 +75,7 @@ class Model(Segmenter):
 
     @property
     def card(self) -> Card:
-        """Origin and merits."""
+        """Card with origin and scores."""
         return self.file.card
 
     @property
@@ -85,32 +85,32 @@ class Model(Segmenter):
 
     @property
     def kind(self) -> Outputs[Any, Any]:
-        """Of its outputs."""
+        """Kind of its outputs."""
         return self.runner.kind
 
     @property
     def maps(self) -> tuple[OutputSpec, ...]:
-        """The dense maps that it predicts, none where it predicts instances."""
+        """The dense maps that it predicts, empty if it predicts instances."""
         return self.kind.specs
 
     @property
     def cell_sizes(self) -> CellSizes | None:
-        """The cells that it was trained on, None if its card does not say."""
+        """Sizes of the cells that it was trained on, None if not in its card."""
         return self.card.cell_sizes
 
     @property
     def look(self) -> Look | None:
-        """The kind of images that it was trained on, None if its card does not say."""
+        """The kind of images that it was trained on, None if not in its card."""
         return self.card.look
 
     @property
     def device(self) -> torch.device:
-        """Where the network computes."""
+        """Device of the network."""
         return self.runner.device
 
     @property
     def precision(self) -> torch.dtype:
-        """In which type the network computes."""
+        """Precision of the network."""
         return self.runner.precision
 
     @property
@@ -119,14 +119,14 @@ class Model(Segmenter):
         return self.file.parameters
 
     def without_offset(self) -> Model:
-        """The same model, sharing its network, that gives cells where they are seen, without the config's offset."""
+        """Returns the same model, sharing its network, without the config's offset of the cells."""
         return replace(self, file=replace(self.file, config=self.config.model_copy(update={"offset": (0.0, 0.0)})))
 
     def override(self, **parameters: Any) -> DecodeParameters:
-        """The calibrated parameters with some replaced; these also come before overrides by cell type.
+        """Returns the calibrated parameters with some replaced; overrides of these by cell type are dropped.
 
         Raises:
-            ConfigError: if one is unknown or out of range; all errors are reported.
+            ConfigError: if a parameter is unknown or out of range; all errors are listed.
         """
         if not parameters:
             return self.parameters
@@ -145,12 +145,12 @@ class Model(Segmenter):
         scale: float | None = None,
         diameter: float | None = None,
     ) -> DenseMaps:
-        """The network's maps ``(C, H, W)`` float32 of the image's own size, to be decoded by :meth:`decode`.
+        """Predicts the network's maps ``(C, H, W)`` float32 at the size of the image, for :meth:`decode`.
 
-        Options are those of :meth:`segment`; no first pass estimates the size of the cells.
+        Options are those of :meth:`segment`; the size of the cells is not estimated by a first pass.
 
         Raises:
-            ConfigError: if the family predicts instances without maps.
+            ConfigError: if the family predicts instances instead of maps.
         """
         if not self.maps:
             raise ConfigError(f"the family {self.method} predicts instances without maps; use segment")
@@ -161,23 +161,23 @@ class Model(Segmenter):
         return maps  # type: ignore[no-any-return]
 
     def outputs(self, image: ImageLike, *, tta: bool | Tta = False, tile: int = TILE) -> Any:
-        """What the family's decoder takes of an image: dense maps, or the instances that it predicts, none dropped."""
+        """Predicts the input of the family's decoder for one image: dense maps, or unfiltered instances."""
         return self.outputs_of([to_image(image)], Pass(tta, tile))[0]
 
     def outputs_of(self, images: Sequence[Image], how: Pass) -> list[Any]:
-        """What the decoder takes of each of some images; those of one size go through the network together."""
+        """Predicts the input of the decoder for several images; images of one size share a batch."""
         return [outputs for (outputs,) in self.runner.outputs(self._seen(images, how), how)]
 
     def decode(self, outputs: Any, **parameters: Any) -> Instances:
-        """Instances of :meth:`outputs`, without the network; ``parameters`` override the calibrated ones."""
+        """Decodes :meth:`outputs` to instances, without the network; ``parameters`` override the calibrated ones."""
         return self.family.decode(outputs, self.override(**parameters), self.class_names)
 
     def uncalibrated(self, image: Image, cells: Instances) -> Instances:
-        """The cells as they are: their scores are the model's own."""
+        """Returns the cells unchanged, as their scores are those of the model."""
         return cells
 
     def finder(self, how: Pass, **parameters: Any) -> Finder:
-        """What finds the instances of images at the size that these are given in, and judges their type there.
+        """Returns a function that finds the instances of images, at their given size, and checks their type.
 
         Raises:
             ConfigError: if a parameter is unknown or out of range.
@@ -194,7 +194,7 @@ class Model(Segmenter):
         return find
 
     def _seen(self, images: Sequence[Image], how: Pass) -> list[Seen]:
-        """What the network sees of images; where the config names a ``cell_size``, after a first pass on each."""
+        """Prepares images for the network; if the config has a ``cell_size``, after a first pass over each."""
         config = self.config
         planes = [normalise(image, self.file.normalisation, config.channels) for image in images]
         seen = [self.runner.see(one, config.input_scale, config.offset) for one in planes]
@@ -202,7 +202,7 @@ class Model(Segmenter):
             return seen
         first = self._decoded(seen, [], self.parameters, Pass(tile=how.tile, watch=how.watch))
         factors = [config.size_factor(cells.areas, config.input_scale) for cells, _ in first]
-        return [  # rounded, so that images of like cells share batches
+        return [  # rounded, so that images with similar cells share batches
             self.runner.see(one, config.input_scale * round(factor, 1), config.offset)
             for one, factor in zip(planes, factors, strict=True)
         ]
@@ -210,7 +210,7 @@ class Model(Segmenter):
     def _decoded(
         self, seen: Sequence[Seen], sizes: Sequence[tuple[int, int]], parameters: DecodeParameters, how: Pass
     ) -> list[tuple[Instances, Any]]:
-        """Instances of each image and, where they are kept, the outputs at its ``sizes``, else None."""
+        """Returns the instances of each image and, if they are kept, the outputs at its ``sizes``, else None."""
         in_tiles = [not self.kind.joins_tiles and max(one.canvas.pixels.shape[1:]) > how.tile for one in seen]
         whole = [place for place, apart in enumerate(in_tiles) if not apart or how.keep]
         further = [[sizes[place] for place in whole]] if how.keep else []
@@ -228,10 +228,10 @@ class Model(Segmenter):
         return found
 
     def _decoded_in_tiles(self, seen: Seen, parameters: DecodeParameters, how: Pass) -> Instances:
-        """Tiles of the image are decoded one by one: embeddings of one are not those of another.
+        """Decodes the tiles of the image separately, since embeddings differ from tile to tile.
 
-        So outputs of the whole image, where they are kept, are not those that the decoder took: the network makes them
-        once more.
+        If outputs are kept, they are therefore predicted again for the whole image, and differ from the input of the
+        decoder.
         """
         scale = max(content / side for content, side in zip(seen.canvas.content, seen.size, strict=True))
         tile = round_up(how.tile, self.runner.stride)
@@ -244,18 +244,18 @@ class Model(Segmenter):
 
 
 def load_single_model(name_or_path: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Model:
-    """A model by the name of a bundled one (``"neurons"``) or by the path of its file; not an ensemble.
+    """Loads a bundled model by name (``"neurons"``) or a model file by path; not an ensemble.
 
-    :func:`cytotome.ensemble.load.load_model` opens both.
+    :func:`cytotome.ensemble.load.load_model` loads both.
 
     Args:
         name_or_path: name or path.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        precision: ``auto`` (bfloat16 where the device computes in it), ``float32`` or ``bfloat16``.
+        precision: ``auto`` (bfloat16 if the hardware supports it), ``float32`` or ``bfloat16``.
 
     Raises:
-        ModelError: if there is no such model, or its file is damaged, foreign or of a newer format.
-        ConfigError: if the device or precision is not there.
+        ModelError: if there is no such model, or its file is damaged, of another kind or of a newer format.
+        ConfigError: if the device or precision is not available.
     """
     return build_model(read_model(find_model(name_or_path)), device=device, precision=precision)
 
@@ -263,11 +263,11 @@ def load_single_model(name_or_path: str | os.PathLike[str], *, device: str = "au
 def build_model(
     file: ModelFile, *, family: AnyFamily | None = None, device: str = "auto", precision: str = "auto"
 ) -> Model:
-    """A model from the content of its file; options as in :func:`load_single_model`.
+    """Builds a model from the content of its file; options as in :func:`load_single_model`.
 
     Args:
-        file: weights and all that belongs to them; they are copied.
-        family: the method, where it is not one of :func:`cytotome.families.family_names`.
+        file: weights and everything that belongs to them; the weights are copied.
+        family: the family, if it is not one of :func:`cytotome.families.family_names`.
 
     Raises:
         ModelError: if the weights do not fit the network.
@@ -275,7 +275,9 @@ def build_model(
     chosen_device = choose_device(device)
     chosen_precision = choose_precision(precision, chosen_device)
     family = family or get_family(file.family)
-    with torch.random.fork_rng(devices=[]):  # random weights that are overwritten cost the caller no seed
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # the random weights are overwritten and must not change the caller's random state
         net = family.build(file.config.trained())
     try:
         net.load_state_dict(dict(file.weights))
@@ -286,5 +288,5 @@ def build_model(
 
 
 def _rebuilt(file: ModelFile, family: AnyFamily | None, device: str, precision: str) -> Model:
-    """What :meth:`Model.__reduce__` names."""
+    """Rebuilds a model, for :meth:`Model.__reduce__`."""
     return build_model(file, family=family, device=device, precision=precision)

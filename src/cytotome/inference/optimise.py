@@ -1,8 +1,8 @@
-"""Makes a trained network quicker without changing what it computes.
+"""Optimises a trained network for inference without changing its results.
 
-Batch normalisation is folded into the convolution before it; on x86 processors a convolution, the sum with a shortcut
-and the ReLU or ReLU6 after it become one oneDNN call, so that activations go through memory once. The graph is found by
-``torch.fx``; a module that cannot be traced is left as it is and its children are tried.
+Batch normalisation is folded into the preceding convolution; on x86 CPUs, a convolution, the addition of a shortcut and
+the following ReLU or ReLU6 become one oneDNN call, which saves memory bandwidth. The graph is traced by ``torch.fx``; a
+module that cannot be traced is left unchanged and its children are tried.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Rectifier: TypeAlias = Literal["none", "relu", "relu6"]
 
 
 class FusedConvolution(nn.Module):
-    """Convolution, then optionally the sum with a second input, then optionally a rectifier, as one oneDNN call.
+    """Convolution, optional addition of a second input and optional activation, as one oneDNN call.
 
     Args:
-        convolution: whose weights are taken; its padding is by zeros.
-        rectifier: ``none``, ``relu`` or ``relu6``; the last one where there is no second input.
+        convolution: provides the weights; it must use zero padding.
+        rectifier: ``none``, ``relu`` or ``relu6``; the latter only without a second input.
     """
 
     def __init__(self, convolution: nn.Conv2d, rectifier: Rectifier) -> None:
@@ -44,7 +44,7 @@ class FusedConvolution(nn.Module):
         self.rectifier = rectifier
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
-        """``(B, C, H, W)`` of ``(B, C', H', W')``, as the modules that are replaced would give."""
+        """Maps ``(B, C', H', W')`` to ``(B, C, H, W)``, like the modules that it replaces."""
         geometry = (self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
         if other is None:
             if self.rectifier == "relu6":
@@ -67,28 +67,28 @@ class FusedConvolution(nn.Module):
 
 
 def can_fuse_activations(device: torch.device) -> bool:
-    """Whether the oneDNN calls of :class:`FusedConvolution` are there."""
+    """Whether the oneDNN calls of :class:`FusedConvolution` are available."""
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     return device.type == "cpu" and x86 and has_onednn()
 
 
 def optimise(net: nn.Module, *, fuse_activations: bool) -> nn.Module:
-    """A network of the same outputs, for inference only; ``net`` must be in evaluation mode and is used up.
+    """Returns a network with the same outputs, for inference only; ``net`` must be in evaluation mode and is modified.
 
     Args:
-        net: takes tensors in channels_last memory where activations are fused.
-        fuse_activations: also replaces convolutions by :class:`FusedConvolution`.
+        net: gets tensors in channels_last memory format if activations are fused.
+        fuse_activations: also replace convolutions by :class:`FusedConvolution`.
     """
     if next(net.children(), None) is None:
         return net
     _part_layers(net)
     try:
         graph = fx.GraphModule(net, _Tracer().trace(net), type(net).__name__)
-    except Exception:  # whatever its forward raises on proxies: control flow, assertions, types
+    except Exception:  # any error of its forward on proxies: control flow, assertions, types
         for name, child in list(net.named_children()):
             net.add_module(name, optimise(child, fuse_activations=fuse_activations))
         return net
-    for name, value in vars(net).items():  # tracing keeps modules and tensors alone
+    for name, value in vars(net).items():  # tracing only keeps modules and tensors
         if not name.startswith("_") and name not in vars(graph):
             setattr(graph, name, value)
     _fold_batch_norm(graph)
@@ -100,7 +100,7 @@ def optimise(net: nn.Module, *, fuse_activations: bool) -> nn.Module:
 
 
 def _part_layers(net: nn.Module) -> None:
-    """Substitutes plain layers for timm's normalisation with activation and for our depthwise convolutions."""
+    """Replaces timm's normalisation with activation, and :class:`DepthwiseConv2d`, by plain layers."""
     for module in list(net.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.BatchNorm2d) and type(child).__name__ == "BatchNormAct2d":
@@ -112,10 +112,10 @@ def _part_layers(net: nn.Module) -> None:
 
 
 def _plain(layer: nn.Conv2d) -> nn.Conv2d:
-    """An ordinary convolution that gives the same on maps of even sides.
+    """Returns an ordinary convolution that is equivalent for maps with even sides.
 
-    TensorFlow's padding of a convolution that halves such a map lies below and right only; with a row and a column of
-    zeros above and left of its weights the padding is even.
+    TensorFlow pads a convolution that halves such a map only at the bottom and right; with a row and a column of zeros
+    added to the top and left of its weights, the padding becomes symmetric.
     """
     kernel, padding, weight = layer.kernel_size, layer.padding, layer.weight
     if pads_same(layer):
@@ -139,7 +139,7 @@ def _plain(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 class _Tracer(fx.Tracer):
-    """Also follows loops over the parts of a split whose sizes are written out."""
+    """Tracer that also follows loops over the parts of a split with constant sizes."""
 
     def iter(self, obj: fx.Proxy) -> Iterator[fx.Proxy]:
         node = obj.node
@@ -210,7 +210,7 @@ def _only_user(node: fx.Node) -> fx.Node | None:
 
 
 def _adds_to(node: fx.Node, convolution: fx.Node) -> bool:
-    """Whether ``node`` is the sum of the convolution and another tensor, and changes no other tensor in place."""
+    """Whether ``node`` is the sum of the convolution and another tensor, and modifies no other tensor in place."""
     if node.op != "call_function" or node.target not in ADDITIONS or node.kwargs or len(node.args) != 2:
         return False
     first, second = node.args

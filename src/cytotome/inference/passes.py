@@ -1,4 +1,4 @@
-"""What goes with images on their way through a model, and what comes out at the end."""
+"""Settings and results of the prediction of images."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cytotome.types import Image, Instances
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """How images go through the networks.
+    """Settings for the prediction of images.
 
     Attributes:
-        tta: whether, and over which views, the outputs are averaged.
-        tile: images with a longer side, in pixels of the network's input, go in tiles.
-        size: what the user says of the size of the cells.
-        keep: whether predictions keep the outputs that the decoder took.
-        watch: called after each tile; what it raises ends the image.
+        tta: views over which outputs are averaged, if any.
+        tile: images with a longer side, in pixels of the network's input, are predicted in tiles.
+        size: information of the user about the size of the cells.
+        keep: whether predictions include the inputs of the decoder.
+        watch: called after each tile; an exception stops the processing of the image.
     """
 
     tta: bool | Tta = False
@@ -33,13 +33,13 @@ class Pass:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What a model or an ensemble finds in one image.
+    """The prediction of a model or an ensemble for one image.
 
     Attributes:
-        image: as it was read.
-        instances: in the image's own pixels.
-        outputs: of the image's size, what the network gave for these instances and the decoder takes: dense maps or
-            detections. None if they were not asked for, and for ensembles.
+        image: the image, as it was read.
+        instances: instances in pixels of the image.
+        outputs: outputs of the network at the image's size, dense maps or detections, from which the instances were
+            decoded. None if they were not requested, and for ensembles.
     """
 
     image: Image
@@ -48,5 +48,5 @@ class Prediction:
 
 
 Finder: TypeAlias = Callable[[Sequence[Image], Sequence[tuple[int, int]]], list[Prediction]]
-"""What is found in images as the model is to see them, in their pixels; kept outputs get the sizes of the second
-argument, ``(H, W)`` of each."""
+"""Finds instances in images that are already resized, in their pixels; outputs that are kept have the sizes of the
+second argument, ``(H, W)`` for each image."""

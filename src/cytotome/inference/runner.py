@@ -1,4 +1,4 @@
-"""A network on its device: what it gives for images, whatever its kind of outputs."""
+"""A network on its device: computes outputs for images, for any kind of outputs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from cytotome.types import FloatArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """What a network sees of an image.
+    """An image prepared for a network.
 
     Attributes:
         planes: ``(C, H, W)`` float32, the normalised image.
-        canvas: the same at the size that the network sees.
+        canvas: the same at the size of the network's input.
     """
 
     planes: FloatArray
@@ -50,13 +50,13 @@ class Runner:
     """A network of a family, ready to run; may be called from several threads.
 
     Attributes:
-        family: the method.
-        net: in evaluation mode, on its device, in channels_last memory.
-        kind: of what it predicts.
-        device, precision: where and in which type it computes.
-        stride: sides of its input are multiples of it.
-        tile: largest side of its input, None if any size goes.
-        turn: entered while it runs: one batch at a time on an accelerator, so that its memory is bounded.
+        family: the family of the network.
+        net: the network in evaluation mode, on its device, in channels_last memory format.
+        kind: kind of its outputs.
+        device, precision: device and dtype of its computations.
+        stride: the sides of its input must be multiples of this.
+        tile: largest side of its input, None if there is no limit.
+        turn: lock while it runs: one batch at a time on an accelerator, to limit its memory.
     """
 
     family: AnyFamily
@@ -72,7 +72,7 @@ class Runner:
     def of(
         cls, family: AnyFamily, config: FamilyConfig, net: nn.Module, device: torch.device, precision: torch.dtype
     ) -> Runner:
-        """From a network as the family builds it, which is used up."""
+        """Creates a runner from a network as built by the family, which is modified."""
         stride, tile = family.stride(net), family.tile(net) if family.tile else None
         net = optimise(net.eval().requires_grad_(False), fuse_activations=can_fuse_activations(device))
         net = net.to(device, precision).to(memory_format=torch.channels_last)
@@ -80,21 +80,23 @@ class Runner:
         return cls(family, net, family.outputs(config), device, precision, stride, tile, turn)
 
     def see(self, planes: FloatArray, scale: float, offset: tuple[float, float]) -> Seen:
-        """A normalised image ``(C, H, W)`` as the network sees it at ``scale``, from ``offset`` down and right."""
+        """Prepares a normalised image ``(C, H, W)`` for the network at ``scale``, sampled ``offset`` further down and
+        right.
+        """
         return Seen(planes, to_canvas(planes, scale, self.stride, offset))
 
     def outputs(self, seen: Sequence[Seen], how: Pass, *sizes: Sequence[tuple[int, int]]) -> list[tuple[Any, ...]]:
-        """What the decoder takes of each image, brought to its own size and to further ones.
+        """Computes the input of the decoder for each image, at its own size and at further ones.
 
-        Neighbours of one geometry share a batch of the network.
+        Consecutive images of the same geometry share a batch.
 
         Args:
             seen: the images.
             how: views and tiles.
-            *sizes: further sizes ``(H, W)``, each a sequence of one per image.
+            *sizes: further sizes ``(H, W)``, each a sequence with one per image.
 
         Returns:
-            Of each image a tuple: the outputs at the image's size, then at each of its further sizes.
+            A tuple per image: the outputs at the image's size, then at each of its further sizes.
         """
         wanted = [(one.size, *(size[place] for size in sizes)) for place, one in enumerate(seen)]
         found: list[tuple[Any, ...]] = []
@@ -117,11 +119,11 @@ class Runner:
         return [tuple(sized[size][place] for size in sizes) for place in range(len(seen))]
 
     def run(self, images: Tensor) -> Any:
-        """What the network gives for a batch ``(B, C, H, W)`` of its device and precision."""
+        """Runs the network on a batch ``(B, C, H, W)`` with its device and precision."""
         return self.family.predict(self.net, images.contiguous(memory_format=torch.channels_last))
 
 
 def _geometry(item: tuple[Seen, tuple[tuple[int, int], ...]]) -> object:
-    """What images must share to go through the network together."""
+    """Key of images that can be in the same batch."""
     seen, sizes = item
     return seen.canvas.pixels.shape, seen.canvas.content, sizes

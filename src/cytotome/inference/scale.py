@@ -1,4 +1,4 @@
-"""The size at which an image is shown to a model: as given, by the size of its pixels, or by a first pass."""
+"""The size at which an image is passed to a model: given by the user, by the pixel size, or by a first pass."""
 
 from __future__ import annotations
 
@@ -16,42 +16,47 @@ from cytotome.ops.soft_masks import from_crops, moved, paste
 from cytotome.types import Image, Instances
 
 SAME_PIXELS = 1.25
-"""Pixels that differ by less from those of the training images are taken as the same: training varies sizes by more."""
+"""Pixel sizes that differ from those of the training images by a smaller factor are treated as equal: training varies
+sizes by more."""
 
 LARGEST = 32.0
-"""Largest factor by which an image is resized, and the inverse of the least."""
+"""Maximum factor by which an image is resized, and the inverse of the minimum."""
 
 REDUCED = (0.35, 0.25)
-"""Cells larger than the model knows are looked for at these sizes of the image, the second where the first gives any.
+"""Relative sizes of the image at which cells larger than the known ones are searched, the second only if the first
+finds any.
 
-They cost an eighth and a sixteenth of a pass. Still smaller sizes join dense cells into clumps that look alike twice.
+They cost an eighth and a sixteenth of a pass. At smaller sizes, dense cells merge into clumps that look the same at
+both sizes.
 """
 
 ENLARGED = 2.0
-"""Cells smaller than the model knows are looked for at this size of the image."""
+"""Relative size of the image at which cells smaller than the known ones are searched."""
 
 NEAR = 1.15
-"""The decoder drops cells that are too small, so that the median of the rest may lie so much above the minimum size."""
+"""The decoder drops cells that are too small, so the median of the others may exceed the minimum known size by this
+factor."""
 
 FEW = 5
-"""Fewer cells tell nothing of the size of cells."""
+"""Minimum number of cells for an estimate of their size."""
 
 AGREEMENT = 0.6
-"""Least F1, at IoU 0.5, between what is found at two sizes of the image where cells have been found and not clumps."""
+"""Minimum F1 at IoU 0.5 between results at two sizes of the image, if cells and not clumps were found."""
 
 GROWTH = 1.2
-"""By how much more the median diameter may be at the smaller of the two sizes; clumps grow as the image shrinks."""
+"""Maximum ratio of the median diameter at the smaller size to that at the larger one; clumps grow as the image
+shrinks."""
 
 EVIDENCE = 0.5
-"""Least part of the plain pass's evidence that is there at a reduced size, see :func:`evidence`."""
+"""Minimum fraction of the plain pass's evidence at a reduced size, see :func:`evidence`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellScale:
-    """What a user says of the size of the cells.
+    """Information of the user about the size of the cells.
 
     Attributes:
-        scale: factor by which images are resized before the model sees them; 1 for their own size.
+        scale: factor by which images are resized before prediction; 1 for their own size.
         diameter: typical diameter of the cells in pixels of the images.
 
     Raises:
@@ -70,14 +75,14 @@ class CellScale:
             raise ConfigError(f"diameter: expected a positive number of pixels, got {self.diameter:g}")
 
     def known(self, image: Image, sizes: CellSizes | None) -> float | None:
-        """The factor for an image that needs no first pass; None if nothing is known.
+        """Returns the factor for an image without a first pass; None if it is unknown.
 
         Args:
-            image: its microns per pixel count where the user gives nothing.
-            sizes: those that the model knows.
+            image: its microns per pixel are used if the user gives nothing.
+            sizes: sizes that the model knows.
 
         Raises:
-            ConfigError: if a diameter is given and the model states no size.
+            ConfigError: if a diameter is given and the model's card has no sizes.
         """
         if self.scale is not None:
             return self.scale
@@ -94,18 +99,18 @@ class CellScale:
 
 
 def estimate_scale(cells: Instances, image: Image, sizes: CellSizes, segment: Callable[[Image], Instances]) -> float:
-    """By how much an image is to be resized, from what a model finds in it at several sizes; 1 in most images.
+    """Estimates the resize factor of an image from results at several sizes; 1 for most images.
 
-    A model cuts cells that are too large for it into pieces of a size that it knows, so what it finds at one size means
-    nothing. At two reduced sizes, such an image gives the same cells, while one of known cells gives next to nothing,
-    or clumps that depend on the size. Cells that are too small are found at the lower end of the known sizes, and an
-    enlarged image gives more of them.
+    A model splits cells that are too large into pieces of a known size, so its results at one size are not conclusive.
+    At two reduced sizes, such an image yields the same cells, while one with cells of known size yields hardly any, or
+    clumps that depend on the size. Cells that are too small are found at the lower end of the known sizes, and an
+    enlarged image yields more of them.
 
     Args:
-        cells: found at the image's own size.
+        cells: cells found at the image's own size.
         image: the image.
-        sizes: those that the model knows.
-        segment: the cells of an image as the model sees it, without any estimate.
+        sizes: sizes that the model knows.
+        segment: segments an image without any estimate of the size.
     """
     if len(cells) < FEW:
         return 1.0
@@ -117,7 +122,7 @@ def estimate_scale(cells: Instances, image: Image, sizes: CellSizes, segment: Ca
 
 
 def _size_of_large(cells: Instances, image: Image, sizes: CellSizes, segment: Callable[[Image], Instances]) -> float:
-    """Median diameter of cells that both reduced sizes agree on; 0 where they do not."""
+    """Median diameter of cells on which both reduced sizes agree; 0 if they do not."""
     found = []
     for factor in REDUCED:
         seen = segment(resized_image(image, factor))
@@ -129,7 +134,7 @@ def _size_of_large(cells: Instances, image: Image, sizes: CellSizes, segment: Ca
 
 
 def _agree(first: Instances, second: Instances) -> bool:
-    """Whether two passes found the same cells; the second saw the image at the smaller size."""
+    """Whether two passes found the same cells; the second is at the smaller size."""
     if diameter(second.areas) > GROWTH * diameter(first.areas):
         return False
     matched = int(are_hits(first, second).sum())
@@ -137,19 +142,19 @@ def _agree(first: Instances, second: Instances) -> bool:
 
 
 def _size_of_small(cells: Instances, image: Image, segment: Callable[[Image], Instances]) -> float:
-    """Median diameter of the cells of the enlarged image, where they explain more of it; infinite where not."""
+    """Median diameter of the cells of the enlarged image if they explain more of it, else infinite."""
     seen = segment(resized_image(image, ENLARGED))
     better = evidence(seen) > evidence(cells) and len(seen) >= FEW
     return diameter(seen.areas) / ENLARGED if better else float("inf")
 
 
 def evidence(cells: Instances) -> float:
-    """The part of an image that lies in cells, each weighted by its score: in [0, 1] without overlaps."""
+    """Fraction of an image that is covered by cells, each weighted by its score: in [0, 1] without overlaps."""
     return float((cells.scores * cells.areas).sum()) / (cells.shape[0] * cells.shape[1])
 
 
 def resized_image(image: Image, scale: float) -> Image:
-    """The image at ``scale`` times its size, with the size of its pixels."""
+    """Returns the image at ``scale`` times its size, with the pixel size adapted."""
     if scale == 1:
         return image
     height, width = (max(1, round(side * scale)) for side in image.shape)
@@ -161,7 +166,7 @@ def resized_image(image: Image, scale: float) -> Image:
 
 
 def resized_instances(cells: Instances, shape: tuple[int, int]) -> Instances:
-    """Cells of a resized image in the image of this shape; outlines are interpolated, cells that vanish left out."""
+    """Resizes cells of a resized image to this shape; outlines are interpolated, cells that vanish are left out."""
     if cells.shape == shape:
         return cells
     pieces = [mask_crop(cells, index) for index in range(len(cells))]
@@ -174,13 +179,13 @@ def resized_instances(cells: Instances, shape: tuple[int, int]) -> Instances:
 
 
 def size_note(image: Image, cells: Instances, sizes: CellSizes | None, size: CellScale) -> str:
-    """One line for the user where cells are of a size that the model was not trained on; else empty.
+    """Returns one line for the user if the cells are of a size that the model was not trained on, else empty.
 
     Args:
-        image: where the cells were found.
-        cells: in the image's own pixels.
-        sizes: those that the model knows.
-        size: what the user said.
+        image: the image of the cells.
+        cells: cells in pixels of the image.
+        sizes: sizes that the model knows.
+        size: information of the user.
     """
     if sizes is None or len(cells) < FEW:
         return ""

@@ -1,4 +1,4 @@
-"""What a model and an ensemble are to whoever holds them: images in, instances out."""
+"""The common interface of models and ensembles: converts images to instances."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageJob:
-    """An image of a stream, as the user gave it."""
+    """An image of a stream, as given by the user."""
 
     source: ImageLike
 
     def read(self) -> Image:
-        """The image; files are read here."""
+        """Returns the image; files are read here."""
         return to_image(self.source)
 
 
@@ -42,7 +42,7 @@ class Segmenter(Protocol):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its content, empty for what was never saved."""
+        """SHA-256 of its content, empty if it was never saved."""
         ...
 
     @property
@@ -52,7 +52,7 @@ class Segmenter(Protocol):
 
     @property
     def card(self) -> Card:
-        """Origin and merits."""
+        """Card with origin and scores."""
         ...
 
     @property
@@ -62,44 +62,45 @@ class Segmenter(Protocol):
 
     @property
     def maps(self) -> tuple[OutputSpec, ...]:
-        """The dense maps among the outputs of its predictions; none for detections and for ensembles."""
+        """The dense maps among its outputs; empty for detections and for ensembles."""
         ...
 
     @property
     def cell_sizes(self) -> CellSizes | None:
-        """The cells that it was trained on, None if no card says."""
+        """Sizes of the cells that it was trained on, None if not in the card."""
         ...
 
     @property
     def look(self) -> Look | None:
-        """The kind of images that it was trained on, None if no card says."""
+        """The kind of images that it was trained on, None if not in the card."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where the networks compute."""
+        """Device of the networks."""
         ...
 
     @property
     def precision(self) -> torch.dtype:
-        """In which type the networks compute."""
+        """Precision of the networks."""
         ...
 
     @property
     def parameters(self) -> BaseModel:
-        """The parameters that ``override`` replaces."""
+        """The parameters that :meth:`override` can replace."""
         ...
 
     def override(self, **parameters: Any) -> BaseModel:
-        """The parameters with some replaced; these also come before overrides by cell type.
+        """Returns the parameters with some replaced; overrides of these by cell type are dropped.
 
         Raises:
-            ConfigError: if one is unknown or out of range; all faults are named.
+            ConfigError: if one is unknown or out of range; all errors are listed.
         """
         ...
 
     def finder(self, how: Pass, **parameters: Any) -> Finder:
-        """What finds instances in images, at the size that these are given in; of unknown type where unlike any known.
+        """Returns a function that finds instances in images, at their given size; of unknown type if unlike all known
+        types.
 
         Raises:
             ConfigError: if a parameter is unknown or out of range.
@@ -107,15 +108,15 @@ class Segmenter(Protocol):
         ...
 
     def uncalibrated(self, image: Image, cells: Instances) -> Instances:
-        """What was found in an image, with the scores that :attr:`look` was measured with."""
+        """Returns the cells found in an image, with the kind of scores with which :attr:`look` was measured."""
         ...
 
     def note(self, image: Image, cells: Instances) -> str:
-        """One line for the user where an image is of another kind than those trained on; else empty.
+        """Returns one line for the user if an image is of another kind than the training images, else empty.
 
         Args:
-            image: as it was read.
-            cells: what was found in it.
+            image: the image, as it was read.
+            cells: cells found in it.
         """
         look = self.look
         return "" if look is None else look.note(image, lambda: self.uncalibrated(image, cells))
@@ -135,26 +136,26 @@ class Segmenter(Protocol):
         watch: TileWatch | None = None,
         **parameters: Any,
     ) -> Instances | list[Instances]:
-        """The cells of an image, or of each of several.
+        """Finds the cells of one or several images.
 
         Args:
             images: an :class:`Image` or :class:`Sample`, a ``(H, W)`` or ``(H, W, C)`` array or the path of a file; or
-                a list, an iterator or a :class:`Dataset` of such.
-            tta: average over the eight symmetries of the square, eight times as slow; or the views to average over.
-                Members of an ensemble that name views themselves keep these.
+                a list, an iterator or a :class:`Dataset` of these.
+            tta: average over the eight symmetries of the square, which is eight times slower; or the views to average
+                over. Members of an ensemble with their own views keep these.
             tile: images with a longer side, in pixels of the network's input, are predicted in tiles.
-            scale: resize images by this factor before the model sees them; cells are given in the image's own pixels,
-                while the decoder's parameters count those of the resized image. 1 takes images as they are. By default
-                the factor follows from the image's pixel size where both it and the card's ``cell_sizes`` state one,
-                and else from a first pass, see :mod:`cytotome.inference.scale`.
+            scale: resize images by this factor before prediction; cells are returned in pixels of the original image,
+                while the decoder's parameters refer to those of the resized image. 1 does not resize. By default, the
+                factor is derived from the image's pixel size if both the image and the card's ``cell_sizes`` have one,
+                and otherwise from a first pass, see :mod:`cytotome.inference.scale`.
             diameter: typical diameter of the cells in pixels, instead of ``scale``.
-            watch: called with the number of tiles that are done, and of all, after each tile; what it raises ends the
-                image.
+            watch: called after each tile with the number of finished tiles and of all tiles; an exception stops the
+                processing of the image.
             **parameters: override the calibrated parameters of the decoder, or those of an ensemble's fusion.
 
         Raises:
-            ImageError: if an image cannot be used.
-            ConfigError: if a parameter is unknown or out of range; all faults are named.
+            ImageError: if an image cannot be read or used.
+            ConfigError: if a parameter is unknown or out of range; all errors are listed.
         """
         options = {"tta": tta, "tile": tile, "scale": scale, "diameter": diameter, "watch": watch, **parameters}
         if not is_one(images):
@@ -163,12 +164,12 @@ class Segmenter(Protocol):
         return self._tell(found.image, found.instances)
 
     def segment_many(self, images: Iterable[ImageLike], **options: Any) -> Iterator[Instances]:
-        """The cells of each image of a stream, in order; options as in :meth:`segment`.
+        """Yields the cells of each image of a stream, in order; options as in :meth:`segment`.
 
-        Images are taken a few ahead, so memory does not grow with their number.
+        Only a few images are read ahead, so memory does not grow with their number.
 
         Raises:
-            CytotomeError: at the turn of an image that cannot be used; the stream ends there.
+            CytotomeError: when an image that cannot be used is reached; the stream ends there.
         """
         outcomes = self._stream_images(images, self._tell, options)
         return (outcome.result() for outcome in outcomes)
@@ -176,15 +177,15 @@ class Segmenter(Protocol):
     def process_many(
         self, images: Iterable[ImageLike], then: Callable[[Image, Instances], Result], **options: Any
     ) -> Iterator[Result | CytotomeError]:
-        """``then(image, cells)`` of each image of a stream, in order; an image's error stands in its place.
+        """Yields ``then(image, cells)`` for each image of a stream, in order, or the error of the image.
 
         Args:
             images: paths are read in the threads.
-            then: for instance writes files; called from several threads.
-            **options: those of :meth:`segment`, and ``workers``, the number of threads.
+            then: processes a result, such as writing files; called from several threads.
+            **options: as in :meth:`segment`, and ``workers``, the number of threads.
 
         Raises:
-            ConfigError: at once, where a parameter is unknown or out of range.
+            ConfigError: immediately, if a parameter is unknown or out of range.
         """
         outcomes = self._stream_images(images, then, options)
         return (one.value if isinstance(one.value, CytotomeError) else one.result() for one in outcomes)
@@ -201,7 +202,8 @@ class Segmenter(Protocol):
         watch: TileWatch | None = None,
         **parameters: Any,
     ) -> Prediction:
-        """The cells of one image and, where ``keep_outputs`` says so, the network's outputs that they were made of.
+        """Predicts the cells of one image and, with ``keep_outputs``, the network's outputs from which they were
+        decoded.
 
         Other options and errors as in :meth:`segment`.
         """
@@ -222,20 +224,19 @@ class Segmenter(Protocol):
         workers: int | None = None,
         **parameters: Any,
     ) -> Iterator[Outcome[JobKind, Result]]:
-        """What comes of a stream of jobs, in order: of each the result of ``then(job, prediction)``, or its error.
+        """Yields the outcomes of a stream of jobs, in order: the result of ``then(job, prediction)``, or the error.
 
-        Each job is read, predicted, decoded and given to ``then`` in one of several threads, side by side with others;
-        an error of any kind costs its own image only. Memory does not grow with the number of jobs.
+        Each job is read, predicted, decoded and passed to ``then`` in one of several threads, in parallel with others;
+        an error only affects its own image. Memory does not grow with the number of jobs.
 
         Args:
-            jobs: objects with a method ``read()`` that gives an :class:`Image`; taken a few ahead.
-            then: for instance writes files; called from several threads.
-            tta: as in :meth:`segment`, like all that is not named here.
-            keep_outputs: whether predictions hold the network's outputs too.
+            jobs: objects with a method ``read()`` that returns an :class:`Image`; only a few are taken ahead.
+            then: processes a result, such as writing files; called from several threads.
+            keep_outputs: whether predictions include the network's outputs.
             workers: number of threads.
 
         Raises:
-            ConfigError: at once, where a parameter is unknown or out of range.
+            ConfigError: immediately, if a parameter is unknown or out of range.
         """
         how = Pass(tta, tile, CellScale(scale, diameter), keep_outputs, watch)
         find = self.finder(how, **parameters)
@@ -252,7 +253,7 @@ class Segmenter(Protocol):
         return self.segment_stream(jobs, lambda job, found: then(found.image, found.instances), **options)
 
     def _predictions(self, images: Sequence[Image], find: Finder, size: CellScale) -> list[Prediction]:
-        """One prediction per image, after two passes where the first says that the cells are of another size."""
+        """Returns one prediction per image, after a second pass if the first finds cells of another size."""
         scales = [size.known(image, self.cell_sizes) for image in images]
         views = [resized_image(image, scale or 1.0) for image, scale in zip(images, scales, strict=True)]
         first = find(views, [image.shape for image in images])
@@ -262,7 +263,7 @@ class Segmenter(Protocol):
         ]
 
     def _second_pass(self, image: Image, first: Prediction, find: Finder) -> Prediction:
-        """The first pass's prediction, or one of the image resized to the size of cells that this pass estimates."""
+        """Returns the prediction of the first pass, or one for the image resized by the estimate of the first pass."""
         if self.cell_sizes is None:
             return first
 

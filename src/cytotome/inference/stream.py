@@ -1,4 +1,4 @@
-"""Many images through reading, network, decoder and writing, with bounded memory."""
+"""Streams of images through reading, network, decoder and writing, with bounded memory."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ MOST_LANES = 4
 
 
 class Job(Protocol):
-    """One image on its way; it carries whatever its owner wants to know of it at the end."""
+    """One image of a stream, with any data that its owner needs at the end."""
 
     def read(self) -> Image:
-        """The image, read when its turn comes, in one of several threads."""
+        """Reads the image, on demand, in one of several threads."""
         ...
 
 
@@ -35,13 +35,13 @@ JobKind = TypeVar("JobKind", bound=Job)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome(Generic[JobKind, Result]):
-    """What came of one job: a result, or the error that it met in reading, prediction or the last step."""
+    """The outcome of one job: a result, or an error in reading, prediction or the last step."""
 
     job: JobKind
     value: Result | Exception
 
     def result(self) -> Result:
-        """The result; an error is raised."""
+        """Returns the result or raises the error."""
         if isinstance(self.value, Exception):
             raise self.value
         return self.value
@@ -55,18 +55,18 @@ def stream_jobs(
     *,
     workers: int | None = None,
 ) -> Iterator[Outcome[JobKind, Result]]:
-    """The outcomes of a stream of jobs, in order.
+    """Yields the outcomes of a stream of jobs, in order.
 
-    Each of several threads, the lanes, takes a job through reading, ``predict`` and ``then``, so that these overlap
-    with those of other images. On a CPU each lane has its share of the processors: whole images side by side leave
-    none of them waiting, as two threads on one convolution do beside a decoder. On an accelerator a lane takes
-    :data:`GPU_BATCH` jobs at once. No more images are held than the lanes have at hand.
+    Each of several threads, called lanes, runs a job through reading, ``predict`` and ``then``, which overlap with
+    those of other images. On a CPU, each lane has its share of the processors, as processing whole images in parallel
+    leaves fewer of them idle than parallel convolutions next to a decoder. On an accelerator, a lane takes
+    :data:`GPU_BATCH` jobs at a time. Only the images of the lanes are in memory.
 
     Args:
-        jobs: taken a few ahead.
-        predict: one prediction per image.
+        jobs: only a few are taken ahead.
+        predict: returns one prediction per image.
         then: for instance writes files; called from several threads.
-        device: of the networks.
+        device: device of the networks.
         workers: number of lanes.
     """
     on_cpu = device.type == "cpu"
@@ -91,7 +91,7 @@ def through(
     predict: Callable[[Sequence[Image]], list[Prediction]],
     then: Callable[[JobKind, Prediction], Result],
 ) -> list[Outcome[JobKind, Result]]:
-    """A batch of jobs from beginning to end; whatever goes wrong with one, the others are not to suffer."""
+    """Runs a batch of jobs from beginning to end; an error in one does not affect the others."""
     images = [_attempt(job.read) for job in batch]
     found = iter(_predictions([image for image in images if isinstance(image, Image)], predict))
     outcomes: list[Outcome[JobKind, Result]] = []
@@ -107,7 +107,7 @@ def through(
 def _predictions(
     images: Sequence[Image], predict: Callable[[Sequence[Image]], list[Prediction]]
 ) -> list[Prediction | Exception]:
-    """One prediction or error per image; where a batch fails, its images are tried one by one."""
+    """Returns one prediction or error per image; if a batch fails, its images are tried separately."""
     found = _attempt(lambda: predict(images)) if images else []
     if not isinstance(found, Exception):
         return list(found)
@@ -117,7 +117,7 @@ def _predictions(
 def _attempt(step: Callable[[], Result]) -> Result | Exception:
     try:
         return step()
-    except Exception as error:  # of whatever kind: it is the outcome of its image
+    except Exception as error:  # any error is the outcome of its image
         return error
 
 
@@ -128,14 +128,14 @@ def map_in_order(
     workers: int,
     prepare_worker: Callable[[], None] | None = None,
 ) -> Iterator[Result]:
-    """``function`` of each item, computed by threads, in the order of the items.
+    """Yields ``function`` of each item, computed by threads, in the order of the items.
 
-    No more than ``2 * workers`` items are taken from ``items`` ahead of the result that is asked for. What ``function``
-    raises is raised at its item's turn; closing the iterator ends the threads after the items at hand.
+    At most ``2 * workers`` items are taken from ``items`` ahead of the requested result. Exceptions of ``function`` are
+    raised when the result of the item is reached; closing the iterator stops the threads after the current items.
 
     Args:
-        function: releases the GIL where its time goes.
-        items: read in the caller's thread.
+        function: should release the GIL.
+        items: iterated in the caller's thread.
         workers: number of threads.
         prepare_worker: called once in each thread.
     """
@@ -154,7 +154,7 @@ def map_in_order(
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
-    """Consecutive items, ``size`` at a time, the last ones fewer."""
+    """Yields consecutive items, ``size`` at a time; the last batch may be smaller."""
     iterator = iter(items)
     while batch := tuple(itertools.islice(iterator, size)):
         yield batch

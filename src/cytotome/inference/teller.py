@@ -1,4 +1,4 @@
-"""Informs a Python user, once, that images are of another kind than the model knows."""
+"""One-time warnings for Python users if images are of another kind than the model knows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ LOGGER = logging.getLogger("cytotome")
 
 
 class Teller:
-    """Passes on the cells of each image; the first of each kind of picture that the model does not know is logged.
+    """Passes on the cells of each image, and logs the first image of each kind that the model does not know.
 
     Args:
-        note: one line for an image of another kind than the model knows, else empty, see :meth:`Segmenter.note`.
+        note: returns one line for an image of another kind than the model knows, else empty, see
+            :meth:`Segmenter.note`.
     """
 
     def __init__(self, note: Callable[[Image, Instances], str]) -> None:
@@ -22,7 +23,7 @@ class Teller:
         self.told: set[str] = set()
 
     def __call__(self, image: Image, cells: Instances) -> Instances:
-        """The cells, unchanged; a line goes to the logger ``cytotome``, which Python shows on standard error."""
+        """Returns the cells, unchanged; notes go to the logger ``cytotome``, which Python prints to standard error."""
         note = self.note(image, cells)
         if note and note not in self.told:
             self.told.add(note)

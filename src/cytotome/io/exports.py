@@ -40,9 +40,23 @@ def write_export(name: str, export: Export, path: Path, image: Image, cells: Ins
 
 
 def load_export(name: str) -> Export:
-    """Loads the export of an installed package.
+    """Returns the export format of this package, or of an installed plugin.
 
     Raises:
-        ConfigError: if it does not exist or cannot be loaded.
+        ConfigError: if there is none of this name, or the plugin cannot be loaded.
     """
-    return load_plugin(EXPORTS, name, Export)
+    found = bundled_exports().get(name)
+    return found if found is not None else load_plugin(EXPORTS, name, Export)
+
+
+def bundled_exports() -> dict[str, Export]:
+    """The export formats of this package, by name."""
+    from cytotome.io.geojson import write_geojson
+    from cytotome.io.imagej import write_rois
+    from cytotome.io.yolo import write_yolo
+
+    return {
+        "geojson": Export("_cells.geojson", write_geojson),
+        "imagej": Export("_rois.zip", write_rois),
+        "yolo": Export(".txt", write_yolo),
+    }

@@ -71,7 +71,64 @@ def to_polygons(instances: Instances) -> list[list[list[float]]]:
     return [_outlines(instances, index) for index in range(len(instances))]
 
 
+def simple_rings(instances: Instances, index: int) -> list[list[AnyArray]]:
+    """Outlines along the pixels' edges of one instance: valid polygons by the rules of OGC (shapely, QuPath, GIS).
+
+    Returns:
+        For each 4-connected part its outer ring and the rings of its holes, each ``(K, 2)`` int64 of x, y in pixels,
+        not closed. No ring touches itself; a hole may touch its part's ring in single points.
+    """
+    parts = []
+    for rings in _part_rings(instances, index):
+        simple = [one for ring in rings for one in _split_at_touching_points(ring)]
+        simple.sort(key=_doubled_area, reverse=True)
+        parts.append(simple)
+    return parts
+
+
+def even_odd_path(rings: Sequence[AnyArray]) -> AnyArray:
+    """One closed path ``(K, 2)`` through all rings, whose inside by the even-odd rule is that of the rings together.
+
+    Args:
+        rings: each ``(K, 2)`` of x, y, closed or not.
+    """
+    return _joined([np.concatenate([ring, ring[:1]]) if (ring[0] != ring[-1]).any() else ring for ring in rings])
+
+
+def _doubled_area(ring: AnyArray) -> int:
+    """Twice the area inside, positive for outer rings and negative for holes."""
+    x, y = ring[:, 0], ring[:, 1]
+    return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())
+
+
+def _split_at_touching_points(ring: AnyArray) -> list[AnyArray]:
+    """The rings without a repeated corner that a closed ring consists of, each without its last corner."""
+    ring = ring[:-1]
+    if len(np.unique(ring[:, 0] << 32 | ring[:, 1])) == len(ring):
+        return [ring]
+    found: list[AnyArray] = []
+    path: list[tuple[int, int]] = []
+    place: dict[tuple[int, int], int] = {}
+    for x, y in ring.tolist():
+        corner = (x, y)
+        if corner in place:
+            start = place[corner]
+            found.append(np.array(path[start:]))
+            for gone in path[start + 1 :]:
+                del place[gone]
+            del path[start + 1 :]
+        else:
+            place[corner] = len(path)
+            path.append(corner)
+    return [*found, np.array(path)]
+
+
 def _outlines(instances: Instances, index: int) -> list[list[float]]:
+    return [_joined(rings).ravel().astype(float).tolist() for rings in _part_rings(instances, index)]
+
+
+def _part_rings(instances: Instances, index: int) -> list[list[AnyArray]]:
+    """For each 4-connected part its rings ``(K, 2)`` of x, y, the outer one first; they may touch themselves."""
     import cv2
 
     mask, (top, left) = mask_crop(instances, index)
@@ -79,13 +136,12 @@ def _outlines(instances: Instances, index: int) -> list[list[float]]:
         return []
     padded = np.pad(mask.view(np.uint8), 1)
     count, parts = cv2.connectedComponents(padded, connectivity=4)
-    polygons = []
+    origin = np.array([left - 1, top - 1])
+    found = []
     for part in range(1, count):
         corners, ends = _trace(parts == part)
-        rings = np.split(corners, ends[:-1])
-        polygon = _joined(rings) + np.array([left - 1, top - 1])
-        polygons.append(polygon.ravel().astype(float).tolist())
-    return polygons
+        found.append(np.split(corners + origin, ends[:-1]))
+    return found
 
 
 def _joined(rings: Sequence[AnyArray]) -> AnyArray:

@@ -8,12 +8,12 @@ from torch.nn import functional
 
 
 def cell_type_loss(logits: Tensor, classes: Tensor, valid: Tensor) -> Tensor:
-    """Cross entropy at the resolution of ``logits``; a coarse pixel has the largest class index beneath it.
+    """Cross entropy at the resolution of ``logits``; the class of a coarse pixel is the largest class index within it.
 
     Args:
         logits: ``(B, K, h, w)``.
-        classes: ``(B, 1, H, W)`` class indices, -1 where unknown or background.
-        valid: ``(B, 1, H, W)``, 0 where a pixel adds nothing.
+        classes: ``(B, 1, H, W)`` class indices, -1 for unknown and background.
+        valid: ``(B, 1, H, W)``, 0 for ignored pixels.
     """
     size = (int(logits.shape[2]), int(logits.shape[3]))
     known = torch.where(valid > 0, classes.float(), -1.0)

@@ -10,8 +10,8 @@ SMOOTH = 1.0
 def soft_dice_loss(probabilities: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """1 - Dice of each channel over the whole batch (Milletari et al. 2016, arXiv 1606.04797).
 
-    The mean is over the channels that have any truth; of a class that is nowhere, the Dice of few false pixels is as
-    bad as that of many, so that it would only stand in the way. The cross entropy sees those.
+    The mean is over the channels that occur in the truth. For an absent class, the Dice of few false pixels is as bad
+    as that of many, which would not help; the cross entropy handles these.
     """
     shared = (probabilities * truth * weight).sum(dim=(0, 2, 3))
     area = (truth * weight).sum(dim=(0, 2, 3))

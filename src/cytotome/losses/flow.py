@@ -10,7 +10,7 @@ from torch.nn import functional
 from cytotome.contract import Batch
 
 FLOW_HEADS = {"flow": 2, "cell": 1}
-"""Channels of the outputs that learn from :func:`flow_losses`."""
+"""Channels of the outputs trained with :func:`flow_losses`."""
 
 
 def flow_losses(outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
@@ -18,7 +18,7 @@ def flow_losses(outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor
 
     Args:
         outputs: ``flow`` ``(B, 2, H, W)`` and the logits ``cell`` ``(B, 1, H, W)``.
-        batch: targets of the same names, as :func:`cytotome.ops.flows.flow_maps` makes them, and ``valid``.
+        batch: targets of the same names, from :func:`cytotome.ops.flows.flow_maps`, and ``valid``.
     """
     valid = batch["valid"]
     pixels = valid.sum().clamp(min=1)

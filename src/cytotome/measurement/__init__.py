@@ -1,4 +1,4 @@
-"""Cells in numbers: the shape and the intensities of each, and counts of each image."""
+"""Measurements: shape and grey levels of each cell, and cell counts of each image."""
 
 from __future__ import annotations
 

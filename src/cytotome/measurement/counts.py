@@ -1,4 +1,4 @@
-"""How many cells an image has and how much of it they cover."""
+"""Cell counts and confluence of an image."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from cytotome.types import AnyArray, Instances
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """One image in numbers.
+    """Cell counts of one image.
 
     Attributes:
         cells: number of cells.
-        confluence: share of the image's pixels that belong to a cell.
-        mean_area: of a cell, in pixels; NaN where there is no cell.
-        by_class: number of cells of each class, by its name.
+        confluence: fraction of the image's pixels that belong to a cell.
+        mean_area: mean area of a cell in pixels; NaN without cells.
+        by_class: number of cells of each class, by name.
     """
 
     cells: int
@@ -27,11 +27,11 @@ class Counts:
 
 
 def count_cells(instances: Instances, labels: AnyArray) -> Counts:
-    """Counts of one image.
+    """Cell counts of one image.
 
     Args:
         instances: the cells.
-        labels: ``(H, W)`` label map of the same image, non-zero where any cell lies.
+        labels: ``(H, W)`` label map of the same image, non-zero inside cells.
     """
     known = instances.classes[instances.classes >= 0]
     numbers = np.bincount(known, minlength=len(instances.class_names))

@@ -1,7 +1,7 @@
-"""Convex hulls of pixel sets, exact in whole numbers.
+"""Convex hulls of pixel sets, in exact integer arithmetic.
 
-A pixel is taken as the four midpoints of its edges, as :func:`skimage.morphology.convex_hull_image` does. All
-coordinates here are doubled, so that these midpoints are whole numbers.
+A pixel is represented by the four midpoints of its edges, as in :func:`skimage.morphology.convex_hull_image`. All
+coordinates are doubled, so that these midpoints are integers.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from cytotome.types import AnyArray
 
 @kernel
 def convex_hull(runs: AnyArray) -> tuple[AnyArray, AnyArray]:
-    """Left and right chain of the hull of a mask.
+    """Computes the left and right chain of the hull of a mask.
 
     Args:
         runs: ``(R, 3)`` int32, R >= 1, ordered by row.
 
     Returns:
-        ``(left (A, 2), right (B, 2))`` int64 of doubled y, x, by rising y, from the top of the mask to its bottom.
+        ``(left (A, 2), right (B, 2))`` int64 of doubled y, x, by increasing y, from the top of the mask to its bottom.
     """
     top, bottom = runs[0, 0], runs[-1, 0]
     count = 2 * (bottom - top) + 3
-    outer = np.empty((2, count), np.int64)  # by doubled row - (2 top - 1): least x, greatest x
+    outer = np.empty((2, count), np.int64)  # by doubled row - (2 top - 1): minimum x, maximum x
     outer[0], outer[1] = np.iinfo(np.int64).max, np.iinfo(np.int64).min
     for k in range(len(runs)):
         at = 2 * (runs[k, 0] - top) + 1
@@ -37,13 +37,13 @@ def convex_hull(runs: AnyArray) -> tuple[AnyArray, AnyArray]:
 
 @kernel
 def _chain(outer: AnyArray, origin: int, side: int) -> AnyArray:
-    """The convex chain of points ``(origin + k, outer[k])``; ``side`` 1 for the left one, -1 for the right one."""
+    """The convex chain of points ``(origin + k, outer[k])``; ``side`` is 1 for the left chain, -1 for the right one."""
     chain = np.empty((len(outer), 2), np.int64)
     size = 0
     for k in range(len(outer)):
         x = outer[k]
         if x == np.iinfo(np.int64).max or x == np.iinfo(np.int64).min:
-            continue  # a row without a pixel, between two parts of the mask
+            continue  # a row without pixels, between two parts of the mask
         y = np.int64(origin + k)
         while size >= 2:
             (y0, x0), (y1, x1) = chain[size - 2], chain[size - 1]
@@ -57,10 +57,10 @@ def _chain(outer: AnyArray, origin: int, side: int) -> AnyArray:
 
 @kernel
 def hull_area(hull: tuple[AnyArray, AnyArray], top: int, bottom: int) -> int:
-    """Pixels whose centres lie in the hull or on its edge, in rows ``top`` to ``bottom - 1``.
+    """Counts the pixels whose centres are in the hull or on its edge, in rows ``top`` to ``bottom - 1``.
 
     Args:
-        hull: left and right chain, ``(K, 2)`` int64 each, as :func:`convex_hull` gives them.
+        hull: left and right chain, ``(K, 2)`` int64 each, as returned by :func:`convex_hull`.
         top, bottom: rows of the mask's box, half open.
     """
     left, right = hull
@@ -72,7 +72,7 @@ def hull_area(hull: tuple[AnyArray, AnyArray], top: int, bottom: int) -> int:
             a += 1
         while right[b + 1, 0] < y:
             b += 1
-        # a pixel centre is at doubled x = 2 c: least c with 2 c >= left edge, greatest with 2 c <= right edge
+        # a pixel centre is at doubled x = 2 c: smallest c with 2 c >= left edge, largest with 2 c <= right edge
         height = left[a + 1, 0] - left[a, 0]
         edge = left[a, 0 + 1] * height + (left[a + 1, 1] - left[a, 1]) * (y - left[a, 0])
         first = -((-edge) // (2 * height))

@@ -1,4 +1,4 @@
-"""The shape and the intensities of every cell, in one compiled pass over its runs."""
+"""Shape and grey levels of every cell, in one compiled pass over its runs."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _PERIMETER_WEIGHTS[[13, 23]] = (1 + np.sqrt(2)) / 2
 
 
 def measure_cells(instances: Instances, image: Image | None = None) -> dict[str, AnyArray]:
-    """One value per cell for each column, ``(N,)``; lengths in pixels, areas in pixels.
+    """Returns one value per cell for each column, ``(N,)``; lengths and areas in pixels.
 
     ``area``, ``centroid_*``, ``perimeter``, ``*_axis``, ``eccentricity``, ``orientation`` (radians, of the major axis
-    against the rows' axis) and ``solidity`` are as in :func:`skimage.measure.regionprops`, on whole masks: a shared
+    against the rows' axis) and ``solidity`` are as in :func:`skimage.measure.regionprops`, for complete masks: a shared
     pixel counts for each of its cells. ``largest_diameter`` is the longest distance between two points of the convex
     hull of the pixels' edge midpoints; ``circularity`` is ``4 pi area / perimeter ** 2``, at most 1.
 
     Args:
         instances: N cells, which may overlap.
-        image: adds ``intensity_*`` of its intensities: luminance of RGB, the mean of five channels or more; an alpha
-            channel is dropped.
+        image: adds ``intensity_*`` of its grey levels: the luminance of RGB, the mean of five or more channels; an
+            alpha channel is dropped.
 
     Raises:
-        DataError: if the image is of another size.
+        DataError: if the size of the image differs.
     """
     shapes = _measure_shapes(instances.runs, instances.offsets, instances.boxes, _PERIMETER_WEIGHTS)
     columns: dict[str, AnyArray] = dict(zip(SHAPES, shapes.T, strict=True))
@@ -64,7 +64,7 @@ def measure_cells(instances: Instances, image: Image | None = None) -> dict[str,
 
 
 def grey_levels(image: Image) -> AnyArray:
-    """``(H, W)`` of the image's own type; of colours the luminance, of 5 channels or more the mean, as float32."""
+    """``(H, W)`` in the image's dtype; for colours the luminance, for 5 or more channels the mean, as float32."""
     pixels = image.pixels
     if pixels.ndim == 2 or pixels.shape[2] <= 4:
         return np.ascontiguousarray(to_channels(pixels, 1, image.source)[:, :, 0])
@@ -74,7 +74,7 @@ def grey_levels(image: Image) -> AnyArray:
 
 @kernel
 def _measure_shapes(runs: AnyArray, offsets: AnyArray, boxes: AnyArray, weights: AnyArray) -> AnyArray:
-    """``(N, 11)`` float64, columns as in ``SHAPES``; an empty mask has zeros."""
+    """``(N, 11)`` float64, columns as in ``SHAPES``; zeros for an empty mask."""
     result = np.zeros((len(offsets) - 1, 11))
     for i in range(len(offsets) - 1):
         own = runs[offsets[i] : offsets[i + 1]]
@@ -147,7 +147,7 @@ def _perimeter(runs: AnyArray, box: AnyArray, weights: AnyArray) -> float:
 
 @kernel
 def _measure_levels(runs: AnyArray, offsets: AnyArray, grey: AnyArray) -> AnyArray:
-    """``(N, 4)`` float64: mean, standard deviation, lowest and highest intensity of each mask."""
+    """``(N, 4)`` float64: mean, standard deviation, minimum and maximum grey level of each mask."""
     result = np.zeros((len(offsets) - 1, 4))
     for i in range(len(offsets) - 1):
         if offsets[i + 1] == offsets[i]:

@@ -1,4 +1,4 @@
-"""The tables ``cells.csv`` (one row per cell) and ``images.csv`` (one row per image), as text and as a data frame."""
+"""The tables ``cells.csv`` (one row per cell) and ``images.csv`` (one row per image), as text and as data frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Column(NamedTuple):
-    """A column of the table: that of measure_cells, the power of microns per pixel, the format of a value."""
+    """A column of the table: its column of measure_cells, the power of microns per pixel, and the format of values."""
 
     source: str
     power: int
@@ -67,7 +67,7 @@ IMAGE_COLUMNS = (
 def measure(
     cells: Instances, image: Image | AnyArray | None = None, *, microns_per_pixel: float | None = None
 ) -> pd.DataFrame:
-    """The shape, size and intensities of each cell: one row per cell, the columns of ``cells.csv`` without the image.
+    """Measures shape, size and grey levels of each cell, one row per cell, with the columns of ``cells.csv``.
 
     >>> import numpy as np, cytotome as ct
     >>> cells = ct.from_label_map(np.repeat([[1, 2]], 4, axis=0).repeat([4, 2], axis=1))
@@ -77,16 +77,17 @@ def measure(
     1     2            8       2.0       1.0
 
     Args:
-        cells: N cells, which may overlap; each is measured whole.
-        image: adds intensities, and microns per pixel where it knows them.
-        microns_per_pixel: edge of a pixel in microns, instead of what the image says.
+        cells: N cells, which may overlap; each is measured completely.
+        image: adds grey levels, and microns per pixel if it has them.
+        microns_per_pixel: pixel size in microns, which overrides that of the image.
 
     Returns:
-        N rows. Lengths and areas in pixels and, where the size of a pixel is known, in microns, else NaN; positions in
-        pixels from the upper left corner; intensities NaN without an image. See :func:`measure_cells` on each.
+        N rows, without the columns of the image. Lengths and areas are in pixels and, if the pixel size is known, in
+        microns, else NaN; positions are in pixels from the upper left corner; grey levels are NaN without an image. See
+        :func:`measure_cells` for the columns.
 
     Raises:
-        DataError: if the image is of another size.
+        DataError: if the size of the image differs.
     """
     import pandas as pd  # takes a third of a second to import
 
@@ -101,17 +102,17 @@ def measure(
 
 
 def head(columns: Sequence[str]) -> str:
-    """The first line of a table, with its line end."""
+    """Returns the header of a table, with line end."""
     return ",".join(columns) + "\n"
 
 
 def cell_rows(name: str, image: Image, instances: Instances) -> str:
-    """The image's lines of ``cells.csv``, each with its line end; columns in microns are empty where unknown.
+    """Returns the image's lines of ``cells.csv``, with line ends; columns in microns are empty if unknown.
 
     Args:
         name: the image's name in the table.
-        image: gives intensities and microns per pixel.
-        instances: the cells; masks may overlap, each is measured whole.
+        image: provides grey levels and microns per pixel.
+        instances: the cells, which may overlap; each is measured completely.
     """
     count = len(instances)
     columns: list[Sequence[object]] = [
@@ -127,7 +128,7 @@ def cell_rows(name: str, image: Image, instances: Instances) -> str:
 
 
 def image_row(name: str, image: Image, counts: Counts) -> str:
-    """The image's line of ``images.csv``, with its line end."""
+    """Returns the image's line of ``images.csv``, with line end."""
     microns, area = image.microns_per_pixel, counts.mean_area
     values = (
         name,
@@ -142,7 +143,7 @@ def image_row(name: str, image: Image, counts: Counts) -> str:
 
 
 def _measured(instances: Instances, image: Image | None, microns_per_pixel: float | None) -> dict[str, AnyArray | None]:
-    """The values ``(N,)`` of each column of :data:`_MEASURED`, None if they are not known."""
+    """The values ``(N,)`` of each column of :data:`_MEASURED`, None if unknown."""
     found = measure_cells(instances, image)
     found |= dict(zip(("top", "left", "bottom", "right"), instances.boxes.T, strict=True))
     columns: dict[str, AnyArray | None] = {}

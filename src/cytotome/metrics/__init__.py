@@ -1,1 +1,1 @@
-"""Matching and scores, exact to the rule."""
+"""Metrics: matching and scores, exactly as defined."""

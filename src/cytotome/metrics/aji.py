@@ -10,12 +10,12 @@ from cytotome.ops.matching import Overlaps
 def aggregated_jaccard_index(overlaps: Overlaps) -> float:
     """Aggregated Jaccard index of one image, 0 to 1.
 
-    Each truth takes the prediction of largest IoU (the first of equals); several truths may take the same one. The
-    index is the sum of their intersections over the sum of their unions, to which the pixels of truths without any
-    prediction and of predictions that nobody took are added.
+    Each truth is matched to the prediction with the highest IoU (the first of equals); several truths may be matched to
+    the same one. The index is the sum of their intersections divided by the sum of their unions plus the pixels of
+    unmatched truths and predictions.
 
     Returns:
-        1 where there is neither truth nor prediction.
+        1 if there is neither truth nor prediction.
     """
     truths, predictions = len(overlaps.truth_areas), len(overlaps.prediction_areas)
     if truths + predictions == 0:

@@ -1,4 +1,4 @@
-"""How sure a mean over few images is: the bootstrap (Efron 1979)."""
+"""Confidence intervals of means over few images: the bootstrap (Efron 1979)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Interval:
     """A mean with its 95 % percentile interval.
 
     Attributes:
-        mean, low, high: of the values.
+        mean, low, high: mean of the values and limits of the interval.
         count: number of values.
     """
 
@@ -29,7 +29,7 @@ class Interval:
 
     @property
     def within_noise(self) -> bool:
-        """Whether 0 lies in the interval."""
+        """Whether the interval includes 0."""
         return self.low <= 0 <= self.high
 
     def __str__(self) -> str:
@@ -37,12 +37,12 @@ class Interval:
 
 
 def bootstrap_mean(values: Sequence[float] | npt.NDArray[np.float64], *, seed: int = 0) -> Interval:
-    """The mean of one value per image, with the interval of the means of images drawn again with replacement.
+    """Returns the mean of one value per image, with the interval of the means of images resampled with replacement.
 
-    For the difference of two methods give the difference on each image, since both saw the same ones.
+    To compare two methods, pass the difference for each image, since both were applied to the same images.
 
     Raises:
-        ConfigError: if there is no value.
+        ConfigError: if there are no values.
     """
     array = np.asarray(values, np.float64)
     if array.size == 0:

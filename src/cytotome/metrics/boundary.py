@@ -1,4 +1,4 @@
-"""Boundary F: how well the outlines lie on each other (Martin et al. 2004; Csurka et al. 2013)."""
+"""Boundary F: agreement of outlines (Martin et al. 2004; Csurka et al. 2013)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOLERANCE = 2.0
 
 
 def boundary_map(instances: Instances) -> npt.NDArray[np.uint8]:
-    """``(H, W)`` uint8, 1 on every pixel of a mask that has one of its four neighbours outside of that mask.
+    """``(H, W)`` uint8, 1 on every pixel of a mask with one of its four neighbours outside of that mask.
 
     Where masks overlap or touch, the outline of each is drawn. The image's edge is not an outline.
     """
@@ -52,22 +52,22 @@ def _draw_boundaries(boundary: AnyArray, owner: AnyArray, runs: AnyArray, offset
 
 
 def boundary_f(predictions: Instances, truth: Instances, tolerance: float = TOLERANCE) -> float:
-    """F of the outlines of one image, 0 to 1.
+    """F score of the outlines of one image, 0 to 1.
 
-    Precision is the part of the predicted outline's pixels that lie within ``tolerance`` of the truth's outline,
-    recall the part of the truth's that lie within it of the predicted one; F is their harmonic mean.
+    Precision is the fraction of the predicted outline's pixels within ``tolerance`` of the true outline, recall the
+    fraction of the true outline's pixels within ``tolerance`` of the predicted one; F is their harmonic mean.
 
     Args:
-        predictions: any instances.
-        truth: of the same image.
+        predictions: predicted instances.
+        truth: true instances of the same image.
         tolerance: Euclidean distance between pixel centres, in pixels, inclusive.
 
     Returns:
-        1 where neither has an outline, 0 where only one has.
+        1 if neither has an outline, 0 if only one has.
 
     Raises:
-        DataError: if the two are of images of different size.
-        ConfigError: for a negative tolerance.
+        DataError: if the image sizes differ.
+        ConfigError: if the tolerance is negative.
     """
     if predictions.shape != truth.shape:
         raise DataError(
@@ -85,7 +85,7 @@ def boundary_f(predictions: Instances, truth: Instances, tolerance: float = TOLE
 
 
 def _within(pixels: npt.NDArray[np.uint8], tolerance: float) -> npt.NDArray[np.uint8]:
-    """1 on every pixel within ``tolerance`` of a pixel that is set: a dilation by a disc."""
+    """1 on every pixel within ``tolerance`` of a set pixel: a dilation by a disc."""
     radius = int(tolerance)
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     disc = (y * y + x * x <= tolerance * tolerance).astype(np.uint8)

@@ -1,8 +1,8 @@
-"""The score of the Sartorius cell instance segmentation challenge, exact to its rule.
+"""The score of the Sartorius cell instance segmentation challenge, exactly as defined.
 
-At each IoU threshold 0.50, 0.55 ... 0.95 an image has the precision TP / (TP + FP + FN); its score is the mean over
-the thresholds, and the score of a dataset is the mean over its images. A pair counts where its IoU is strictly greater
-than the threshold.
+At each IoU threshold 0.50, 0.55 ... 0.95 an image has the precision TP / (TP + FP + FN); its score is the mean over the
+thresholds, and the score of a dataset is the mean over its images. A pair counts if its IoU is strictly greater than
+the threshold.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ def count_hits(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS, rul
     """True positives, false positives and false negatives at each threshold.
 
     Args:
-        overlaps: of one image.
-        thresholds: a pair counts where its IoU is strictly greater.
-        rule: ``matching`` counts each prediction and each truth once, by a maximum matching. ``kernel`` counts as the
-            challenge's widely used public kernel does: a truth that exactly one prediction passes is a true positive,
-            one that none passes a false negative, one that several pass neither; a prediction that passes no truth is
-            a false positive.
+        overlaps: overlaps of one image.
+        thresholds: a pair counts if its IoU is strictly greater.
+        rule: ``matching`` counts each prediction and each truth once, by a maximum matching. ``kernel`` counts like the
+            widely used public kernel of the challenge: a truth with exactly one prediction above the threshold is a
+            true positive, one with none a false negative, one with several neither; a prediction without a truth is a
+            false positive.
 
     Returns:
         ``(T, 3)`` int64.
 
     Raises:
-        ConfigError: for another rule.
+        ConfigError: if the rule is unknown.
     """
     if rule not in RULES:
         raise ConfigError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
@@ -55,9 +55,9 @@ def count_hits(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS, rul
 
 
 def precision_at(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS, rule: Rule = "matching") -> Float64Array:
-    """``(T,)`` TP / (TP + FP + FN) at each threshold; 1 where there is neither truth nor prediction.
+    """``(T,)`` TP / (TP + FP + FN) at each threshold; 1 if there is neither truth nor prediction.
 
-    Where the ``kernel`` rule counts nothing at all, because every truth is hit more than once, the precision is 0.
+    If the ``kernel`` rule counts nothing, because every truth is hit more than once, the precision is 0.
     """
     if overlaps.both_empty:
         return np.ones(len(thresholds))
@@ -71,12 +71,12 @@ def precision_at(overlaps: Overlaps, thresholds: Sequence[float] = THRESHOLDS, r
 def image_score(predictions: Instances, truth: Instances, rule: Rule = "matching") -> float:
     """The challenge's score of one image, 0 to 1.
 
-    Nothing predicted where there are cells gives 0, as do cells predicted where there is none; nothing predicted
-    where there is none gives 1.
+    The score is 0 if there are cells and none are predicted, or the reverse, and 1 if there are no cells and none are
+    predicted.
 
     Raises:
-        DataError: if the two are of images of different size.
-        ConfigError: for a rule that does not exist.
+        DataError: if the image sizes differ.
+        ConfigError: if the rule is unknown.
     """
     return float(precision_at(predictions.overlaps(truth), THRESHOLDS, rule).mean())
 
@@ -85,7 +85,7 @@ def mean_score(predictions: Sequence[Instances], truths: Sequence[Instances], ru
     """The challenge's score of several images: the mean of :func:`image_score`.
 
     Raises:
-        ConfigError: if there is no image, or not one prediction an image.
+        ConfigError: if there are no images, or not one prediction per image.
     """
     if len(predictions) != len(truths) or len(truths) == 0:
         raise ConfigError(f"mean_score: expected one prediction per image, got {len(predictions)} for {len(truths)}")

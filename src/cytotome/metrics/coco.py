@@ -1,4 +1,4 @@
-"""COCO average precision and recall of masks, by hotcoco (the numbers of pycocotools)."""
+"""COCO average precision and recall of masks, computed by hotcoco (identical to pycocotools)."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from cytotome.io.rle import to_coco_rle
 from cytotome.types import AnyArray, Instances
 
 MAX_DETECTIONS: tuple[int, ...] = (100, 1000)
-"""100 is COCO's own; an image of a dense culture holds more cells than that, so that 1000 is given beside it."""
+"""100 is COCO's default; as images of dense cultures contain more cells, scores are also computed for 1000."""
 
 
 @dataclass(frozen=True, slots=True)
 class CocoScores:
-    """COCO's summary for one number of detections per image; NaN where there is no truth of that size.
+    """COCO's summary for one maximum number of detections per image; NaN if there is no truth of that size.
 
     Attributes:
-        max_detections: this number of predictions of an image counts, those of the highest scores.
+        max_detections: maximum number of predictions per image, those with the highest scores.
         ap: average precision, mean over IoU 0.50, 0.55 ... 0.95.
-        ap50: at IoU 0.50.
-        ap75: at IoU 0.75.
+        ap50: average precision at IoU 0.50.
+        ap75: average precision at IoU 0.75.
         ap_small: ``ap`` of masks below 32 x 32 pixels.
-        ap_medium: up to 96 x 96.
-        ap_large: above that.
-        ar: average recall, mean over the same IoU.
+        ap_medium: ``ap`` of masks up to 96 x 96 pixels.
+        ap_large: ``ap`` of larger masks.
+        ar: average recall, mean over the same IoU thresholds.
     """
 
     max_detections: int
@@ -53,13 +53,13 @@ def coco_scores(
     """COCO AP and AR over several images, one summary for each of ``max_detections``.
 
     Args:
-        predictions: one per image; their scores rank them.
-        truths: in the same order.
-        max_detections: positive, rising.
-        by_class: means over the classes, joined by their names, instead of all cells as one class.
+        predictions: one per image; ranked by their scores.
+        truths: true instances, in the same order.
+        max_detections: positive, increasing.
+        by_class: average over the classes, matched by name, instead of treating all cells as one class.
 
     Raises:
-        ConfigError: if there is not one prediction an image, or ``max_detections`` do not rise.
+        ConfigError: if there is not one prediction per image, or ``max_detections`` do not increase.
     """
     if len(predictions) != len(truths) or len(truths) == 0:
         raise ConfigError(f"coco_scores: expected one prediction per image, got {len(predictions)} for {len(truths)}")
@@ -98,7 +98,7 @@ def _truth_file(truths: Sequence[Instances], names: Sequence[str], by_class: boo
 
 
 def _results(image: int, predictions: Instances, names: Sequence[str], by_class: bool) -> list[dict[str, Any]]:
-    """The predictions of one image as entries of a COCO result file."""
+    """The predictions of one image as entries of a COCO results file."""
     categories = _categories(predictions, names, by_class).tolist()
     rows = zip(categories, to_coco_rle(predictions), predictions.scores.tolist(), strict=True)
     return [
@@ -109,17 +109,17 @@ def _results(image: int, predictions: Instances, names: Sequence[str], by_class:
 
 
 def _categories(instances: Instances, names: Sequence[str], by_class: bool) -> Int64Array:
-    """``(N,)`` number of each instance's class in ``names``, from 1; 0 where it is unknown there."""
+    """``(N,)`` number of each instance's class in ``names``, from 1; 0 if it is not in it."""
     if not by_class:
         return np.ones(len(instances), np.int64)
     number = {name: position for position, name in enumerate(names, 1)}
     table = np.array([*(number.get(name, 0) for name in instances.class_names), 0], np.int64)
-    chosen: Int64Array = table[instances.classes]  # class -1, unknown, takes the last entry
+    chosen: Int64Array = table[instances.classes]  # class -1, unknown, uses the last entry
     return chosen
 
 
 def _summary(precision: AnyArray, recall: AnyArray, limit: int) -> CocoScores:
-    """From ``(IoU, recall, class, area)`` precision and ``(IoU, class, area)`` recall, -1 where there is no truth."""
+    """Summarises ``(IoU, recall, class, area)`` precision and ``(IoU, class, area)`` recall, -1 without truth."""
 
     def mean(values: AnyArray) -> float:
         valid = values[values > -1]

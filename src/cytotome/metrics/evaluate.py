@@ -1,4 +1,4 @@
-"""All scores of a set of predictions: each image, each cell type, over all."""
+"""All scores of a set of predictions: per image, per cell type and overall."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class Scores:
     Attributes:
         mean_ap: the challenge's score, the mean of TP / (TP + FP + FN) over IoU 0.50, 0.55 ... 0.95.
         ap50: TP / (TP + FP + FN) at IoU 0.50.
-        ap75: at IoU 0.75.
-        ap90: at IoU 0.90.
+        ap75: TP / (TP + FP + FN) at IoU 0.75.
+        ap90: TP / (TP + FP + FN) at IoU 0.90.
         precision: TP / (TP + FP) at IoU 0.50.
         recall: TP / (TP + FN) at IoU 0.50.
         f1: 2 TP / (2 TP + FP + FN) at IoU 0.50.
         panoptic_quality: PQ at IoU 0.50.
         segmentation_quality: its factor SQ, the mean IoU of the matched pairs.
         aggregated_jaccard_index: AJI.
-        boundary_f: F of the outlines.
+        boundary_f: F score of the outlines.
     """
 
     mean_ap: float
@@ -69,12 +69,12 @@ COLUMNS: dict[str, str] = {
     "aggregated_jaccard_index": "AJI",
     "boundary_f": "bound.F",
 }
-"""Heads of the text table's columns, by the name of the score."""
+"""Headers of the text table's columns, by the name of the score."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageScores:
-    """One image: its id, its cell type, how many cells it has and how many were predicted, its scores."""
+    """One image: its id, cell type, numbers of true and predicted cells, and scores."""
 
     id: str
     cell_type: str
@@ -85,7 +85,7 @@ class ImageScores:
 
 @dataclass(frozen=True, slots=True)
 class GroupScores:
-    """Several images: how many, their cells and predictions in all, the means of their scores, COCO's scores."""
+    """Several images: their number, total true and predicted cells, mean scores, and COCO's scores."""
 
     images: int
     truths: int
@@ -96,14 +96,14 @@ class GroupScores:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What :func:`evaluate` found.
+    """The result of :func:`evaluate`.
 
     Attributes:
         rule: how hits were counted, ``matching`` or ``kernel``.
-        images: one entry an image, in the order of the truth.
-        types: by cell type, in order of appearance; empty if no cell type is known.
-        overall: over all images; each image weighs the same.
-        notes: what was left out and why.
+        images: one entry per image, in the order of the truth.
+        types: scores by cell type, in order of appearance; empty if no cell type is known.
+        overall: scores of all images, each with the same weight.
+        notes: what was left out, and why.
     """
 
     rule: Rule
@@ -118,16 +118,16 @@ class Evaluation:
         return self.overall.scores.mean_ap
 
     def to_dict(self) -> dict[str, object]:
-        """Plain dicts, lists, numbers and strings, fit for JSON; NaN becomes None."""
+        """Converts to plain dicts, lists, numbers and strings, for JSON; NaN becomes None."""
         whole: dict[str, object] = _plain(asdict(self))  # type: ignore[assignment]
         return whole
 
     def to_json(self) -> str:
-        """:meth:`to_dict` as indented JSON."""
+        """Returns :meth:`to_dict` as indented JSON."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     def to_text(self) -> str:
-        """A table of the cell types and over all, COCO's scores and the notes, as lines of plain text."""
+        """Formats a table of the cell types and overall, COCO's scores and the notes as plain text."""
         groups = {**self.types, OVERALL: self.overall}
         width = max(len(name) for name in [*groups, "cell type"])
         lines = [
@@ -147,7 +147,9 @@ class Evaluation:
     __str__ = to_text
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per cell type and one over all: numbers of images and cells, and the means of all scores."""
+        """Returns a data frame with one row per cell type and one overall: numbers of images and cells, and mean
+        scores.
+        """
         import pandas as pd
 
         groups = {**self.types, OVERALL: self.overall}
@@ -175,19 +177,19 @@ def evaluate(
     """Scores predictions against the truth.
 
     Args:
-        predictions: by the image's id. An image of the truth without an entry counts as nothing predicted; an entry
-            that the truth does not have is left out. Both are noted.
-        truths: a dataset, whose images of approximate or no masks are left out with a note, or instances by id, whose
-            cell type is then the class that most of them have.
-        rule: how hits are counted, see :func:`cytotome.metrics.challenge.count_hits`; it holds for the challenge's
+        predictions: instances by image id. For images of the truth without an entry, no cells are predicted; entries
+            that are not in the truth are left out. Both are noted.
+        truths: a dataset, whose images with approximate or no masks are left out with a note, or instances by image id;
+            the cell type of an image is then the majority class.
+        rule: how hits are counted, see :func:`cytotome.metrics.challenge.count_hits`; it applies to the challenge's
             mAP, AP, precision, recall and F1.
-        boundary_tolerance: in pixels, of ``boundary_f``.
-        coco: whether COCO AP and AR are computed too, all cells as one class.
+        boundary_tolerance: tolerance of ``boundary_f`` in pixels.
+        coco: also compute COCO AP and AR, with all cells as one class.
 
     Raises:
-        DataError: if there is nothing to score, no prediction belongs to an image of the truth, or an image's size
+        DataError: if there is nothing to score, no prediction belongs to an image of the truth, or the size of an image
             differs from that of its prediction.
-        ConfigError: for a rule that does not exist.
+        ConfigError: if the rule is unknown.
     """
     infos, notes = _infos(truths)
     notes += _check_ids(predictions, [info.id for info in infos], truths)
@@ -213,11 +215,11 @@ def evaluate(
 def score_image(
     predictions: Instances, truth: Instances, *, rule: Rule = "matching", boundary_tolerance: float = TOLERANCE
 ) -> Scores:
-    """All scores of one image but COCO's, which ranks over images.
+    """Computes all scores of one image except COCO's, which rank over images.
 
     Raises:
-        DataError: if the two are of images of different size.
-        ConfigError: for a rule that does not exist or a negative tolerance.
+        DataError: if the image sizes differ.
+        ConfigError: if the rule is unknown or the tolerance is negative.
     """
     overlaps = predictions.overlaps(truth)
     at = precision_at(overlaps, THRESHOLDS, rule)
@@ -239,7 +241,7 @@ def score_image(
 
 
 def _precision_recall_f1(overlaps: Overlaps, rule: Rule) -> tuple[float, float, float]:
-    """At IoU 0.50; 1 where there is neither truth nor prediction, 0 where a quotient has nothing below the line."""
+    """At IoU 0.50; 1 if there is neither truth nor prediction, 0 if a denominator is 0."""
     if overlaps.both_empty:
         return 1.0, 1.0, 1.0
     hits, false, missed = (int(count) for count in count_hits(overlaps, (0.5,), rule)[0])
@@ -259,7 +261,7 @@ def _infos(truths: Dataset | Mapping[str, Instances]) -> tuple[list[SampleInfo],
 
 
 def _check_ids(predictions: Mapping[str, Instances], ids: Sequence[str], truths: object) -> list[str]:
-    """Notes on ids that only one side has."""
+    """Notes on ids that are only in the truth or only in the predictions."""
     where = getattr(truths, "name", "the truth")
     if not ids:
         raise DataError(f"{where}: no image has masks to score against; give labelled images")
@@ -285,7 +287,7 @@ def _check_ids(predictions: Mapping[str, Instances], ids: Sequence[str], truths:
 def _read(
     infos: Sequence[SampleInfo], truths: Dataset | Mapping[str, Instances]
 ) -> Iterator[tuple[SampleInfo, Instances]]:
-    """The truths, one at a time."""
+    """Yields the truths, one at a time."""
     if not isinstance(truths, Dataset):
         yield from ((info, truths[info.id]) for info in infos)
         return
@@ -298,7 +300,7 @@ def _read(
 
 
 def _main_class(truth: Instances) -> str:
-    """Name of the class that most instances have, empty if none is known."""
+    """Name of the majority class of the instances, empty if none is known."""
     majority = truth.majority_class()
     return truth.class_names[majority] if 0 <= majority < len(truth.class_names) else ""
 
@@ -306,7 +308,7 @@ def _main_class(truth: Instances) -> str:
 def _group(
     images: Sequence[ImageScores], pairs: Sequence[tuple[Instances, Instances]], chosen: Sequence[int]
 ) -> GroupScores:
-    """The means over the chosen images; COCO's scores where there are pairs of masks."""
+    """The means over the chosen images, with COCO's scores if there are pairs of masks."""
     members = [images[k] for k in chosen]
     means = {f.name: float(np.mean([getattr(image.scores, f.name) for image in members])) for f in fields(Scores)}
     return GroupScores(

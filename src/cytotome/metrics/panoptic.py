@@ -13,7 +13,7 @@ class PanopticQuality:
 
     Attributes:
         quality: PQ, ``segmentation * recognition``.
-        segmentation: SQ, mean IoU of the matched pairs; 0 where there is none.
+        segmentation: SQ, mean IoU of the matched pairs; 0 if there are none.
         recognition: RQ, TP / (TP + FP / 2 + FN / 2): the F1 of the matched pairs.
     """
 
@@ -25,15 +25,15 @@ class PanopticQuality:
 def panoptic_quality(overlaps: Overlaps, threshold: float = 0.5) -> PanopticQuality:
     """Panoptic quality of one image.
 
-    Kirillov's matching is unique because panoptic segments do not overlap. Where masks do, the matching with most
-    pairs and, among those, the largest sum of IoU is taken.
+    Kirillov's matching is unique because panoptic segments do not overlap. If masks do, the matching with the most
+    pairs and, among those, the largest sum of IoU is used.
 
     Args:
-        overlaps: of one image.
-        threshold: a pair can match where its IoU is strictly greater.
+        overlaps: overlaps of one image.
+        threshold: a pair can match if its IoU is strictly greater.
 
     Returns:
-        1 in all parts where there is neither truth nor prediction.
+        1 for all three if there is neither truth nor prediction.
     """
     if overlaps.both_empty:
         return PanopticQuality(1.0, 1.0, 1.0)

@@ -1,4 +1,4 @@
-"""What a model is and where it comes from: facts as data, rendered for people."""
+"""The card of a model: its origin and scores as data, rendered for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cytotome.models.look import Look, describe
 
 
 class TrainedOn(BaseModel):
-    """How a model knows one dataset.
+    """How a model used one dataset.
 
     Attributes:
         held_out: validation folds that neither the model nor any of its ancestors was trained on.
@@ -26,21 +26,21 @@ class TrainedOn(BaseModel):
 
 
 class Card(BaseModel):
-    """The origin and the merits of one model. Fields that a later version adds are ignored.
+    """The origin and the scores of one model. Fields added by later versions are ignored.
 
     Attributes:
-        name: as in ``load_model(name)`` for a bundled model.
-        summary: one line: which cells, which microscopy.
-        trained_on: by name of the dataset, all that the model and its ancestors were trained on.
-        licence: of the weights, with those of the data and of the ancestors where they bind, ``;`` between them.
-        scores: named figures, such as ``"challenge mAP, fold 0"``.
-        notes: further remarks for people; nothing is decided by them.
-        command: the command that trains it again.
-        date: when it was trained, ISO 8601.
-        versions: of the libraries that trained it.
-        cell_sizes: of the training images, None if they were not measured.
-        cell_types: what the model finds in images of each type, None if it was not measured.
-        look: the backgrounds of the training images, None if they were not measured.
+        name: name for ``load_model(name)`` of a bundled model.
+        summary: one line on the cells and the microscopy.
+        trained_on: by name, all datasets that the model and its ancestors were trained on.
+        licence: licence of the weights, with those of the data and of the ancestors if they apply, separated by ``;``.
+        scores: named scores, such as ``"challenge mAP, fold 0"``.
+        notes: further remarks for people; they have no effect.
+        command: command to train it again.
+        date: date of training, ISO 8601.
+        versions: versions of the libraries it was trained with.
+        cell_sizes: cell sizes in the training images, None if not measured.
+        cell_types: statistics of what the model finds in images of each type, None if not measured.
+        look: the look of the training images, None if not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -67,20 +67,20 @@ class Card(BaseModel):
         """Whether the model or one of its ancestors was trained on images of a fold of a dataset.
 
         Args:
-            dataset: its name.
+            dataset: name of the dataset.
             fold: None for any fold.
         """
         known = self.trained_on.get(dataset)
         return known is not None and (fold is None or fold not in known.held_out)
 
     def describe_training(self, dataset: str) -> str:
-        """The dataset's name, and the folds of it that the model has not seen."""
+        """Returns the dataset's name, and its folds that the model has not seen."""
         folds = self.trained_on[dataset].held_out if dataset in self.trained_on else ()
         listed = ", ".join(map(str, folds))
         return f"{dataset} (all but fold{'s' if len(folds) > 1 else ''} {listed})" if folds else dataset
 
     def text(self) -> str:
-        """The filled fields, one per line, each after its name."""
+        """Formats the non-empty fields, one per line, each after its name."""
         rows = {
             "name": self.name,
             "summary": self.summary,
@@ -98,10 +98,10 @@ class Card(BaseModel):
 
 
 def inherited(cards: Iterable[Card]) -> Card:
-    """What a model takes over from all that it is made of: its own data, the model it starts from, teachers, members.
+    """Combines the cards of everything a model is made of: its data, initial model, teachers, members.
 
-    The datasets are united; a fold counts as held out only where every card that knows the dataset holds it out. The
-    licences are united too. All other fields are empty.
+    Datasets are merged; a fold counts as held out only if every card with the dataset holds it out. Licences are merged
+    too. All other fields are empty.
     """
     trained_on: dict[str, TrainedOn] = {}
     licences: dict[str, None] = {}
@@ -117,10 +117,10 @@ _OLD_HELD_OUT = re.compile(r"(?:validated on|trained on all but) fold (\d+)\b")
 
 
 def _with_facts(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a card written before ``trained_on``, which had the names ``data`` and the sentence ``folds``.
+    """Converts a card from before ``trained_on``, which had the names ``data`` and the sentence ``folds``.
 
-    The sentence joined the words of the model and of its ancestors, and did not say whose fold it meant. So a fold
-    counts as held out only where all of them hold it out, and only of the first dataset, which the model was made for.
+    The sentence joined those of the model and its ancestors, without the dataset of each fold. So a fold counts as held
+    out only if all of them hold it out, and only for the first dataset, for which the model was made.
     """
     facts = dict(content)
     names, sentence = facts.pop("data", ()), facts.pop("folds", "")

@@ -13,23 +13,23 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cytotome.types import UNKNOWN, AnyArray, Dataset
 
 PER_SIDE = 2 / math.sqrt(math.pi)
-"""Diameter of a circle whose area has a root of 1."""
+"""Diameter of a circle of area 1."""
 
 
 def diameter(areas: AnyArray) -> float:
-    """Median diameter in pixels, of circles as large as the cells; 0 without cells.
+    """Median diameter in pixels of circles with the areas of the cells; 0 without cells.
 
     Args:
-        areas: ``(N,)`` pixels of each cell.
+        areas: ``(N,)`` number of pixels of each cell.
     """
     return PER_SIDE * float(np.median(np.sqrt(areas))) if len(areas) else 0.0
 
 
 class CellSize(BaseModel):
-    """The cells of one type in the training images; diameters of circles as large as the cells, in pixels.
+    """Sizes of the cells of one type in the training images: diameters of circles of the same area, in pixels.
 
     Attributes:
-        diameter: of the median cell.
+        diameter: diameter of the median cell.
         least: smallest median of a training image.
         greatest: largest median of a training image.
     """
@@ -42,7 +42,7 @@ class CellSize(BaseModel):
 
     @classmethod
     def of(cls, images: Iterable[AnyArray]) -> Self:
-        """From the areas of the cells of each image; images without cells do not count."""
+        """Computes sizes from the areas of the cells of each image; images without cells are ignored."""
         areas = [one for one in images if len(one)]
         medians = [diameter(one) for one in areas]
         return cls(
@@ -53,12 +53,12 @@ class CellSize(BaseModel):
 
 
 class CellSizes(BaseModel):
-    """The cells that a model knows.
+    """Sizes of the cells that a model knows.
 
     Attributes:
         types: size of each cell type by its name.
-        microns_per_pixel: of the training images, None if it is unknown or differs.
-        source: where ``microns_per_pixel`` is from.
+        microns_per_pixel: pixel size of the training images, None if it is unknown or differs.
+        source: origin of ``microns_per_pixel``.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -85,9 +85,9 @@ class CellSizes(BaseModel):
         return max(size.greatest for size in self.types.values())
 
     def scale_to_known(self, found: float) -> float:
-        """By how much to resize an image of cells of this median diameter.
+        """Returns the resize factor for an image with cells of this median diameter.
 
-        1 where it lies within the range of the training images; else what brings it to the type of the nearest size.
+        1 within the range of the training images; otherwise the factor to the size of the nearest type.
         """
         if self.least <= found <= self.greatest:
             return 1.0
@@ -95,7 +95,7 @@ class CellSizes(BaseModel):
         return nearest / found
 
     def text(self) -> str:
-        """One line, such as ``cort 16 pixels (12 to 24), 20 um``."""
+        """Returns one line, such as ``cort 16 pixels (12 to 24), 20 um``."""
         microns = self.microns_per_pixel
         return "; ".join(
             f"{name} {size.diameter:.0f} pixels ({size.least:.0f} to {size.greatest:.0f} in images)"
@@ -109,9 +109,9 @@ class SizedData:
     """A dataset whose cells are measured.
 
     Attributes:
-        dataset: its labelled images count.
-        names: new names of its classes; those not named keep theirs.
-        scale: by which its images are enlarged in training.
+        dataset: the dataset, of which labelled images are used.
+        names: new names of its classes; others are kept.
+        scale: factor by which its images are enlarged in training.
     """
 
     dataset: Dataset
@@ -120,11 +120,11 @@ class SizedData:
 
 
 def measured_sizes(data: Iterable[SizedData], most: int = 1000) -> CellSizes | None:
-    """The cells of labelled images, by type, those of no class as ``unknown``; None if there are none.
+    """Measures the cells of labelled images by type, with ``unknown`` for no class; None if there are none.
 
     Args:
-        data: what a model is trained on.
-        most: images of a dataset that are read, evenly spread over it.
+        data: training data of a model.
+        most: maximum number of images that are read per dataset, evenly spread.
     """
     areas: dict[str, list[AnyArray]] = {}
     for one in data:

@@ -1,4 +1,4 @@
-"""Whether an image's cells look like those of the type that a model takes them for, by statistics in its card."""
+"""Checks that an image's cells look like those of the predicted type, by statistics in the model's card."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from cytotome.ops.cell_types import population
 from cytotome.types import AnyArray, Instances
 
 LIMIT = 1.6
-"""Distance beyond which a type is doubted: about the largest of the images that the statistics are made of."""
+"""Distance beyond which a type is doubted: about the maximum of the images used for the statistics."""
 
 
 MIN_IMAGES = 8
-"""Fewer images of a type give no statistics of it: there are six features."""
+"""Minimum number of images for the statistics of a type, which have six features."""
 
 
 class KnownTypes(BaseModel):
-    """The cell types that a model can tell from others.
+    """Statistics of the cell types that a model can recognise.
 
     Attributes:
-        types: statistics of the features :data:`cytotome.ops.cell_types.FEATURES` of each, by its name.
-        limit: largest distance of an image of a known type.
+        types: statistics of the features :data:`cytotome.ops.cell_types.FEATURES` of each type, by name.
+        limit: maximum distance of an image of a known type.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -34,7 +34,7 @@ class KnownTypes(BaseModel):
     limit: float = Field(default=LIMIT, gt=0)
 
     def doubts(self, cells: Instances) -> bool:
-        """Whether the cells of one image are unlike the type that most of them are predicted to be.
+        """Whether the cells of one image are unlike the type that is predicted for most of them.
 
         Types without statistics are not doubted.
         """
@@ -43,20 +43,20 @@ class KnownTypes(BaseModel):
         return known is not None and known.distance(population(cells)) > self.limit
 
     def checked(self, cells: Instances) -> Instances:
-        """The cells of one image, of class -1 (unknown) where :meth:`doubts` holds."""
+        """Returns the cells of one image, with class -1 (unknown) if :meth:`doubts` is true."""
         return of_unknown_type(cells) if self.doubts(cells) else cells
 
 
 def of_unknown_type(cells: Instances) -> Instances:
-    """The same cells, of class -1."""
+    """Returns the cells with class -1."""
     return replace(cells, classes=np.full(len(cells), -1, np.int32))
 
 
 def known_types(found: Iterable[tuple[str, Instances]]) -> KnownTypes | None:
-    """Statistics from what a model finds in images of known type; None if no type has eight images.
+    """Computes statistics of what a model finds in images of known type; None if no type has eight images.
 
     Args:
-        found: type and cells of each image; images without cells do not count.
+        found: type and cells of each image; images without cells are ignored.
     """
     features: dict[str, list[AnyArray]] = {}
     for name, cells in found:

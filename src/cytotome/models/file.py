@@ -1,4 +1,6 @@
-"""One file per model: weights, config, decode parameters, normalisation and card; written whole, never unpickled."""
+"""One file per model: weights, config, decode parameters, normalisation and card; written atomically, never
+unpickled.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +30,15 @@ Content = TypeVar("Content", bound=BaseModel)
 
 @dataclass(frozen=True, eq=False)
 class ModelFile:
-    """A model as it lies in its file.
+    """The content of a model file.
 
     Attributes:
-        family: name of the method.
-        config: of the family.
+        family: name of the family.
+        config: config of the family.
         parameters: calibrated parameters of the decoder.
-        normalisation: under which the network was trained.
+        normalisation: normalisation with which the network was trained.
         weights: the network's state dict.
-        card: origin and merits.
+        card: origin and scores.
         digest: SHA-256 of the content as it was read, empty before it is saved.
     """
 
@@ -50,13 +52,13 @@ class ModelFile:
 
 
 def save_model(path: str | os.PathLike[str], model: ModelFile, *, half: bool = False) -> str:
-    """Writes a model file; it appears under its name only when it is whole.
+    """Writes a model file atomically.
 
     Args:
         path: usually ends in ``.safetensors``.
-        model: what is written.
-        half: weights of two axes or more are rounded to float16 where that is within its range; biases and the
-            statistics of normalisation layers keep 32 bits.
+        model: the content.
+        half: round weights with at least two axes to float16 if they are within its range; biases and the statistics of
+            normalisation layers keep 32 bits.
 
     Returns:
         The model's hash.
@@ -76,21 +78,21 @@ def save_model(path: str | os.PathLike[str], model: ModelFile, *, half: bool = F
     digest = content_digest(content, weights)
     description = json.dumps({**content, "digest": digest}, sort_keys=True)
     with atomic_path(path) as temporary:
-        # Not by save_file, whose files only their owner may read.
+        # Not with save_file, whose files only their owner can read.
         temporary.write_bytes(safetensors.torch.save(weights, metadata={KEY: description}))
     return digest
 
 
 def read_model(path: str | os.PathLike[str], *, family: AnyFamily | None = None) -> ModelFile:
-    """Reads a model file; nothing in it is executed.
+    """Reads a model file; no code in it is executed.
 
     Args:
         path: the file.
-        family: the method to read it by, where it is not one of :func:`cytotome.families.family_names`.
+        family: the family to read it with, if it is not one of :func:`cytotome.families.family_names`.
 
     Raises:
-        ModelError: if the file is missing, damaged, of another kind or of a newer format, or where its family is
-            not installed.
+        ModelError: if the file is missing, damaged, of another kind or of a newer format, or its family is not
+            installed.
     """
     content = read_content(path)
     header = parse_header(path, content)
@@ -117,7 +119,7 @@ def read_model(path: str | os.PathLike[str], *, family: AnyFamily | None = None)
 
 
 def content_digest(content: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
-    """SHA-256, as 64 hexadecimal digits, of a model's description and weights, whatever their order."""
+    """SHA-256, as 64 hexadecimal digits, of a model's description and weights, regardless of their order."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for name, weight in sorted(weights.items()):
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())

@@ -1,7 +1,7 @@
-"""The head of a model file: all but the weights, read without torch.
+"""The header of a model file: everything except the weights, read without torch.
 
 A model file is a safetensors file (https://github.com/huggingface/safetensors): eight bytes with the length of a JSON
-header, the header, the tensors. Its metadata holds one entry, ``cytotome``, which is JSON again.
+header, the header, the tensors. Its metadata has one entry, ``cytotome``, which is JSON itself.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ FACTS = BUNDLED / "facts.json"
 """Fields of bundled models' cards that were measured after their training, by digest (``scripts/bundled-facts``)."""
 
 MAX_HEADER = 100_000_000
-"""The limit of safetensors itself; a longer header is no header."""
+"""Maximum length of a header, as in safetensors itself."""
 
 
 class Header(BaseModel):
-    """What a model file holds beside its weights.
+    """The content of a model file without its weights.
 
     Attributes:
-        format: version of the layout; a reader takes its own and those before.
-        family: name of the method.
-        config: of the family, as its config type dumps it.
-        parameters: of the decoder, likewise.
-        normalisation: intensities to network input.
-        card: origin and merits.
+        format: version of the format; older versions can be read.
+        family: name of the family.
+        config: config of the family, as dumped by its type.
+        parameters: parameters of the decoder, as dumped by their type.
+        normalisation: conversion of grey levels to network input.
+        card: origin and scores.
         digest: SHA-256 of the other fields and the weights, the model's hash.
     """
 
@@ -54,7 +54,7 @@ class Header(BaseModel):
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """The head of a model file.
+    """Reads the header of a model file.
 
     Raises:
         ModelError: if the file is missing, damaged, of another kind or of a newer format.
@@ -63,10 +63,10 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 
 
 def read_content(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a model file holds beside its weights, as JSON, of a format that this version reads.
+    """Reads a model file without its weights, as JSON, if this version supports its format.
 
     Raises:
-        ModelError: as :func:`read_header`.
+        ModelError: as in :func:`read_header`.
     """
     try:
         content = json.loads(_read_metadata(path))
@@ -84,7 +84,7 @@ def read_content(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def parse_header(path: str | os.PathLike[str], content: dict[str, Any]) -> Header:
-    """The checked head of ``content``; ``path`` is for the message.
+    """Validates ``content`` as a header; ``path`` is used in messages.
 
     Raises:
         ModelError: if fields are missing or of the wrong type.
@@ -104,13 +104,13 @@ def _facts() -> dict[str, dict[str, Any]]:
 
 
 def _with_facts(card: Card, digest: str) -> Card:
-    """The card of a bundled model with what was measured after its training; what it holds itself comes first."""
+    """Adds facts that were measured after its training to a bundled model's card; existing fields take precedence."""
     facts = _facts().get(digest)
     return Card.model_validate({**facts, **card.model_dump(exclude_defaults=True)}) if facts else card
 
 
 def _read_metadata(path: str | os.PathLike[str]) -> str:
-    """The entry ``cytotome`` of a safetensors file's metadata, after checks of the file's length."""
+    """Returns the entry ``cytotome`` of a safetensors file's metadata, after checking the file's length."""
     try:
         with open(path, "rb") as handle:
             size = os.fstat(handle.fileno()).st_size

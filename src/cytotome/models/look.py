@@ -1,4 +1,4 @@
-"""What the training images of a model look like, as data in its card, to recognise images of another kind.
+"""The look of a model's training images, as data in its card, to recognise images of another kind.
 
 Fluorescence has a background near the darkest value, phase contrast one of middle grey, stained tissue or inverted
 fluorescence one near the brightest. Inverted phase contrast is recognised by its details, see
@@ -22,7 +22,7 @@ DARK, BRIGHT = 0.2, 0.6
 """Backgrounds below and above these are dark and bright; those between are grey."""
 
 MARGIN = 0.1
-"""By how much the background of an image may leave the range of the training images."""
+"""Margin by which an image's background may be outside the range of the training images."""
 
 INVERTED = (
     "grey levels look inverted compared with the training images; invert them or choose another model "
@@ -30,11 +30,11 @@ INVERTED = (
 )
 
 CENTRAL = (0.5, 99.5)
-"""Percentiles of the training images between which their backgrounds lie; the rest are odd ones."""
+"""Percentiles of the backgrounds of the training images that define their range, to exclude outliers."""
 
 
 def grey_levels(image: Image) -> AnyArray | None:
-    """The ``(H, W)`` intensities that an image is judged by; None if it is small or its channels have no rule."""
+    """The ``(H, W)`` grey levels of an image for these checks; None if it is too small or has unsupported channels."""
     if image.shape[0] * image.shape[1] < WINDOW * WINDOW:
         return None
     try:
@@ -45,13 +45,13 @@ def grey_levels(image: Image) -> AnyArray | None:
 
 
 def background_level(grey: AnyArray) -> float | None:
-    """Where the median intensity lies between the 1st (0) and the 99.8th percentile (1) of what holds signal.
+    """Position of the median grey level between the 1st (0) and the 99.8th percentile (1) of the windows with signal.
 
     Args:
         grey: ``(H, W)``.
 
     Returns:
-        None for an image without signal.
+        None if the image has no signal.
     """
     windows = find_windows(grey)
     if windows.empty:
@@ -64,8 +64,8 @@ class Look(BaseModel):
     """The images that a model knows.
 
     Attributes:
-        least, greatest: :func:`background_level` of the training images, but for a few odd ones.
-        polarity: which way round their intensities are, None if it was not measured.
+        least, greatest: :func:`background_level` of the training images, except outliers.
+        polarity: polarity of their grey levels, None if not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -81,16 +81,16 @@ class Look(BaseModel):
         return self
 
     def knows(self, level: float) -> bool:
-        """Whether an image of this background is of the kind of the training images."""
+        """Whether an image with this background is of the same kind as the training images."""
         return self.least - MARGIN <= level <= self.greatest + MARGIN
 
     def note(self, image: Image, find: Callable[[], Instances] | None = None) -> str:
-        """One line for the user where the image is of another kind than the model knows; else empty.
+        """Returns one line for the user if the image is of another kind than the model knows, else empty.
 
         Args:
-            image: as it was read.
-            find: gives what the model finds in it, called only where that decides; without it, inverted phase contrast
-                is not noticed.
+            image: the image, as it was read.
+            find: returns what the model finds in the image, only called if needed; without it, inverted phase contrast
+                is not detected.
         """
         grey = grey_levels(image)
         level = None if grey is None else background_level(grey)
@@ -107,7 +107,7 @@ class Look(BaseModel):
 
 
 def describe(level: float) -> str:
-    """The kind of picture with this background, in words."""
+    """Describes the kind of image with this background."""
     if level < DARK:
         return "bright objects on a dark background (fluorescence)"
     if level > BRIGHT:
@@ -116,7 +116,7 @@ def describe(level: float) -> str:
 
 
 def measured_look(levels: Iterable[float | None], polarity: Polarity | None = None) -> Look | None:
-    """From the :func:`background_level` of each training image; None if nothing can be said of any."""
+    """Computes a look from the :func:`background_level` of each training image; None if none is known."""
     known = [level for level in levels if level is not None]
     if not known:
         return None

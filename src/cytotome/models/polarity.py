@@ -1,7 +1,7 @@
-"""Whether an image has its intensities inverted, by the skewness of its details: data in a model's card.
+"""Detection of inverted grey levels by the skewness of image details, from data in a model's card.
 
-Dark cells with bright rims and bright cells with dark rims differ in the sign of the third moments of what is seen at
-each size, and in nothing else. The moments change sign when the image is inverted.
+Dark cells with bright rims and bright cells with dark rims differ only in the sign of the third moments of the details
+at each scale, which changes when the image is inverted.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from cytotome.models.statistics import FeatureStatistics
 from cytotome.types import AnyArray, Instances
 
 LEVELS = 5
-"""Octaves of detail, of 1 to 16 pixels."""
+"""Number of octaves of detail, from 1 to 16 pixels."""
 
 MIN_SIDE = 2 << LEVELS
-"""Smallest side of an image in pixels that has all octaves."""
+"""Minimum side in pixels of an image with all octaves."""
 
 CLIP = 5.0
-"""Standard deviations beyond which a detail counts no further, so that single specks do not decide."""
+"""Number of standard deviations to which details are clipped, so that single specks do not dominate."""
 
 NEAR = 2.0
-"""Largest distance of the inverted image from the training images."""
+"""Maximum distance of the inverted image from the training images."""
 
 NEARER = 1.15
-"""By how many times the image is further from them than its inverse."""
+"""Minimum ratio of the image's distance from the training images to that of its inverse."""
 
 CONFUSED = 95
-"""Percentile of the confidence in inverted training images; the rest are inverted without a note."""
+"""Percentile of the confidence in inverted training images; beyond it, inverted images are not noted."""
 
 MIN_IMAGES = 16
-"""Fewer images give no statistics: there are 15 features."""
+"""Minimum number of images for the statistics, which have 15 features."""
 
 
 def detail_skewness(grey: AnyArray) -> AnyArray:
-    """``(15,)`` float64: third moments of the details of an image, which change sign when it is inverted.
+    """``(15,)`` float64: third moments of the details of an image, whose signs change when it is inverted.
 
-    With the bands ``b`` of a Laplacian pyramid scaled to variance 1, for each band the means of ``b[i] ** 3`` and of
+    For the bands ``b`` of a Laplacian pyramid, scaled to variance 1: for each band, the means of ``b[i] ** 3`` and of
     ``b[i] * b[j] ** 2`` over all finer ones.
 
     Args:
@@ -62,18 +62,18 @@ def detail_skewness(grey: AnyArray) -> AnyArray:
 
 
 def confidence(cells: Instances) -> float:
-    """Mean score of the cells, each weighted by its score, so that doubtful ones hardly count; 0 for none."""
+    """Mean score of the cells, weighted by score, so that doubtful ones hardly count; 0 without cells."""
     total = float(cells.scores.sum())
     return float((cells.scores.astype(np.float64) ** 2).sum()) / total if total > 0 else 0.0
 
 
 class Polarity(BaseModel):
-    """Which way round a model expects intensities.
+    """The polarity of grey levels that a model expects.
 
     Attributes:
         details: statistics of :func:`detail_skewness` of the training images.
-        confused: the :func:`confidence` of what the model finds in training images that are inverted, but
-            for a few. A microscope whose images only look inverted gives cells with higher scores.
+        confused: upper limit of the :func:`confidence` in inverted training images, except outliers. Images that only
+            look inverted, due to their microscope, have a higher confidence.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -82,11 +82,11 @@ class Polarity(BaseModel):
     confused: float = Field(ge=0, le=1)
 
     def is_inverted(self, grey: AnyArray, find: Callable[[], Instances]) -> bool:
-        """Whether an image is one whose intensities were inverted.
+        """Whether the grey levels of an image are inverted.
 
         Args:
             grey: ``(H, W)``.
-            find: gives what the model finds in it; called only where the details look inverted.
+            find: returns what the model finds in the image; only called if the details look inverted.
         """
         if min(grey.shape) < MIN_SIDE:
             return False
@@ -97,7 +97,7 @@ class Polarity(BaseModel):
 
 
 def measured_polarity(skewness: Sequence[AnyArray], inverted: Iterable[Instances]) -> Polarity | None:
-    """From training images; None for fewer than 16, which say too little.
+    """Computes the polarity of training images; None if there are fewer than 16.
 
     Args:
         skewness: :func:`detail_skewness` of each image.

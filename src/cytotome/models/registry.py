@@ -1,4 +1,4 @@
-"""Models by name: those that come with the package, and any file. Imports no torch."""
+"""Models by name: bundled models, and any file. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENSEMBLE_SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model that can be loaded: its name, its file and the head of the file."""
+    """A model that can be loaded: its name, its file and the header of the file."""
 
     name: str
     path: Path
@@ -26,22 +26,23 @@ class ModelEntry:
 
 
 def bundled_models(folder: Path = BUNDLED) -> dict[str, Path]:
-    """Name to file of the models that come with the package, in alphabetical order."""
+    """Files of the bundled models by name, sorted."""
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}")) if not path.name.startswith(".")}
 
 
 def bundled_ensembles(folder: Path = BUNDLED) -> dict[str, Path]:
-    """Name to file of the ensembles that come with the package, in alphabetical order."""
+    """Files of the bundled ensembles by name, sorted."""
     return {path.stem: path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith(".")}
 
 
 def ensemble_card(path: Path) -> Card:
-    """The card of an ensemble that comes with the package, read without all that an ensemble needs to run."""
+    """Reads the card of a bundled ensemble, without importing what is needed to run it."""
     return Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))["card"])
 
 
 def read_card(name_or_path: str | os.PathLike[str], folder: Path = BUNDLED) -> Card:
-    """The card of a model or an ensemble, by name or path; an ensemble's has what it inherits from its members.
+    """Reads the card of a model or ensemble by name or path; that of an ensemble includes facts inherited from its
+    members.
 
     Raises:
         ModelError: if there is none, or a file is damaged.
@@ -62,12 +63,12 @@ def read_card(name_or_path: str | os.PathLike[str], folder: Path = BUNDLED) -> C
 
 
 def list_models(folder: Path = BUNDLED) -> tuple[ModelEntry, ...]:
-    """The models of a folder with their heads, by default those that come with the package."""
+    """Lists the models of a folder with their headers; by default, the bundled models."""
     return tuple(ModelEntry(name, path, read_header(path)) for name, path in bundled_models(folder).items())
 
 
 def find_model(name_or_path: str | os.PathLike[str], folder: Path = BUNDLED) -> Path:
-    """The file of a bundled model's name or of a path.
+    """Returns the file of a bundled model or of a path.
 
     Raises:
         ModelError: if there is neither; the message lists the names.

@@ -1,4 +1,4 @@
-"""Statistics of feature vectors of known images, as data in a card: how far another image is from them."""
+"""Statistics of the feature vectors of known images, as data in a card, and the distance of other images from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from cytotome.types import AnyArray
 
 SHRINKAGE = 0.3
-"""Weight of the diagonal in a covariance of few images."""
+"""Weight of the diagonal in the shrinkage of the covariance of few images."""
 
 
 class FeatureStatistics(BaseModel):
@@ -28,13 +28,13 @@ class FeatureStatistics(BaseModel):
 
     @classmethod
     def of(cls, features: AnyArray) -> Self:
-        """From ``(N, F)`` features of N images, two or more."""
+        """Computes statistics of ``(N, F)`` features of N images, at least two."""
         covariance = np.cov(features.T)
         covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * np.diag(np.diag(covariance))
         precision = np.linalg.inv(covariance + 1e-6 * np.eye(len(covariance)))
         return cls(mean=features.mean(axis=0).round(4).tolist(), precision=precision.round(4).tolist())
 
     def distance(self, features: AnyArray) -> float:
-        """Mahalanobis distance of ``(F,)`` features over the root of F: about 1 for the images it was made of."""
+        """Mahalanobis distance of ``(F,)`` features divided by the square root of F: about 1 for the known images."""
         offset = features - np.asarray(self.mean)
         return float(np.sqrt(max(0.0, offset @ np.asarray(self.precision) @ offset) / len(offset)))

@@ -1,4 +1,4 @@
-"""A compact residual U-Net for quick processors: half-resolution trunk, sub-pixel heads at the input's resolution."""
+"""A compact residual U-Net that is fast on CPUs: half-resolution trunk, sub-pixel heads at the input's resolution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cytotome.nets.heads import split_heads
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution without bias, batch normalisation, ReLU; foldable into one convolution."""
+    """Convolution without bias, batch normalisation and ReLU, which can be folded into one convolution."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, act: bool = True) -> None:
         layers: list[nn.Module] = [
@@ -25,7 +25,7 @@ class ConvNormAct(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al. 2016, arXiv 1512.03385)."""
+    """Two 3x3 convolutions with a shortcut (He et al. 2016, arXiv 1512.03385)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -33,18 +33,20 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if inputs == outputs else ConvNormAct(inputs, outputs, 1, act=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, outputs, H, W)`` of ``(B, inputs, H, W)``."""
+        """Maps ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``."""
         return functional.relu(self.body(x) + self.shortcut(x), inplace=True)
 
 
 def top_down_blocks(widths: Sequence[int]) -> tuple[nn.ModuleList, nn.ModuleList]:
-    """The modules of :func:`top_down` for levels of these widths: convolutions between levels, and blocks."""
+    """Builds the layers for :func:`top_down` from the channels of the levels: convolutions between levels, and
+    blocks.
+    """
     lateral = nn.ModuleList(ConvNormAct(deep, fine, 1, act=False) for fine, deep in pairwise(widths))
     return lateral, nn.ModuleList(ResidualBlock(width, width) for width in widths[:-1])
 
 
 def top_down(features: Sequence[Tensor], lateral: nn.ModuleList, blocks: nn.ModuleList) -> list[Tensor]:
-    """Features of each level, the finest first, with what the deeper levels know added; the deepest stays."""
+    """Adds to the features of each level, finest first, those of the deeper levels; the deepest is unchanged."""
     levels = list(features)
     for index in reversed(range(len(levels) - 1)):
         x = functional.interpolate(lateral[index](levels[index + 1]), scale_factor=2.0, mode="nearest")
@@ -56,7 +58,7 @@ class CompactDecoder(nn.Module):
     """The decoder of :class:`CompactUNet` over the levels of another encoder.
 
     Args:
-        channels: of the levels, the finest (at half the image's resolution) first.
+        channels: channels of the levels, finest (at half the image's resolution) first.
         widths: channels of the decoder at each level.
     """
 
@@ -71,11 +73,13 @@ class CompactDecoder(nn.Module):
         self.lateral, self.blocks = top_down_blocks(widths)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """``(B, out_channels, H / 2, W / 2)`` of maps ``(B, C, H / 2, W / 2)``, ``(B, C, H / 4, W / 4)``, ..."""
+        """Returns ``(B, out_channels, H / 2, W / 2)`` for maps ``(B, C, H / 2, W / 2)``, ``(B, C, H / 4, W / 4)``,
+        ...
+        """
         return self.levels(features)[0]
 
     def levels(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Features of each level, of ``widths`` channels, the finest first."""
+        """Returns the features of each level, with ``widths`` channels, finest first."""
         levels = [skip(level) for skip, level in zip(self.skips, features, strict=True)]
         return top_down(levels, self.lateral, self.blocks)
 
@@ -83,15 +87,16 @@ class CompactDecoder(nn.Module):
 class CompactUNet(nn.Module):
     """U-Net (Ronneberger et al. 2015, arXiv 1505.04597) whose finest features are at half the input's resolution.
 
-    The stem halves the resolution, so that most of the work is done on a quarter of the pixels; heads that predict at
-    the input's resolution do so by sub-pixel convolution (Shi et al. 2016, arXiv 1609.05158).
+    The stem halves the resolution, so that most computations are on a quarter of the pixels; heads at the input's
+    resolution use sub-pixel convolution (Shi et al. 2016, arXiv 1609.05158).
 
     Args:
-        channels: of the input.
-        widths: channels of the levels, from the finest on; each level halves the resolution.
-        blocks: residual blocks in each level of the encoder; 0 at the finest leaves it to the stem.
-        fine_heads: name to channels of the heads at the input's resolution.
-        deep_heads: name to channels of the heads on the deepest features, for what needs context more than place.
+        channels: channels of the input.
+        widths: channels of the levels, finest first; each level halves the resolution.
+        blocks: number of residual blocks in each level of the encoder; 0 at the finest uses only the stem.
+        fine_heads: channels of the heads at the input's resolution, by name.
+        deep_heads: channels of the heads on the deepest features, by name, for outputs that need context more than
+            position.
     """
 
     def __init__(
@@ -118,12 +123,12 @@ class CompactUNet(nn.Module):
         self.deep = nn.ModuleDict({name: nn.Conv2d(widths[-1], count, 1) for name, count in deep_heads.items()})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Named logits of ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
+        """Returns named logits for ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
         features = self.features(images)
         return {name: head(features[-1]) for name, head in self.deep.items()} | self.fine_logits(features[0])
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Features of each level, from the finest, at half the images' size, to the deepest, as it was encoded."""
+        """Returns the features of each level, from the finest, at half the images' size, to the deepest."""
         x = self.stem(images)
         features = []
         for index, level in enumerate(self.encoder):
@@ -132,12 +137,12 @@ class CompactUNet(nn.Module):
         return top_down(features, self.lateral, self.decoder)
 
     def fine_logits(self, finest: Tensor) -> dict[str, Tensor]:
-        """Named logits at the images' resolution, of the finest features."""
+        """Returns named logits at the images' resolution from the finest features."""
         return split_heads(functional.pixel_shuffle(self.fine(finest), 2), self.fine_heads)
 
 
 def initialise(net: CompactUNet) -> None:
-    """He initialisation; the last normalisation of each residual block starts at zero, the heads near zero."""
+    """Applies He initialisation; the last normalisation of each residual block starts at zero, the heads near zero."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""Depthwise convolutions that learn at speed on processors."""
+"""Depthwise convolutions that train fast on CPUs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing_extensions import override
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution that a processor trains in float32.
+    """A depthwise convolution that is trained in float32 on CPUs.
 
-    The gradients of depthwise convolutions in bfloat16 take a processor longer than those in float32, so that a whole
-    encoder learns half as fast (``benchmarks/depthwise.py``). Everywhere else, and in prediction, it is the convolution
-    that it was made of.
+    On CPUs, gradients of depthwise convolutions are slower in bfloat16 than in float32, so that a whole encoder trains
+    half as fast (``benchmarks/depthwise.py``). On other devices, and in prediction, it is equal to the original
+    convolution.
 
     Args:
-        like: the convolution whose weights are shared; it pads with zeros as that does, or as TensorFlow does
+        like: the convolution whose weights are shared, with the same zero padding, or that of TensorFlow
             (``Conv2dSame``).
     """
 
@@ -30,7 +30,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, h, w)`` of ``(B, C, H, W)``."""
+        """Maps ``(B, C, H, W)`` to ``(B, C, h, w)``."""
         if self.training and x.device.type == "cpu":
             with torch.autocast("cpu", enabled=False):
                 return super().forward(self._padded(x.float()))
@@ -45,12 +45,12 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 def pads_same(layer: nn.Conv2d) -> bool:
-    """Whether a convolution pads as TensorFlow does: timm's ``Conv2dSame``, or ours in its place."""
+    """Whether a convolution pads as TensorFlow does: timm's ``Conv2dSame``, or its replacement."""
     return layer.pads_same if isinstance(layer, DepthwiseConv2d) else type(layer).__name__ == "Conv2dSame"
 
 
 def speed_up_depthwise(net: nn.Module) -> None:
-    """Replaces each depthwise convolution by :class:`DepthwiseConv2d`; names of weights stay."""
+    """Replaces each depthwise convolution by :class:`DepthwiseConv2d`; names of weights are unchanged."""
     for module in list(net.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Conv2d) and child.groups == child.in_channels > 1 and child.padding_mode == "zeros":

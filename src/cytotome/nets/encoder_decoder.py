@@ -1,4 +1,4 @@
-"""Any timm encoder with one of four decoders: U-Net, RefineNet, light transposed convolutions, our own."""
+"""Any timm encoder with one of four decoders: U-Net, RefineNet, light transposed convolutions, compact."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ UNET_WIDTHS = (256, 128, 64, 32, 16)
 
 
 class EncoderDecoder(nn.Module):
-    """Five levels of a timm encoder, a decoder with skip connections, named heads.
+    """Five levels of a timm encoder, a decoder with skip connections, and named heads.
 
     Args:
         encoder: timm name, such as ``resnet18`` or ``tf_efficientnetv2_m``.
         decoder: ``unet`` (Ronneberger et al. 2015), ``refine`` (:class:`~.refine.RefineDecoder`), ``light``
             (:class:`~.transposed.TransposedDecoder`) or ``compact`` (:class:`~.compact.CompactDecoder`).
-        channels: of the input.
-        fine_heads: name to channels of the outputs at the input's resolution.
-        deep_heads: name to channels of the outputs on the deepest features.
-        pretrained: true or ``imagenet`` loads the encoder's ImageNet weights through timm, a path those of a file.
-        widths: channels of the decoder ``compact`` at each level, from the finest on.
+        channels: channels of the input.
+        fine_heads: channels of the outputs at the input's resolution, by name.
+        deep_heads: channels of the outputs on the deepest features, by name.
+        pretrained: true or ``imagenet`` to load the encoder's ImageNet weights with timm, or the path of a file.
+        widths: channels of the decoder ``compact`` at each level, finest first.
 
     Raises:
-        ConfigError: if timm has no such encoder, it gives no feature pyramid, or the file does not fit.
+        ConfigError: if timm has no such encoder, it has no feature pyramid, or the file does not fit.
     """
 
     def __init__(
@@ -76,23 +76,23 @@ class EncoderDecoder(nn.Module):
         self.deep = nn.ModuleDict({name: nn.Conv2d(counts[-1], count, 1) for name, count in deep_heads.items()})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Named logits of ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
+        """Returns named logits for ``(B, C, H, W)`` images whose sides are multiples of ``stride``."""
         features = self.encoder(images)
         outputs = {name: head(features[-1]) for name, head in self.deep.items()}
         return outputs | self.fine_logits(self.decoder(features if self.whole_pyramid else features[1:]))
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Levels of the decoder ``compact``, from the finest, at half the images' size, to the deepest."""
+        """Returns the levels of the decoder ``compact``, from the finest, at half the images' size, to the deepest."""
         assert isinstance(self.decoder, CompactDecoder)
         return self.decoder.levels(self.encoder(images)[1:])
 
     def fine_logits(self, finest: Tensor) -> dict[str, Tensor]:
-        """Named logits at the images' resolution, of the decoder's finest features."""
+        """Returns named logits at the images' resolution from the decoder's finest features."""
         return split_heads(functional.pixel_shuffle(self.fine(finest), self.enlargement), self.fine_heads)
 
 
 def _make_decoder(decoder: DecoderName, counts: tuple[int, ...], widths: Sequence[int]) -> tuple[nn.Module, int]:
-    """The decoder for levels with these numbers of channels, the input's first, and the channels that it gives."""
+    """Builds the decoder from the channels of the levels, starting with the input; also returns its output channels."""
     if decoder == "compact":
         return CompactDecoder(counts[1:], widths), widths[0]
     if decoder == "unet":

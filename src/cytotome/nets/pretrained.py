@@ -1,4 +1,4 @@
-"""Weights that an encoder starts from: of a file, or those that timm names, fetched only where they can be."""
+"""Pretrained weights of encoders: from a file, or from timm, downloaded only if the host can be reached."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from cytotome.errors import ConfigError
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 PATIENCE = 3.0
-"""Seconds that a host is waited for; the hub's own client tries again for most of a minute."""
+"""Timeout in seconds for a host; the hub's own client retries for most of a minute."""
 MOST_NAMED = 6
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What a network took of pretrained weights.
+    """The pretrained weights that a network loaded.
 
     Attributes:
         source: file or name of the weights.
-        taken: tensors of the network that come from there.
-        new: names of its other tensors, which stay as they were initialised.
-        licence: of the weights, empty if it is not known.
+        taken: number of tensors that were loaded.
+        new: names of its other tensors, which keep their initialisation.
+        licence: licence of the weights, empty if unknown.
     """
 
     source: str
@@ -39,7 +39,7 @@ class Taken:
     licence: str = ""
 
     def text(self) -> str:
-        """One line for people."""
+        """Returns the facts as one readable line."""
         said = f"pretrained: took {self.taken} of {self.taken + len(self.new)} tensors from {self.source}"
         layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in self.new))
         more = f" and {len(layers) - MOST_NAMED} layers more" if len(layers) > MOST_NAMED else ""
@@ -47,12 +47,12 @@ class Taken:
 
 
 def remember(module: nn.Module, taken: Taken) -> None:
-    """Keeps with a module what it took, for :func:`all_taken`."""
+    """Stores with a module which weights it loaded, for :func:`all_taken`."""
     module._taken = taken  # type: ignore[assignment]
 
 
 def all_taken(net: nn.Module) -> Iterator[Taken]:
-    """What the parts of a network took of pretrained weights."""
+    """Returns the pretrained weights that the parts of a network loaded."""
     for module in net.modules():
         taken = getattr(module, "_taken", None)
         if isinstance(taken, Taken):
@@ -60,10 +60,10 @@ def all_taken(net: nn.Module) -> Iterator[Taken]:
 
 
 def load_encoder(encoder: nn.Module, path: Path) -> Taken:
-    """Copies weights of a file into an encoder, by their names, or by their order where no name agrees.
+    """Copies weights of a file into an encoder, by name, or by order if no name matches.
 
-    The file must hold all weights of the encoder; what else is in it, such as a classifier, is left. By order, those
-    of the encoder come first. The first convolution's colours are summed where images are grey.
+    The file must contain all weights of the encoder; others, such as those of a classifier, are ignored. By order,
+    those of the encoder come first. The colours of the first convolution are summed if images are grey.
 
     Raises:
         ConfigError: if the file cannot be read, lacks a weight, or has one of another shape.
@@ -80,15 +80,15 @@ def load_encoder(encoder: nn.Module, path: Path) -> Taken:
 
 
 def learned(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights without the counters of batch normalisation, single whole numbers that some files leave out."""
+    """The weights without the counters of batch normalisation, integers that some files omit."""
     return {name: value for name, value in weights.items() if value.ndim or value.is_floating_point()}
 
 
 def whole(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """The weights of a network by its own names, all of them, from those of a file.
+    """Selects all weights of a network, by its own names, from those of a file.
 
     Raises:
-        ConfigError: if one is missing or of another shape, since the file is then of another network.
+        ConfigError: if one is missing or of another shape, since the file is then for another network.
     """
     theirs = {_key(name): value for name, value in weights.items()}
     taken = {name: fitted(theirs.get(_key(name)), value) for name, value in own.items()}
@@ -109,10 +109,10 @@ def whole(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.pth`` or ``.safetensors`` file; nothing in it is executed.
+    """Reads the tensors of a ``.pth`` or ``.safetensors`` file; no code in it is executed.
 
     Raises:
-        ConfigError: if it cannot be read.
+        ConfigError: if the file cannot be read.
     """
     if not path.is_file():
         raise ConfigError(f"pretrained: {path} not found; expected a name that the family knows or the path of a file")
@@ -122,7 +122,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each format has errors of its own
+    except Exception as error:  # each format has its own errors
         fault = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"pretrained: {path} cannot be read ({fault}); expected a file that contains only weights"
@@ -133,7 +133,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def fitted(value: Tensor | None, own: Tensor | None) -> Tensor | None:
-    """The value in the shape of our own, None if it has another; colours are summed where images are grey."""
+    """The value in the shape of the network's tensor, None if it differs; colours are summed if images are grey."""
     if value is None or own is None:
         return None
     if value.ndim == 4 and own.ndim == 4 and value.shape[1] == 3 and own.shape[1] == 1:
@@ -142,18 +142,18 @@ def fitted(value: Tensor | None, own: Tensor | None) -> Tensor | None:
 
 
 def timm_weights(name: str) -> tuple[dict[str, Any], str]:
-    """Options of ``timm.create_model`` with which it takes its pretrained weights, and the licence of these.
+    """Returns the options of ``timm.create_model`` that load pretrained weights, and their licence.
 
-    The weights are looked for in the cache first; the network is used only where they are not there.
+    Weights are only downloaded if they are not in the cache.
 
     Raises:
-        ConfigError: if timm has no weights for the name, or they can be neither found nor fetched.
+        ConfigError: if timm has no weights for the name, or they are not in the cache and cannot be downloaded.
     """
     import timm  # takes seconds to import
 
     config = timm.models.get_pretrained_cfg(name)
     if config is None:
-        return {"pretrained": True}, ""  # timm itself says that it has no such network
+        return {"pretrained": True}, ""  # timm itself reports that it has no such network
     if not config.has_weights:
         raise ConfigError(f"pretrained: timm has no weights for {name!r}; omit pretrained, or give a file")
     licence = f"{config.license} (timm's weights of {name})" if config.license else ""
@@ -166,10 +166,11 @@ def timm_weights(name: str) -> tuple[dict[str, Any], str]:
 
 
 def hub_file(repository: str, files: Sequence[str], name: str) -> str:
-    """The path of the first of some files that a repository of the Hugging Face hub has, from the cache if it is there.
+    """Returns the path of the first of several files that exists in a repository of the Hugging Face hub, cached if
+    possible.
 
     Raises:
-        ConfigError: if it is not in the cache and cannot be fetched.
+        ConfigError: if it is not in the cache and cannot be downloaded.
     """
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -188,7 +189,7 @@ def hub_file(repository: str, files: Sequence[str], name: str) -> str:
             return str(hf_hub_download(repository, file, revision=version))
         except EntryNotFoundError:
             continue
-        except Exception as error:  # each client has errors of its own
+        except Exception as error:  # each client has its own errors
             fault = " ".join(str(error).split())[:200]
             break
     raise ConfigError(
@@ -197,7 +198,7 @@ def hub_file(repository: str, files: Sequence[str], name: str) -> str:
 
 
 def require_host(url: str, name: str) -> None:
-    """Raises ConfigError at once where weights would be fetched from a host that cannot be reached."""
+    """Raises ConfigError immediately if the host of the weights cannot be reached."""
     parts = urlsplit(url)
     if getproxies().get(parts.scheme):
         return
@@ -211,7 +212,7 @@ def require_host(url: str, name: str) -> None:
 
 
 def _key(name: str) -> str:
-    """A name as files and networks agree on it: timm's pyramids join parts of a name by ``_`` instead of ``.``."""
+    """Normalises a name, as timm's feature pyramids join its parts by ``_`` instead of ``.``."""
     return name.replace(".", "_")
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 
 class _ResidualUnit(nn.Module):
-    """ReLU and convolution, twice, beside a shortcut; without normalisation, as in the paper."""
+    """Twice ReLU and convolution, with a shortcut; without normalisation, as in the paper."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class _ChainedPooling(nn.Module):
 
 
 class _RefineBlock(nn.Module):
-    """Adapts a level, fuses it with what comes from below, pools in a chain."""
+    """Adapts a level, fuses it with the next deeper one, and applies chained pooling."""
 
     def __init__(self, width: int, deepest: bool) -> None:
         super().__init__()
@@ -57,13 +57,13 @@ class _RefineBlock(nn.Module):
 
 
 class RefineDecoder(nn.Module):
-    """From feature maps of strides 2, 4, ... to one of the input's resolution.
+    """Decodes feature maps of strides 2, 4, ... to one map at the input's resolution.
 
-    The paper refines levels 4 to 32 and enlarges the last result; cells are small, so the level of stride 2 is refined
-    too, and only the last step enlarges.
+    The paper refines levels 4 to 32 and upsamples the last result; as cells are small, the level of stride 2 is refined
+    here too, and only the last step upsamples.
 
     Args:
-        channels: of the levels, the finest first.
+        channels: channels of the levels, finest first.
         width: channels of all blocks, and of the result (``out_channels``).
     """
 
@@ -75,7 +75,7 @@ class RefineDecoder(nn.Module):
         self.blocks = nn.ModuleList(_RefineBlock(width, level == last) for level in range(len(channels)))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """``(B, out_channels, H, W)`` of maps ``(B, C, H / 2, W / 2)``, ``(B, C, H / 4, W / 4)``, ..."""
+        """Returns ``(B, out_channels, H, W)`` for maps ``(B, C, H / 2, W / 2)``, ``(B, C, H / 4, W / 4)``, ..."""
         deep: Tensor | None = None
         for level in reversed(range(len(self.blocks))):
             deep = self.blocks[level](self.lateral[level](features[level]), deep)

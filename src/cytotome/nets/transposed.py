@@ -1,4 +1,4 @@
-"""A light decoder: transposed convolutions, skip connections, one convolution a level."""
+"""A light decoder: transposed convolutions, skip connections, one convolution per level."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cytotome.nets.compact import ConvNormAct
 
 
 class TransposedDecoder(nn.Module):
-    """From feature maps of strides 2, 4, ... to one of the input's resolution.
+    """Decodes feature maps of strides 2, 4, ... to one map at the input's resolution.
 
-    Each level is doubled by a transposed convolution of 2x2 pixels and step 2, which makes no checkerboard, laid beside
-    the next finer level, and mixed by one 3x3 convolution.
+    Each level is upsampled by a 2x2 transposed convolution of stride 2, which causes no checkerboard artefacts,
+    concatenated with the next finer level, and passed through one 3x3 convolution.
 
     Args:
-        channels: of the levels, the finest first.
-        widths: channels after each doubling, the finest (the result's, ``out_channels``) first; as many as levels.
+        channels: channels of the levels, finest first.
+        widths: channels after each upsampling, one per level, finest (that of the result, ``out_channels``) first.
     """
 
     def __init__(self, channels: Sequence[int], widths: Sequence[int] = (16, 32, 48, 64, 96)) -> None:
@@ -32,7 +32,7 @@ class TransposedDecoder(nn.Module):
         self.mix = nn.ModuleList(ConvNormAct(width + skip, width) for skip, width in zip(skips, widths, strict=True))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """``(B, out_channels, H, W)`` of maps ``(B, C, H / 2, W / 2)``, ``(B, C, H / 4, W / 4)``, ..."""
+        """Returns ``(B, out_channels, H, W)`` for maps ``(B, C, H / 2, W / 2)``, ``(B, C, H / 4, W / 4)``, ..."""
         x = features[-1]
         for level in reversed(range(len(self.enlarge))):
             x = self.enlarge[level](x)

@@ -1,4 +1,4 @@
-"""What can be set of a trunk of levels: channels and blocks of each; for the families whose networks have one."""
+"""Options of a trunk of levels, channels and blocks, shared by several families."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 Widths: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
-"""Channels of the levels, from the finest on."""
+"""Channels of the levels, finest first."""
 Blocks: TypeAlias = tuple[Annotated[int, Field(ge=0)], ...]
-"""Residual blocks, or convolutions, of each level."""
+"""Number of residual blocks, or convolutions, of each level."""
 
 
 def check_levels(widths: Sequence[int], blocks: Sequence[int], prefix: str = "") -> None:
-    """Looks for a number of blocks for each level.
+    """Checks that there is a number of blocks for each level.
 
     Args:
-        widths, blocks: of the levels.
-        prefix: of the names of both fields.
+        widths, blocks: channels and blocks of the levels.
+        prefix: prefix of the names of both fields.
 
     Raises:
-        ValueError: if there are more or fewer.
+        ValueError: if their numbers differ.
     """
     if len(widths) != len(blocks):
         raise ValueError(
@@ -30,7 +30,7 @@ def check_levels(widths: Sequence[int], blocks: Sequence[int], prefix: str = "")
 
 
 def check_pretrained(pretrained: bool | str, network: str, has_encoder: bool) -> None:
-    """Raises ValueError where pretrained weights are asked for a network that has no encoder of timm to take them."""
+    """Raises ValueError if pretrained weights are requested for a network without a timm encoder."""
     if pretrained and not has_encoder:
         raise ValueError(
             f"pretrained: the network {network} has no pretrained weights; choose a network with an encoder of timm, "

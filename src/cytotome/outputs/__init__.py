@@ -1,7 +1,6 @@
-"""What networks give: :class:`Dense` maps or :class:`Detections`, with all that is done with it before a decoder.
+"""Kinds of network outputs: :class:`Dense` maps or :class:`Detections`, with all operations before the decoder.
 
-A family declares one of the two; tiles, views, resizing, averaging and files follow from it, so that no engine asks
-which one it is.
+A family declares one of them, which implements tiles, views, resizing, averaging and files; engines treat both alike.
 """
 
 from cytotome.outputs.dense import Dense

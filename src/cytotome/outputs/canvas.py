@@ -1,4 +1,4 @@
-"""From images to the network's input, and from its outputs to maps and instances of an image's size."""
+"""Conversion of images to the network's input, and of its outputs to maps and instances at an image's size."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from cytotome.types import AnyArray, FloatArray, Instances
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Canvas:
-    """An image as the network sees it, in the upper left corner of a canvas.
+    """An image resized for the network, in the upper left corner of a canvas.
 
     Attributes:
-        pixels: ``(C, height, width)`` float32, sides multiples of the network's stride.
-        content: height and width that the image takes there.
+        pixels: ``(C, height, width)`` float32, with sides that are multiples of the network's stride.
+        content: height and width of the image on the canvas.
     """
 
     pixels: FloatArray
@@ -35,8 +35,8 @@ def to_canvas(planes: FloatArray, scale: float, stride: int, offset: tuple[float
     Args:
         planes: normalised image.
         scale: resize factor.
-        stride: the sides become multiples of it.
-        offset: the image is taken this far further down and right, in its pixels; its edge is repeated.
+        stride: sides are padded to multiples of this.
+        offset: the image is sampled this far further down and right, in its pixels; its edge is repeated.
     """
     size = (planes.shape[1], planes.shape[2])
     height, width = (max(1, round(side * scale)) for side in size)
@@ -51,7 +51,7 @@ def to_canvas(planes: FloatArray, scale: float, stride: int, offset: tuple[float
 
 
 def _resized(plane: FloatArray, size: tuple[int, int], offset: tuple[float, float]) -> AnyArray:
-    """A plane resized linearly, as it is seen from a place ``offset`` down and right."""
+    """A plane resized linearly, sampled from ``offset`` further down and right."""
     if not any(offset):
         return cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)
     matrix = np.zeros((2, 3))
@@ -63,11 +63,11 @@ def _resized(plane: FloatArray, size: tuple[int, int], offset: tuple[float, floa
 
 
 def resized_maps(maps: Mapping[str, Tensor], canvas: Canvas, size: tuple[int, int]) -> dict[str, Tensor]:
-    """Maps of a canvas, resized once and linearly, whatever their resolution, to an image's size.
+    """Resizes maps of a canvas, of any resolution, to an image's size, with one linear interpolation.
 
     Args:
         maps: ``(B, C, h, w)`` tensors, each covering the whole canvas.
-        canvas: the canvas, or any of the batch; their geometry must be the same.
+        canvas: the canvas, or any of the batch, as their geometry must be the same.
         size: rows H and columns W of the result.
 
     Returns:
@@ -76,7 +76,7 @@ def resized_maps(maps: Mapping[str, Tensor], canvas: Canvas, size: tuple[int, in
     resized = {}
     for name, values in maps.items():
         values = values.to(torch.float32, memory_format=torch.contiguous_format)
-        # Output pixels per map pixel, by which the operator places its samples; the padding is not sampled.
+        # Output pixels per map pixel, which define the sampling positions; the padding is not sampled.
         factors = [
             size[axis] * canvas.pixels.shape[1 + axis] / (canvas.content[axis] * values.shape[2 + axis])
             for axis in (0, 1)
@@ -89,9 +89,10 @@ def resized_maps(maps: Mapping[str, Tensor], canvas: Canvas, size: tuple[int, in
 
 
 def resized_detections(instances: Instances, content: tuple[int, int], size: tuple[int, int]) -> Instances:
-    """Instances of a canvas, for networks that predict them, cropped to its content and resized to an image's size.
+    """Crops instances of a canvas to its content and resizes them to an image's size, for networks that predict
+    instances.
 
-    Soft masks are pasted again at the image's size; masks without them are resized by nearest pixels.
+    Soft masks are pasted again at the image's size; other masks are resized with nearest-neighbour interpolation.
     """
     height, width = content
     if instances.soft is not None:

@@ -28,7 +28,7 @@ class Dense:
 
     @property
     def joins_tiles(self) -> bool:
-        """Embeddings of one tile mean nothing in another."""
+        """False with embeddings, which are not comparable across tiles."""
         return all(spec.kind != "embedding" for spec in self.specs)
 
     def tiled(self, predict: Predictor, *, tile: int, stride: int, watch: TileWatch | None = None) -> Predictor:
@@ -46,7 +46,7 @@ class Dense:
         return [{name: values[index].numpy() for name, values in maps.items()} for index in range(count)]
 
     def why_no_mean(self) -> str:
-        """Embeddings of two models have nothing in common."""
+        """Embeddings of two models are not comparable."""
         names = [spec.name for spec in self.specs if spec.kind == "embedding"]
         return f"{', '.join(names)} is an embedding, whose values differ from model to model" if names else ""
 
@@ -71,7 +71,7 @@ class Dense:
         return fused
 
     def why_no_difference(self) -> str:
-        """Embeddings mean something only beside their own."""
+        """Embeddings are only comparable within one output."""
         return "" if self._comparable() else "embeddings alone, which two networks cannot be compared by"
 
     def difference(self, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Tensor:

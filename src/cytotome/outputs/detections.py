@@ -1,4 +1,4 @@
-"""Instances as the outputs of a network that predicts them itself."""
+"""Instances as the outputs of a network that predicts them directly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOFT_FIELDS = ("values", "sizes", "boxes")
 
 @dataclass(frozen=True)
 class Detections:
-    """Instances with soft masks, before any is dropped; an :class:`cytotome.contract.Outputs`."""
+    """Instances with soft masks, before filtering; an :class:`cytotome.contract.Outputs`."""
 
     @property
     def specs(self) -> tuple[OutputSpec, ...]:
@@ -45,7 +45,7 @@ class Detections:
         return with_instance_tta(predict, tta, stride=stride)
 
     def at_size(self, found: list[Instances], canvas: Canvas, size: tuple[int, int]) -> list[Instances]:
-        """The instances of each image of a batch, their soft masks pasted at that size."""
+        """The instances of each image of a batch, with soft masks pasted at that size."""
         return [resized_detections(instances, canvas.content, size) for instances in found]
 
     def why_no_mean(self) -> str:
@@ -53,13 +53,13 @@ class Detections:
         return "these models predict instances without maps"
 
     def mean(self, outputs: Sequence[Instances], weights: Sequence[float]) -> Instances:
-        """Raises ConfigError for more than one model: see :meth:`why_no_mean`."""
+        """Raises ConfigError for more than one model, see :meth:`why_no_mean`."""
         if len(outputs) > 1:
             raise ConfigError(f"fusion of maps: {self.why_no_mean()}; fuse instances")
         return outputs[0]
 
     def why_no_difference(self) -> str:
-        """Lists of instances have no difference that a network could learn from."""
+        """Lists of instances have no difference that a network could be trained on."""
         return "instances without maps"
 
     def difference(self, found: list[Instances], expected: list[Instances]) -> Tensor:
@@ -67,14 +67,14 @@ class Detections:
         raise ConfigError(f"teacher: the network predicts {self.why_no_difference()}")
 
     def to_arrays(self, output: Instances) -> dict[str, AnyArray]:
-        """The fields of the instances, and those of the soft masks with ``soft/`` before their names."""
+        """The fields of the instances, and those of the soft masks with the prefix ``soft/``."""
         arrays: dict[str, AnyArray] = {name: np.asarray(getattr(output, name)) for name in FIELDS}
         if output.soft is not None:
             arrays |= {f"soft/{name}": getattr(output.soft, name) for name in SOFT_FIELDS}
         return arrays
 
     def from_arrays(self, arrays: Mapping[str, AnyArray]) -> Instances:
-        """Instances of their fields."""
+        """Restores the instances from their fields."""
         soft = SoftMasks(*(arrays[f"soft/{name}"] for name in SOFT_FIELDS)) if "soft/values" in arrays else None
         return Instances(
             shape=(int(arrays["shape"][0]), int(arrays["shape"][1])),

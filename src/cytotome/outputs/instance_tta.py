@@ -1,4 +1,4 @@
-"""Test-time augmentation of networks that predict instances: found in every view, fused by voting."""
+"""Test-time augmentation of networks that predict instances, which are fused by voting."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from cytotome.outputs.tta import SYMMETRIES, Tta, scaled_views, transform
 from cytotome.types import AnyArray, FloatArray, Instances, IntArray
 
 SAME = 0.5
-"""Instances of two views whose masks have a greater IoU show one cell."""
+"""Instances of two views with a higher IoU are the same cell."""
 
 
 def with_instance_tta(predict: InstancePredictor, tta: Tta, *, stride: int) -> InstancePredictor:
-    """A predictor that finds instances in every view and fuses them: masks averaged, scores lowered by views without.
+    """Returns a predictor that fuses instances of all views: masks are averaged, scores lowered by views without them.
 
     Args:
-        predict: the network; gives the instances of each image, before any is dropped.
+        predict: the network; returns the instances of each image, before filtering.
         tta: the views.
-        stride: sides of the images are multiples of it.
+        stride: the sides of images must be multiples of this.
     """
     symmetries = SYMMETRIES if tta.symmetries else SYMMETRIES[:1]
 
@@ -49,9 +49,9 @@ def with_instance_tta(predict: InstancePredictor, tta: Tta, *, stride: int) -> I
 
 
 def fuse_views(views: Sequence[Instances]) -> Instances:
-    """Instances of several views of one image as one set, with averaged soft masks where the views have them.
+    """Fuses instances of several views of one image to one set, with averaged soft masks if the views have them.
 
-    Scores are means over all views, 0 for a view that lacks the instance.
+    Scores are means over all views, with 0 for views that lack the instance.
     """
     stacked = stack(views)
     found = stacked.instances
@@ -67,7 +67,7 @@ def fuse_views(views: Sequence[Instances]) -> Instances:
 
 
 def _mean_crops(stacked: Stack, cluster: IntArray, count: int) -> tuple[list[FloatArray], list[tuple[int, int]]]:
-    """The mean soft mask of each cluster, weighted by score, in its own window of the image."""
+    """The mean soft mask of each cluster, weighted by score, in its window of the image."""
     found = stacked.instances
     assert found.soft is not None
     members: list[list[tuple[AnyArray, tuple[int, int], float]]] = [[] for _ in range(count)]

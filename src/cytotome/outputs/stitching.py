@@ -1,4 +1,4 @@
-"""Large images in overlapping tiles, for networks that predict instances: no cell is cut, none is there twice."""
+"""Large images in overlapping tiles, for networks that predict instances: no cell is cut or duplicated."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from cytotome.outputs.tiling import TileWatch, tile_and_overlap, tile_starts
 from cytotome.types import AnyArray, BoolArray, Instances, SoftMasks
 
 InstancePredictor: TypeAlias = Callable[[Tensor], list[Instances]]
-"""From ``(B, C, H, W)`` images to the instances of each, with soft masks."""
+"""Predicts the instances of each of ``(B, C, H, W)`` images, with soft masks."""
 
 EDGE = 2
-"""A mask this near to a tile's inner edge, in pixels, is taken to be cut by it."""
+"""Distance in pixels from a tile's inner edge within which a mask counts as cut by it."""
 SAME = 0.5
-"""Of two tiles' instances that share more of their pixels than this, one is the other."""
+"""Instances of two tiles that share a larger fraction of their pixels are the same."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Where a tile lies: upper left corner and size, in pixels of the image."""
+    """Position of a tile: upper left corner and size, in pixels of the image."""
 
     top: int
     left: int
@@ -38,12 +38,12 @@ class Tile:
 def with_stitched_tiles(
     predict: InstancePredictor, *, tile: int, stride: int, watch: TileWatch | None = None
 ) -> InstancePredictor:
-    """A predictor that sees at most ``tile`` x ``tile`` pixels at once; neighbours share a quarter of a tile.
+    """Returns a predictor that processes tiles of at most ``tile`` x ``tile`` pixels, which overlap by a quarter.
 
     Args:
         predict: the network.
         tile: side in pixels, rounded up to a multiple of ``stride``.
-        stride: sides of the images and places of the tiles are multiples of it.
+        stride: sides of images and positions of tiles are multiples of this.
         watch: called after each tile.
 
     Raises:
@@ -68,15 +68,15 @@ def with_stitched_tiles(
 
 
 def stitch(parts: Sequence[Instances], tiles: Sequence[Tile], shape: tuple[int, int]) -> Instances:
-    """The instances of all tiles as those of one image.
+    """Merges the instances of all tiles to those of one image.
 
-    An instance that two tiles see whole is taken from the one that gives it the higher score. One that an inner edge
-    cuts gives way to the whole one of another tile that holds most of it. Where no tile sees it whole, its pieces are
-    joined if they agree where their tiles overlap.
+    An instance that is complete in two tiles is taken from the one with the higher score. One that is cut by an inner
+    edge is replaced by a complete one of another tile that contains most of it. If it is not complete in any tile, its
+    pieces are joined if they agree where their tiles overlap.
 
     Args:
         parts: instances of each tile, in pixels of the tile, with soft masks.
-        tiles: where they lie.
+        tiles: positions of the tiles.
         shape: ``(H, W)`` of the image.
     """
     whole_image = _placed(parts, tiles, shape)
@@ -114,7 +114,7 @@ def _soft(instances: Instances) -> SoftMasks:
 
 
 def _is_cut(instances: Instances, owners: AnyArray, tiles: Sequence[Tile], shape: tuple[int, int]) -> BoolArray:
-    """Whether each instance reaches an edge of its tile that is not one of the image."""
+    """Whether each instance reaches an edge of its tile that is not an edge of the image."""
     low = np.array([(tile.top, tile.left) for tile in tiles]).reshape(-1, 2)[owners]
     size = np.array([(tile.height, tile.width) for tile in tiles]).reshape(-1, 2)[owners]
     boxes = instances.boxes
@@ -127,7 +127,7 @@ def _is_cut(instances: Instances, owners: AnyArray, tiles: Sequence[Tile], shape
 def _best_whole(
     instances: Instances, cut: BoolArray, first: AnyArray, second: AnyArray, share: npt.NDArray[np.float64]
 ) -> BoolArray:
-    """The whole instances but those that another tile's, of a higher score, is the same as."""
+    """The complete instances, without those that are the same as an instance of another tile with a higher score."""
     among = ~cut[first] & ~cut[second]
     offsets = np.zeros(len(instances) + 1, np.int64)
     np.cumsum(np.bincount(first[among], minlength=len(instances)), out=offsets[1:])
@@ -135,7 +135,7 @@ def _best_whole(
 
 
 def _agree(instances: Instances, i: int, j: int, shared: int, owners: AnyArray, tiles: Sequence[Tile]) -> bool:
-    """Whether two pieces are the same where both of their tiles see."""
+    """Whether two pieces agree where their tiles overlap."""
     a, b = tiles[owners[i]], tiles[owners[j]]
     top, left = max(a.top, b.top), max(a.left, b.left)
     bottom, right = min(a.top + a.height, b.top + b.height), min(a.left + a.width, b.left + b.width)
@@ -150,7 +150,7 @@ def _pixels_inside(instances: Instances, index: int, top: int, left: int, bottom
 
 
 def _with_joined_pieces(instances: Instances, keep: BoolArray, pairs: Sequence[tuple[int, int]]) -> Instances:
-    """What is kept; instances that pairs connect become one, of the largest probability at each pixel."""
+    """The remaining instances; those connected by pairs are merged, with the maximum probability at each pixel."""
     group = np.arange(len(instances))
     for i, j in pairs:
         group[group == group[j]] = group[i]

@@ -13,26 +13,26 @@ from cytotome.outputs.tta import Predictor
 from cytotome.types import OutputSpec
 
 TILE = 1536
-"""Default side of a tile in pixels of the network's input; images up to it go whole."""
+"""Default side of a tile in pixels of the network's input; images up to this size are not tiled."""
 TileWatch: TypeAlias = Callable[[int, int], None]
-"""Called with the number of finished tiles of an image, and of how many."""
+"""Called with the number of finished tiles of an image, and the number of all tiles."""
 
 
 def with_tiles(
     predict: Predictor, specs: Sequence[OutputSpec], *, tile: int, stride: int, watch: TileWatch | None = None
 ) -> Predictor:
-    """A predictor that sees at most ``tile`` x ``tile`` pixels at once.
+    """Returns a predictor that processes tiles of at most ``tile`` x ``tile`` pixels.
 
-    Neighbours share an eighth of a tile or more. A tile's weight is 0 in the outer quarter of that, where it lacks its
-    surroundings, and rises smoothly to 1 over its middle half; weights add up to 1 everywhere. So the result equals
-    that of the whole image where the network sees no further than a 32nd of a tile. Embeddings are not blended: each
-    pixel has those of the tile of the largest weight.
+    Neighbours overlap by at least an eighth of a tile. In the overlap, a tile's weight is 0 in the outer quarter, where
+    context is missing, and rises smoothly to 1 over the middle half; weights sum to 1 everywhere. So the result equals
+    that of the whole image if the receptive field reaches no further than a 32nd of a tile. Embeddings are not blended:
+    each pixel has those of the tile with the highest weight.
 
     Args:
         predict: the network.
-        specs: its maps.
+        specs: specs of its maps.
         tile: side in pixels, rounded up to a multiple of ``stride``.
-        stride: sides of the images and places of the tiles are multiples of it.
+        stride: sides of images and positions of tiles are multiples of this.
         watch: called after each tile.
 
     Raises:
@@ -71,18 +71,18 @@ def with_tiles(
 
 
 def round_up(length: int, stride: int) -> int:
-    """The next multiple of ``stride``."""
+    """Rounds up to a multiple of ``stride``."""
     return -(-length // stride) * stride
 
 
 def tile_and_overlap(tile: int, stride: int, *, shared: int, overlaps: int) -> tuple[int, int]:
-    """Side of the tiles and what neighbours share at least, in pixels: multiples of ``stride``.
+    """Side and minimum overlap of tiles, in pixels: multiples of ``stride``.
 
     Args:
-        tile: side that is asked for.
-        stride: of the network.
-        shared: neighbours share one in ``shared`` of a tile's side.
-        overlaps: how many overlaps a tile must hold.
+        tile: requested side.
+        stride: stride of the network.
+        shared: neighbours overlap by 1 / ``shared`` of a tile's side.
+        overlaps: number of overlaps that must fit into a tile.
 
     Raises:
         ConfigError: if tiles are too small to overlap by one stride.
@@ -95,7 +95,7 @@ def tile_and_overlap(tile: int, stride: int, *, shared: int, overlaps: int) -> t
 
 
 def tile_starts(length: int, tile: int, overlap: int, stride: int) -> tuple[int, ...]:
-    """Where tiles begin along an axis: multiples of ``stride``, the last tile ending with the axis."""
+    """Starts of tiles along an axis: multiples of ``stride``; the last tile ends with the axis."""
     if length <= tile:
         return (0,)
     step = max(stride, (tile - overlap) // stride * stride)
@@ -105,12 +105,12 @@ def tile_starts(length: int, tile: int, overlap: int, stride: int) -> tuple[int,
 def axis_windows(
     length: int, starts: Sequence[int], tile: int, overlap: int, factor: float, *, hard: bool = False
 ) -> Tensor:
-    """``(tiles, size)`` float32 weights along an axis; those of all tiles at one place add up to 1.
+    """``(tiles, size)`` float32 weights along an axis; those of all tiles at one position sum to 1.
 
     Args:
         length, starts, tile, overlap: in pixels of the network's input, as in :func:`tile_starts`.
-        factor: resolution of the maps relative to it; ``size`` is that of a tile's map.
-        hard: the weights are 0 and 1.
+        factor: resolution of the maps relative to the input; ``size`` is that of a tile's map.
+        hard: use weights of 0 and 1.
     """
     size, total = round(min(tile, length) * factor), round(length * factor)
     places = [round(start * factor) for start in starts]

@@ -16,11 +16,11 @@ from cytotome.errors import ConfigError
 from cytotome.types import OutputSpec
 
 Predictor: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
-"""From ``(B, C, H, W)`` images to named ``(B, C, h, w)`` maps, where ``h / H = w / W`` for each name."""
+"""Converts ``(B, C, H, W)`` images to named ``(B, C, h, w)`` maps, with ``h / H = w / W`` for each name."""
 
 
 class Symmetry(NamedTuple):
-    """Exchanges the axes where ``transpose`` is set, then flips y, then x."""
+    """Transposes the axes if ``transpose`` is set, then flips y, then x."""
 
     transpose: bool
     flip_y: bool
@@ -28,20 +28,20 @@ class Symmetry(NamedTuple):
 
 
 SYMMETRIES = tuple(Symmetry(t, y, x) for t in (False, True) for y in (False, True) for x in (False, True))
-"""All eight, the identity first."""
+"""All eight symmetries, identity first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tta:
-    """What an image is looked at in, beside as it is; every combination of the three is one pass of the network.
+    """The views of test-time augmentation, in addition to the plain image; each combination is one pass of the network.
 
     Attributes:
-        symmetries: all flips and quarter turns.
-        scales: factors of the image's size, besides 1.
-        gains: factors of the normalised intensities, besides 1.
+        symmetries: use all flips and quarter turns.
+        scales: factors of the image's size, in addition to 1.
+        gains: factors of the normalised grey levels, in addition to 1.
 
     Raises:
-        ConfigError: for a factor that is not in [0.25, 4].
+        ConfigError: if a factor is not in [0.25, 4].
     """
 
     symmetries: bool = True
@@ -54,19 +54,19 @@ class Tta:
 
     @property
     def views(self) -> tuple[tuple[float, float], ...]:
-        """Scale and gain of every view, the plain one first."""
+        """Scale and gain of every view, plain image first."""
         return tuple((scale, gain) for scale in (1.0, *self.scales) for gain in (1.0, *self.gains))
 
 
 def tta_settings(tta: bool | Tta) -> Tta | None:
-    """``True`` stands for the symmetries only; None if nothing is augmented."""
+    """Converts the argument ``tta``: ``True`` is only the symmetries; returns None without augmentation."""
     if isinstance(tta, Tta):
         return tta if tta.symmetries or len(tta.views) > 1 else None
     return Tta() if tta else None
 
 
 def transform(images: Tensor, symmetry: Symmetry) -> Tensor:
-    """``(..., H, W)`` tensor, its pixels moved by the symmetry."""
+    """Applies the symmetry to a ``(..., H, W)`` tensor."""
     if symmetry.transpose:
         images = images.transpose(-2, -1)
     axes = [axis for axis, flip in ((-2, symmetry.flip_y), (-1, symmetry.flip_x)) if flip]
@@ -74,9 +74,9 @@ def transform(images: Tensor, symmetry: Symmetry) -> Tensor:
 
 
 def restore(maps: Tensor, symmetry: Symmetry, spec: OutputSpec) -> Tensor:
-    """Takes the maps ``(B, C, H, W)`` of a transformed image back to the image.
+    """Maps outputs ``(B, C, H, W)`` of a transformed image back to the original.
 
-    Vectors are turned too.
+    The components of vectors are transformed too.
     """
     axes = [axis for axis, flip in ((-2, symmetry.flip_y), (-1, symmetry.flip_x)) if flip]
     maps = maps.flip(axes) if axes else maps
@@ -88,7 +88,7 @@ def restore(maps: Tensor, symmetry: Symmetry, spec: OutputSpec) -> Tensor:
 
 
 def with_symmetries(predict: Predictor, specs: Sequence[OutputSpec]) -> Predictor:
-    """A predictor that gives the mean over all eight symmetries; embeddings are those of the plain image."""
+    """Returns a predictor of the mean over all eight symmetries; embeddings are those of the plain image."""
 
     def predict_mean(images: Tensor) -> dict[str, Tensor]:
         totals = {name: maps.float() for name, maps in predict(images).items()}
@@ -104,15 +104,15 @@ def with_symmetries(predict: Predictor, specs: Sequence[OutputSpec]) -> Predicto
 
 
 def with_tta(predict: Predictor, specs: Sequence[OutputSpec], tta: Tta, *, stride: int) -> Predictor:
-    """A predictor that gives the mean over all views; embeddings are those of the plain image.
+    """Returns a predictor of the mean over all views; embeddings are those of the plain image.
 
-    Vectors keep their length.
+    The length of vectors is preserved.
 
     Args:
         predict: the network.
-        specs: its maps.
+        specs: specs of its maps.
         tta: the views.
-        stride: sides of the images are multiples of it.
+        stride: the sides of images must be multiples of this.
     """
     turned = with_symmetries(predict, specs) if tta.symmetries else predict
     if len(tta.views) == 1:
@@ -134,7 +134,7 @@ def with_tta(predict: Predictor, specs: Sequence[OutputSpec], tta: Tta, *, strid
 
 
 def scaled_views(images: Tensor, tta: Tta, stride: int) -> Iterator[Tensor]:
-    """``(B, C, H', W')`` views of images ``(B, C, H, W)``, sides multiples of ``stride``."""
+    """``(B, C, H', W')`` views of images ``(B, C, H, W)``, with sides that are multiples of ``stride``."""
     size = images.shape[2:]
     for scale, gain in tta.views:
         sides = tuple(max(1, round(side * scale / stride)) * stride for side in size) if scale != 1 else tuple(size)
@@ -143,7 +143,7 @@ def scaled_views(images: Tensor, tta: Tta, stride: int) -> Iterator[Tensor]:
 
 
 def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """``(B, C, *size)``, linearly, without aliasing where it becomes smaller."""
+    """Resizes to ``(B, C, *size)`` linearly, with anti-aliasing."""
     if tuple(maps.shape[2:]) == tuple(size):
         return maps
     smaller = size[0] < maps.shape[2]

@@ -1,6 +1,6 @@
-"""Pseudo-labels (Lee 2013): what trained models are sure of in unlabelled images becomes labels to train on.
+"""Pseudo-labels (Lee 2013): confident predictions of trained models in unlabelled images become labels for training.
 
-What they are not sure of is marked as ignored, so that it is neither cell nor background to the next model.
+Uncertain predictions are marked as ignored, so that they are neither cell nor background for the next model.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from cytotome.types import BoolArray, Image, Instances
 
 @dataclass(frozen=True)
 class PseudoLabelSettings:
-    """When a found cell becomes a label.
+    """Criteria for predicted cells to become labels.
 
     Attributes:
         confidence: minimum mean score over the models, in [0, 1]; a model that does not find the cell counts as 0.
-        by_type: the same for cells of one type, by its name.
-        agreement: minimum IoU with the cell that each of the other models finds there.
-        candidate: cells of a lower score are treated as background, between it and ``confidence`` they are ignored.
-        margin: pixels around what is ignored that are ignored too.
-        tta: segment with test-time augmentation.
+        by_type: the same for cells of one type, by name.
+        agreement: minimum IoU with a cell of each of the other models.
+        candidate: cells of a lower score are treated as background; between this and ``confidence``, they are ignored.
+        margin: width in pixels of the margin around ignored cells that is also ignored.
+        tta: use test-time augmentation.
     """
 
     confidence: float = 0.6
@@ -52,9 +52,9 @@ class PseudoLabels:
     """Labels of one image.
 
     Attributes:
-        instances: cells that the models are sure of; their scores are the mean over the models.
-        ignore: ``(H, W)`` bool, where they are not sure.
-        candidates: cells of any of the models from which these came.
+        instances: confident cells; their scores are means over the models.
+        ignore: ``(H, W)`` bool, uncertain pixels.
+        candidates: cells of any of the models from which the labels were selected.
     """
 
     instances: Instances
@@ -63,10 +63,10 @@ class PseudoLabels:
 
 
 def check_models(models: Sequence[Model], settings: PseudoLabelSettings) -> tuple[str, ...]:
-    """The class names that all models share.
+    """Returns the class names that all models share.
 
     Raises:
-        ConfigError: if there is no model, their class names differ, or a confidence is for a type they do not know.
+        ConfigError: if there is no model, class names differ, or a confidence is for an unknown type.
     """
     if not models:
         raise ConfigError("pseudo-labels: no model given; name one or more")
@@ -82,21 +82,22 @@ def check_models(models: Sequence[Model], settings: PseudoLabelSettings) -> tupl
 
 
 def label_image(models: Sequence[Model], image: Image, settings: PseudoLabelSettings) -> PseudoLabels:
-    """Labels of one image, by one model or by the agreement of several.
+    """Labels one image, with one model or by the agreement of several.
 
-    Cells are labelled where they are seen: the models' offsets are those of the masks that they were trained on.
+    Cells are labelled where they are visible: the models' offsets, which are those of their training masks, are not
+    applied.
 
     Args:
-        models: the masks are those of the first.
-        image: without labels.
-        settings: when a found cell becomes a label.
+        models: the models; masks are those of the first one.
+        image: an image without labels.
+        settings: criteria for labels.
     """
     seen = [model.without_offset() for model in models]
     return agreed([model.segment(image, tta=settings.tta, min_score=settings.candidate) for model in seen], settings)
 
 
 def agreed(found: Sequence[Instances], settings: PseudoLabelSettings) -> PseudoLabels:
-    """Labels of the candidates that each model finds in one image; the masks are those of the first model."""
+    """Selects labels among the candidates of each model in one image; masks are those of the first model."""
     first, others = found[0], found[1:]
     overlaps = [best_overlaps(first, other) for other in others]
     scores = np.mean([first.scores, *(scores for _, scores in overlaps)], axis=0).astype(np.float32)
@@ -116,13 +117,15 @@ def agreed(found: Sequence[Instances], settings: PseudoLabelSettings) -> PseudoL
 
 
 def best_overlaps(first: Instances, second: Instances) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
-    """For each instance of ``first``, its largest IoU with one of ``second``, and that one's score; 0 for none."""
+    """For each instance of ``first``, its largest IoU with one of ``second``, and the score of that one; 0 if there is
+    none.
+    """
     best, place = first.overlaps(second).best_truths()
     return best, np.append(second.scores, np.float32(0))[place]
 
 
 def _covered(found: Sequence[Instances]) -> BoolArray:
-    """``(H, W)`` bool, pixels of any instance of any of them."""
+    """``(H, W)`` bool, union of the masks of all instances."""
     height, width = found[0].shape
     steps = np.zeros((height, width + 1), np.int32)
     for instances in found:

@@ -1,4 +1,4 @@
-"""Writing a dataset of pseudo-labels: images, one COCO file with areas to ignore, and a record of how it came about."""
+"""Writing a dataset of pseudo-labels: images, one COCO file with ignored areas, and a record of its origin."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from cytotome.types import Dataset, Image, Instances, Sample
 
 RECORD = "run.json"
 COMMAND = "pseudolabel"
-"""Stands as ``command`` in the record."""
+"""Value of ``command`` in the record."""
 RUNNING, FINISHED = "running", "finished"
 
 
 @dataclass(frozen=True)
 class PseudoLabelTally:
-    """What came of it.
+    """The result of pseudo-labelling.
 
     Attributes:
-        images: written.
-        empty: names of images in which nothing was sure; they are left out, since they would only teach background.
-        kept: cells that became labels, by cell type.
-        ignored: share of the written images' pixels that are ignored.
-        failures: why an image cannot be used, by its name.
+        images: number of images written.
+        empty: names of images without confident cells; they are left out, as they would only provide background.
+        kept: number of cells that became labels, by cell type.
+        ignored: fraction of the written images' pixels that are ignored.
+        failures: why an image cannot be used, by name.
     """
 
     images: int
@@ -55,12 +55,12 @@ class PseudoLabelTally:
 
 @dataclass(frozen=True, eq=False)
 class _Labelled:
-    """What is kept of an image until the end: runs, no pixels.
+    """The data of an image that is kept until the end: runs, no pixels.
 
     Attributes:
-        file: its path below the dataset.
+        file: path of the image relative to the dataset.
         cells: its labels.
-        ignore: the ignored area, as one instance or none.
+        ignore: ignored pixels, as one instance or none.
     """
 
     file: str
@@ -77,23 +77,23 @@ def write_pseudolabels(
     overwrite: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> PseudoLabelTally:
-    """Labels the unlabelled images of a dataset and writes them as a dataset that ``train`` takes.
+    """Labels the unlabelled images of a dataset and writes them as a dataset for ``train``.
 
-    ``output`` holds ``images/``, ``<name of the folder>.json`` (COCO; ignored areas are marked ``iscrowd``) and
-    ``run.json``. The masks count as approximate: they are trained on and never evaluated on. An image that cannot be
-    used stops no other. What a run that was broken off has left is replaced.
+    ``output`` contains ``images/``, ``<name of the folder>.json`` (COCO, with ignored areas marked ``iscrowd``) and
+    ``run.json``. The masks are approximate: they are used for training, never for evaluation. Unusable images are
+    skipped. Results of an interrupted run are replaced.
 
     Args:
         models: one, or several that must agree.
-        data: its labelled images are skipped.
-        output: folder, made where it is missing.
+        data: dataset; its labelled images are skipped.
+        output: folder, created if it is missing.
         settings: when a found cell becomes a label.
-        overwrite: replace what a former run wrote to its end.
+        overwrite: replace the results of a completed run.
         advance: called after each image.
 
     Raises:
-        ConfigError: if the models do not fit together, or the folder is in use.
-        DataError: if there is no unlabelled image, none can be used, or nothing was sure in any.
+        ConfigError: if the models are not compatible, or the folder is in use.
+        DataError: if there is no unlabelled image, none can be used, or none has confident cells.
     """
     settings = settings or PseudoLabelSettings()
     names = check_models(models, settings)
@@ -140,7 +140,7 @@ def _tally(
 
 
 def _label(models: Sequence[Model], sample: Sample, images: Path, settings: PseudoLabelSettings) -> _Labelled | None:
-    """Labels and writes one image; None if nothing in it is certain."""
+    """Labels and writes one image; None if it has no confident cells."""
     labels = label_image(models, sample.image, settings)
     if not len(labels.instances):
         return None
@@ -172,21 +172,21 @@ def _write_annotations(path: Path, labelled: Mapping[int | str, _Labelled]) -> N
 
 
 def label_card(dataset: Dataset) -> Card:
-    """What the labels of a dataset inherit from the models that made them; empty if people made them."""
+    """Returns the facts that labels inherit from the models that made them; empty if they were made by people."""
     record = read_json_object(dataset.folder / RECORD) if isinstance(dataset, CocoDataset) else None
     if not record or record.get("command") != COMMAND:
         return Card()
     try:
         return Card.model_validate(record["inherited"])
-    except (KeyError, ValidationError):  # older records name the images alone
+    except (KeyError, ValidationError):  # older records only list the images
         return Card(trained_on={str(record.get("data")): TrainedOn()})
 
 
 def _clear(folder: Path, overwrite: bool) -> Path:
-    """The folder without what a former run wrote; its record is put there first.
+    """Removes the results of a former run from the folder, and writes the record of this run first.
 
     Raises:
-        ConfigError: if the folder holds anything but what a former run wrote that was broken off or is to be
+        ConfigError: if the folder contains anything except results of a former run that was interrupted or is to be
             replaced.
     """
     own = folder / "images"
@@ -204,18 +204,18 @@ def _clear(folder: Path, overwrite: bool) -> Path:
 
 
 def _state(path: Path) -> str | None:
-    """That of the run whose record this is; None if it is no record of pseudo-labels."""
+    """State of the run of this record; None if it is not a record of pseudo-labels."""
     record = read_json_object(path)
     return str(record.get("state")) if record and record.get("command") == COMMAND else None
 
 
 def _annotations(folder: Path) -> Path:
-    """The COCO file; a dataset has the name of its file, so that of the folder."""
+    """The COCO file, named like the folder, as the name of a dataset is that of its file."""
     return folder / f"{folder.resolve().name}.json"
 
 
 def _write_image(folder: Path, name: str, image: Image) -> str:
-    """Copies the image's file, or writes its pixels where it has none; gives its path below the dataset."""
+    """Copies the image's file, or writes its pixels if it has none; returns its path relative to the dataset."""
     source = Path(image.source)
     suffix = source.suffix.lower()
     if suffix in IMAGE_SUFFIXES and source.is_file():
@@ -232,7 +232,7 @@ def _write_image(folder: Path, name: str, image: Image) -> str:
 
 
 def _cell_type(instances: Instances) -> str:
-    """The name of the class that most of the cells have."""
+    """The name of the majority class of the cells."""
     counts = [int((instances.classes == k).sum()) for k in range(len(instances.class_names))]
     return instances.class_names[counts.index(max(counts))]
 
@@ -240,7 +240,7 @@ def _cell_type(instances: Instances) -> str:
 def _write_record(
     path: Path, models: Sequence[Model], dataset: Dataset, settings: PseudoLabelSettings, tally: PseudoLabelTally
 ) -> None:
-    # What is unlabelled is in no fold, so that no fold of the dataset has been seen by way of its images.
+    # Unlabelled images are in no fold, so no fold of the dataset counts as seen because of them.
     images = Card(trained_on={dataset.name: TrainedOn(held_out=known_folds(dataset))}, licence=dataset.licence)
     heritage = inherited([*(model.file.card for model in models), images])
     record: dict[str, Any] = {

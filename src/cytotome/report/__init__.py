@@ -1,4 +1,4 @@
-"""Pictures to check a segmentation by."""
+"""Pictures for checking segmentations."""
 
 from __future__ import annotations
 

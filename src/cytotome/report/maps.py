@@ -1,4 +1,4 @@
-"""Pictures of a network's maps: embeddings in colours that mean the same in every image, vectors, probabilities."""
+"""Pictures of a network's maps: embeddings in colours that are comparable between images, vectors, probabilities."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from cytotome.ops.pictures import cell_colours
 from cytotome.types import AnyArray, FloatArray, OutputSpec
 
 SAMPLED = 20_000
-"""Pixels of an image, about, that its principal components are taken over."""
+"""Approximate number of pixels of an image used for its principal components."""
 SPREAD = (2.0, 98.0)
-"""Percentiles of a component that become the ends of its colour."""
+"""Percentiles of a component that become the ends of its colour range."""
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingColours:
-    """From embeddings to red, green and blue: three directions and what is black and full on each.
+    """Conversion of embeddings to red, green and blue: three directions, and the values of 0 and full intensity on
+    each.
 
     Attributes:
         axes: ``(3, D)``, of unit length.
@@ -36,17 +37,17 @@ class EmbeddingColours:
     high: npt.NDArray[np.float64]
 
     def save(self, path: Path) -> None:
-        """Writes JSON, whole or not at all."""
+        """Writes the colours as JSON, atomically."""
         content = {name: getattr(self, name).tolist() for name in ("axes", "low", "high")}
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def read_colours(path: Path, dimensions: int) -> EmbeddingColours:
-    """What :meth:`EmbeddingColours.save` wrote.
+    """Reads a file written by :meth:`EmbeddingColours.save`.
 
     Raises:
-        DataError: if the file is damaged or of embeddings of other dimensions.
+        DataError: if the file is damaged or its embeddings have another number of dimensions.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -62,14 +63,14 @@ def read_colours(path: Path, dimensions: int) -> EmbeddingColours:
 
 
 def fit_colours(embeddings: Sequence[FloatArray], cells: Sequence[FloatArray] | None = None) -> EmbeddingColours:
-    """The three principal components of the embeddings of some images, as colours for these and all others.
+    """Fits the three principal components of the embeddings of some images, as colours for these and other images.
 
-    Each component points to the side where its largest entry is positive, so that the same embeddings give the same
-    colours. Images are compared by drawing them in the colours of one fit.
+    The sign of each component is such that its largest entry is positive, so that the same embeddings yield the same
+    colours. To compare images, draw them in the colours of one fit.
 
     Args:
         embeddings: ``(D, H, W)`` each.
-        cells: ``(H, W)`` cell probabilities; if given, only pixels above a half count, if there are any.
+        cells: ``(H, W)`` cell probabilities; if given, only pixels above 0.5 are used, if there are any.
     """
     pixels = []
     for index, planes in enumerate(embeddings):
@@ -79,7 +80,9 @@ def fit_colours(embeddings: Sequence[FloatArray], cells: Sequence[FloatArray] | 
         pixels.append(chosen[:, :: max(1, chosen.shape[1] // SAMPLED)])
     points = np.concatenate(pixels, axis=1).astype(np.float64).T
     centred = points - points.mean(axis=0)
-    directions = np.linalg.eigh(centred.T @ centred).eigenvectors.T[::-1]  # of the D x D scatter, however many pixels
+    directions = np.linalg.eigh(centred.T @ centred).eigenvectors.T[
+        ::-1
+    ]  # of the D x D scatter matrix, regardless of the number of pixels
     axes = np.zeros((3, points.shape[1]))
     axes[: min(3, len(directions))] = directions[:3]
     largest = np.abs(axes).argmax(axis=1)
@@ -89,7 +92,7 @@ def fit_colours(embeddings: Sequence[FloatArray], cells: Sequence[FloatArray] | 
 
 
 def draw_embedding(embedding: FloatArray, colours: EmbeddingColours, cell: FloatArray | None = None) -> ByteArray:
-    """``(H, W, 3)`` uint8 RGB of ``(D, H, W)`` embeddings; dark where ``cell`` ``(H, W)`` says that there is none."""
+    """``(H, W, 3)`` uint8 RGB of ``(D, H, W)`` embeddings; dark where ``cell`` ``(H, W)`` is low."""
     along = np.tensordot(colours.axes.astype(np.float32), embedding, axes=(1, 0))
     low, width = colours.low, np.maximum(colours.high - colours.low, 1e-6)
     unit = np.clip((along - low[:, None, None]) / width[:, None, None], 0, 1)
@@ -101,9 +104,9 @@ def draw_embedding(embedding: FloatArray, colours: EmbeddingColours, cell: Float
 def draw_map(values: FloatArray, spec: OutputSpec, colours: EmbeddingColours | None = None) -> ByteArray:
     """``(H, W, 3)`` uint8 RGB of one map ``(C, H, W)``.
 
-    One channel is grey from 0 to the spec's ``top``; several are the mixture of their colours; of vectors the direction
-    is the hue and the length the brightness; embeddings are drawn in ``colours``, which are fitted to the map itself
-    where none are given.
+    One channel is grey from 0 to the spec's ``top``; several channels are a mixture of colours; for vectors, the
+    direction is the hue and the length the brightness; embeddings are drawn in ``colours``, by default fitted to the
+    map itself.
     """
     if spec.kind == "embedding":
         return draw_embedding(values, colours or fit_colours([values]))

@@ -1,4 +1,4 @@
-"""Pictures of images with the outlines of their cells, contrast stretched."""
+"""Pictures of images with the outlines of their cells, with stretched contrast."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cytotome.types import AnyArray, Image, Instances
 
 
 def draw_overlay(image: Image | AnyArray, instances: Instances) -> ByteArray:
-    """``(H, W, 3)`` uint8 RGB: the image, stretched, with the outline of each cell in its own colour.
+    """Draws the image with stretched contrast and the outline of each cell in its own colour, ``(H, W, 3)`` uint8 RGB.
 
-    The outline is the cell's own outermost pixels (4-neighbourhood), so that cells that touch stay apart. Colours
-    depend only on ids.
+    The outline is the cell's own outermost pixels (4-neighbourhood), so that touching cells remain separate. Colours
+    only depend on ids.
 
     >>> import numpy as np, cytotome as ct
     >>> image = np.zeros((4, 6), np.uint8)
@@ -37,7 +37,7 @@ def draw_overlay(image: Image | AnyArray, instances: Instances) -> ByteArray:
 
 
 def write_overlay(path: str | os.PathLike[str], image: Image | AnyArray, instances: Instances) -> None:
-    """Writes :func:`draw_overlay` as PNG, whole or not at all."""
+    """Writes :func:`draw_overlay` as PNG, atomically."""
     write_png(path, *_draw(image, instances))
 
 

@@ -1,4 +1,4 @@
-"""PNG files at the speed of libdeflate."""
+"""Fast writing of PNG files with libdeflate."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from cytotome.ops.pictures import encode_png
 
 
 def write_png(path: str | os.PathLike[str], pixels: ByteArray, palette: ByteArray | None = None) -> None:
-    """Writes a picture, whole or not at all; ``pixels`` and ``palette`` as in :func:`encode_png`."""
+    """Writes a picture atomically; ``pixels`` and ``palette`` as in :func:`encode_png`."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(encode_png(pixels, palette))

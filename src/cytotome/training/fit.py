@@ -260,7 +260,7 @@ class Fitting:
         file = self.job.make_model_file(learner.ema.weights(), self.heritage)
         score = mean_score(build_model(file, device=str(self.fabric.device)), images)
         self.stopping.add(score, learner.ema.weights())
-        return {"validation/map": score}
+        return {"validation/mean_ap": score}
 
 
 def _check_crop(recipe: Recipe, stride: int) -> None:

@@ -1,4 +1,4 @@
-"""From methods to an ensemble: what its members find on held-out images, and its file."""
+"""Building an ensemble from methods: predictions of its members on held-out images, and its file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cytotome.tuning.held_out import CachedOutputs, Method
 from cytotome.types import Sample
 
 LOW_SCORE = 0.02
-"""Members of an ensemble give instances from this score on; the ensemble's own limit comes after fusion."""
+"""Minimum score of the members' instances; the ensemble's own limit applies after fusion."""
 
 
 def tuning_parts(samples: Sequence[Sample], folds: Sequence[int]) -> list[int]:
-    """Of each image, which of at most five parts it belongs to: tuned on together, or scored on.
+    """Assigns each image to one of at most five parts, which are used together for tuning or scoring.
 
-    The parts are the folds; if there is only one fold, its groups are dealt out.
+    The parts are the folds; if there is only one fold, its groups are distributed.
     """
     groups: Sequence[object] = folds
     if len(set(folds)) < 2:
@@ -32,7 +32,7 @@ def tuning_parts(samples: Sequence[Sample], folds: Sequence[int]) -> list[int]:
 
 
 def member_instances(predictions: Sequence[tuple[CachedOutputs, list[Any]]], folds: Sequence[int]) -> list[list[Any]]:
-    """Of each image, what each method finds with low scores too."""
+    """Returns, for each image, the instances of each method, including those with low scores."""
     found: list[list[Any]] = [[] for _ in folds]
     for method, outputs in predictions:
         for place, (fold, output) in enumerate(zip(folds, outputs, strict=True)):
@@ -45,16 +45,16 @@ def member_instances(predictions: Sequence[tuple[CachedOutputs, list[Any]]], fol
 def ensemble_of(
     methods: Sequence[Method], tuned: EnsembleFile, scores: dict[str, float], output: Path, *, tta: bool
 ) -> EnsembleFile:
-    """The tuned ensemble with all models of the methods; a method's folds share its weight.
+    """Builds the tuned ensemble with all models of the methods; the folds of a method share its weight.
 
     Models of several folds whose maps can be averaged form a group.
 
     Args:
         methods: one for each member of ``tuned``.
-        tuned: their fusion.
-        scores: for the card.
-        output: where the file will lie; the members' paths are relative to it.
-        tta: the members average over symmetries.
+        tuned: their tuned fusion.
+        scores: scores for the card.
+        output: path of the file; the members' paths are relative to it.
+        tta: whether the members average over symmetries.
     """
     members: list[Member] = []
     cards = []

@@ -1,4 +1,4 @@
-"""Methods and their predictions of images that their networks were not trained on; a network runs once per image."""
+"""Methods and their predictions for images that their networks were not trained on, computed once per image."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class FoldModel:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method: a model that saw no image, or models of several folds, each for the images that it did not see."""
+    """One method: a model that saw no images, or models of several folds, each for the images that it did not see."""
 
     name: str
     models: tuple[FoldModel, ...]
 
 
 def parse_method(text: str) -> Method:
-    """``MODEL``, ``MODEL:FOLD`` or several of these with commas between.
+    """Parses ``MODEL``, ``MODEL:FOLD`` or several of these, separated by commas.
 
     Raises:
-        ConfigError: if a fold is named twice, or some models have a fold and others none.
+        ConfigError: if a fold is given twice, or only some models have a fold.
     """
     models = []
     for part in text.split(","):
@@ -51,15 +51,15 @@ def parse_method(text: str) -> Method:
 
 
 def held_out_images(methods: Sequence[Method], dataset: Dataset, *, only: int | None = None) -> dict[int, int]:
-    """Fold by the position of each image that every method can predict fairly, in order.
+    """Returns the fold by position of each image that no method was trained on, in order.
 
     Args:
-        methods: with their folds.
-        dataset: images of full mask quality are taken.
-        only: no other fold.
+        methods: methods with their folds.
+        dataset: only images of full mask quality are used.
+        only: restrict the images to this fold.
 
     Raises:
-        ConfigError: if no image is left.
+        ConfigError: if no images are left.
     """
     fold_of: dict[int, int] = {}
     wanted = {model.fold for method in methods for model in method.models if model.fold is not None}
@@ -77,12 +77,12 @@ def held_out_images(methods: Sequence[Method], dataset: Dataset, *, only: int | 
 
 
 def may_have_seen(methods: Sequence[Method], dataset: Dataset) -> list[str]:
-    """A warning for each model whose card says that it was trained on images it is to be scored on."""
+    """Returns a warning for each model that was trained, according to its card, on images it is scored on."""
     warnings = []
     for model in (model for method in methods for model in method.models):
         try:
             card = read_card(model.path)
-        except ModelError:  # which is said when the model is needed
+        except ModelError:  # reported when the model is needed
             continue
         if card.may_have_seen(dataset.name, model.fold):
             given = "" if model.fold is None else f"; fold {model.fold} is not held out"
@@ -97,7 +97,7 @@ def may_have_seen(methods: Sequence[Method], dataset: Dataset) -> list[str]:
 
 
 def training_images(methods: Sequence[Method], dataset: Dataset) -> dict[int, int]:
-    """Fold by the position of each image of full mask quality that all models were trained on.
+    """Returns the fold by position of each image of full mask quality that all models were trained on.
 
     Raises:
         ConfigError: if the models are not all of one fold.
@@ -123,13 +123,13 @@ def _has_fold(dataset: Dataset, fold: int) -> bool:
 
 
 class CachedOutputs:
-    """What the decoders of a method's models take, of each image, kept in a folder.
+    """Inputs of the decoders of a method's models for each image, cached in a folder.
 
     Args:
-        method: its models are opened when they are first needed.
-        cache: folder for the outputs; each is written completely or not at all.
+        method: the method; its models are opened on first use.
+        cache: folder for the outputs, which are written atomically.
         tta: average over symmetries.
-        device: of the networks.
+        device: device of the networks.
         advance: called after each image.
     """
 
@@ -147,10 +147,10 @@ class CachedOutputs:
         self._models: dict[str, Model] = {}
 
     def model_of(self, fold: int) -> Model:
-        """The model that did not see images of this fold.
+        """Returns the model that did not see images of this fold.
 
         Raises:
-            ModelError: for an ensemble, which has no decoder of its own.
+            ModelError: if it is an ensemble, which has no decoder.
         """
         path = next(model.path for model in self.method.models if model.fold in (None, fold))
         if path not in self._models:
@@ -158,7 +158,7 @@ class CachedOutputs:
         return self._models[path]
 
     def outputs(self, samples: Sequence[Sample], folds: Sequence[int]) -> list[Any]:
-        """What the decoder takes, of each image; read from the cache where it is there."""
+        """Returns the input of the decoder for each image, from the cache if possible."""
         return list(self._outputs(samples, folds))
 
     def _outputs(self, samples: Sequence[Sample], folds: Sequence[int]) -> Iterator[Any]:
@@ -170,11 +170,11 @@ class CachedOutputs:
             yield model.kind.from_arrays(read_outputs(path))
 
     def keep(self, sample: Sample, fold: int, outputs: Any) -> None:
-        """Puts what the decoder takes of an image into the cache."""
+        """Writes the input of the decoder for an image to the cache."""
         write_outputs(self.path_of(sample, fold), self.model_of(fold).kind.to_arrays(outputs))
 
     def path_of(self, sample: Sample, fold: int) -> Path:
-        """File of the outputs of an image; its name changes with the model, the pixels and the views."""
+        """File of the outputs for an image; its name depends on the model, the pixels and the views."""
         model = self.model_of(fold)
         pixels = hashlib.sha256(np.ascontiguousarray(sample.image.pixels).tobytes()).hexdigest()
         key = hashlib.sha256(f"{model.digest} {pixels} {self.tta} {model.precision}".encode()).hexdigest()[:32]
@@ -182,13 +182,13 @@ class CachedOutputs:
 
 
 def write_outputs(path: Path, arrays: Mapping[str, AnyArray]) -> None:
-    """Writes what a decoder takes, as the arrays that its kind of outputs gives; whole or not at all."""
+    """Writes the input of a decoder atomically, as the arrays of its kind of outputs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
         np.savez(handle, **arrays)  # type: ignore[arg-type]
 
 
 def read_outputs(path: Path) -> dict[str, AnyArray]:
-    """The arrays that :func:`write_outputs` wrote."""
+    """Reads the arrays written by :func:`write_outputs`."""
     with np.load(path) as file:
         return {name: file[name] for name in file.files}

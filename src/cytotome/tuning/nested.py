@@ -1,4 +1,6 @@
-"""Tuning a model or an ensemble on images that its networks were not trained on, and how much it gains in truth."""
+"""Tuning of a model or an ensemble on images that its networks were not trained on, with unbiased estimates of the
+gain.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from cytotome.tuning.search import Knobs, OptunaSearch, Table, Values, greedy
 from cytotome.types import DenseMaps, Instances, Sample
 
 ENOUGH = 3
-"""Images of one cell type from which on the type gets settings of its own."""
+"""Minimum number of images of a cell type for settings of its own."""
 
 Search = Literal["optuna", "greedy"]
 SEARCHES: tuple[Search, ...] = ("optuna", "greedy")
@@ -32,7 +34,7 @@ Result = TypeVar("Result", covariant=True)
 
 
 class Tunable(Protocol[Result]):
-    """A method with its cached predictions of some images."""
+    """A method with its cached predictions for some images."""
 
     knobs: Knobs
     start: Values
@@ -43,19 +45,21 @@ class Tunable(Protocol[Result]):
         ...
 
     def candidates(self, image: int, values: Mapping[str, float]) -> Instances:
-        """Instances before the limits."""
+        """Instances before applying limits."""
         ...
 
     def fitted(self, images: Sequence[int]) -> Tunable[Result]:
-        """The method with its scores calibrated on these images."""
+        """Returns the method with its scores calibrated on these images."""
         ...
 
     def result(self, everywhere: Values, by_type: Mapping[str, Values]) -> Result:
-        """What is written into a file."""
+        """Result that is written to a file."""
         ...
 
     def segment(self, image: int, result: Any) -> Instances:
-        """The instances of one image, whole, as the model or ensemble gives them; None is as it was."""
+        """Returns the complete instances of one image, as predicted by the model or ensemble; None for the settings as
+        they were.
+        """
         ...
 
 
@@ -64,8 +68,8 @@ class TunableModel:
     """A model's decoder.
 
     Attributes:
-        family, config, parameters: of the model.
-        outputs: what its decoder takes, of each image.
+        family, config, parameters: family, config and parameters of the model.
+        outputs: input of its decoder for each image.
         samples: the images with their truth.
     """
 
@@ -83,12 +87,12 @@ class TunableModel:
         self.start = {name: content[name] for name in self.knobs}
 
     def candidates(self, image: int, values: Mapping[str, float]) -> Instances:
-        """The decoder's instances, with no limit on score and area."""
+        """The decoder's instances, without limits on score and area."""
         content = {**self.parameters.model_dump(), **values, "by_class": {}, "min_score": 0.0, "min_area": 1}
         return self._decode(image, self.family.parameters.model_validate(content))
 
     def fitted(self, images: Sequence[int]) -> TunableModel:
-        """With the scores that the family fits on these images."""
+        """Returns the model with scores fitted by the family on these images."""
         if self.family.calibrate is None:
             return self
         pairs = [(self.outputs[image], self.samples[image]) for image in images]
@@ -115,9 +119,9 @@ class TunableEnsemble:
 
     Attributes:
         file: the ensemble.
-        found: of each image, the instances of each group of members, low scores too.
+        found: for each image, the instances of each group of members, including low scores.
         samples: the images with their truth.
-        classify: fit a classifier of the images' cell types instead of the majority of what is found.
+        classify: fit a classifier of the images' cell types instead of using the majority of the instances.
     """
 
     file: EnsembleFile
@@ -133,13 +137,15 @@ class TunableEnsemble:
         self.start = {name: content[name] for name in self.knobs}
 
     def candidates(self, image: int, values: Mapping[str, float]) -> Instances:
-        """Fused instances with no limit on score and area."""
+        """Fused instances without limits on score and area."""
         fusion = {**self.file.fusion.model_dump(), **values, "min_score": 0.0, "min_area": 1}
         file = self.file.model_copy(update={"fusion": InstanceFusion.model_validate(fusion), "by_class": {}})
         return fuse_members(self.found[image], file)
 
     def fitted(self, images: Sequence[int]) -> TunableEnsemble:
-        """With every group's scores turned into the precision they have on these images, and with a classifier."""
+        """Returns the ensemble with each group's scores calibrated to precision on these images, and with a
+        classifier.
+        """
         members = list(self.file.members)
         for number, group in enumerate(self.file.groups()):
             pairs = [(self.found[image][number], _truth(self.samples[image])) for image in images]
@@ -165,13 +171,13 @@ class TunableEnsemble:
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """What tuning found.
+    """The result of tuning.
 
     Attributes:
-        result: decoder parameters or an ensemble, tuned on all images.
-        own, nested: score of each image with the settings as they were, and with those tuned on the other folds.
-        cell_types: of each image.
-        tried: settings that were scored in the last search, over all images.
+        result: decode parameters or an ensemble, tuned on all images.
+        own, nested: score of each image with the original settings, and with those tuned on the other folds.
+        cell_types: cell type of each image.
+        tried: number of settings that were scored in the last search, over all images.
     """
 
     result: Any
@@ -181,12 +187,12 @@ class Tuned:
     tried: int
 
     def gain(self, cell_type: str | None = None) -> Interval:
-        """What tuning brings on images that it did not see."""
+        """Gain of tuning on images that were not used for it."""
         chosen = [cell_type is None or kind == cell_type for kind in self.cell_types]
         return bootstrap_mean((self.nested - self.own)[chosen])
 
     def text(self) -> str:
-        """Scores and gains, for people; with a warning where the gain is within noise."""
+        """Formats scores and gains, with a warning if the gain is within noise."""
         lines = [f"{'images':<12}{'number':>7}{'before':>9}{'tuned':>9}   gain (95 % interval)"]
         for kind in (*dict.fromkeys(self.cell_types), None):
             chosen = np.array([kind is None or kind == other for other in self.cell_types])
@@ -205,19 +211,19 @@ class Tuned:
 def tune_nested(
     method: Tunable[Any], folds: Sequence[int], *, search: Search = "optuna", trials: int = 30, seed: int = 0
 ) -> Tuned:
-    """Tunes on all images, and measures the gain by tuning on all folds but one and scoring that one, in turn.
+    """Tunes on all images, and estimates the gain by tuning on all folds except one and scoring that one, in turn.
 
-    The search goes over all images first, then over those of each cell type of which there are enough.
+    Settings are searched for all images first, then for each cell type with enough images.
 
     Args:
-        method: with cached predictions of networks that were not trained on the images.
-        folds: of each image; images that belong together share one.
+        method: method with cached predictions of networks that were not trained on the images.
+        folds: fold of each image; images that belong together share one.
         search: ``optuna`` or ``greedy``.
-        trials: of Optuna's sampler.
-        seed: of the sampler.
+        trials: number of trials of Optuna's sampler.
+        seed: random seed of the sampler.
 
     Raises:
-        ConfigError: for another search, or where there are fewer than two folds.
+        ConfigError: if the search is unknown, or there are fewer than two folds.
     """
     if search not in SEARCHES:
         raise ConfigError(f"search must be one of {', '.join(SEARCHES)}, got {search!r}")
@@ -246,12 +252,12 @@ def tune_apart(
     trials: int = 30,
     seed: int = 0,
 ) -> Tuned:
-    """Tunes on some images and scores on others, such as on those that a network was trained on and on its fold.
+    """Tunes on some images and scores on others, such as training images and held-out fold of a network.
 
     Args:
-        method: with cached predictions.
-        chosen_on: images that the settings are chosen on.
-        scored_on: images of which ``own`` and ``nested`` of the result are the scores.
+        method: method with cached predictions.
+        chosen_on: images on which the settings are chosen.
+        scored_on: images whose scores are ``own`` and ``nested`` of the result.
         search, trials, seed: as in :func:`tune_nested`.
     """
     result, tried = tune_on(method, chosen_on, search, trials, seed)
@@ -262,10 +268,11 @@ def tune_apart(
 def tune_on(
     method: Tunable[Any], images: Sequence[int], search: Search = "optuna", trials: int = 30, seed: int = 0
 ) -> tuple[Any, int]:
-    """The result of tuning on some images only, and the number of settings tried.
+    """Tunes on some images only; returns the result and the number of settings tried.
 
-    Over all images first, then over those of each cell type of which there are enough, since few images choose badly.
-    A decoder judges an image's type by itself, so those by type stay only where they do no harm with types so judged.
+    Settings are searched for all images first, then for each cell type with enough images, since few images choose
+    badly. As a decoder determines the type of an image itself, settings by type are only kept if they do not reduce the
+    score with types determined in this way.
     """
     method = method.fitted(images)
     table = Table(method, [_truth(sample) for sample in method.samples])
@@ -286,13 +293,13 @@ def tune_on(
 def tune(
     family: AnyFamily, config: FamilyConfig, pairs: Sequence[Pair], parameters: DecodeParameters
 ) -> DecodeParameters:
-    """Decoder parameters for the challenge's mAP: the family's own fit of the scores, then greedy steps.
+    """Tunes decode parameters for the challenge's mAP: the family's fit of the scores, then a greedy search.
 
     Args:
-        family: whose decoder is tuned.
-        config: of the model.
-        pairs: what the decoder takes, and truth, of images that the network was not trained on.
-        parameters: where the search starts.
+        family: family whose decoder is tuned.
+        config: config of the model.
+        pairs: inputs of the decoder and truth, for images that the network was not trained on.
+        parameters: initial parameters of the search.
     """
     outputs, samples = zip(*pairs, strict=True)
     method = TunableModel(family, config, parameters, outputs, samples)

@@ -1,4 +1,4 @@
-"""Searching settings on cached predictions: a table of scores that costs no network pass, and two ways through it."""
+"""Search for settings on cached predictions: a table of scores without network passes, and two search methods."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ Values: TypeAlias = "dict[str, float]"
 Knobs: TypeAlias = "Mapping[str, tuple[float, ...]]"
 
 LIMITS = ("min_score", "min_area")
-"""Settings that only drop instances: any of their values are scored on the same instances without decoding again."""
+"""Settings that only drop instances: all of their values are scored on the same instances."""
 ROUNDS = 2
 INNER_ROUNDS = 2
 
 
 class Problem(Protocol):
-    """What is tuned."""
+    """The subject of tuning."""
 
     knobs: Knobs
     start: Values
 
     def candidates(self, image: int, values: Mapping[str, float]) -> Instances:
-        """The instances of one image before the limits, for the other settings."""
+        """Instances of one image for the other settings, before applying the limits."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """The instances of one image, as far as they matter for the score.
+    """The properties of one image's instances that determine the score.
 
     Attributes:
-        scores, areas: ``(N,)`` of the instances.
-        pairs: those of IoU above 0.5 with a truth.
+        scores, areas: ``(N,)``, scores and areas of the instances.
+        pairs: pairs with a truth with an IoU above 0.5.
     """
 
     scores: AnyArray
@@ -48,11 +48,11 @@ class Candidates:
 
 @dataclass(eq=False)
 class Table:
-    """Scores of settings on images, each set of instances made once.
+    """Scores of settings on images; each set of instances is computed once.
 
     Attributes:
-        problem: makes the instances.
-        truths: of all images.
+        problem: provides the instances.
+        truths: true instances of all images.
         tried: number of settings that were scored.
     """
 
@@ -84,14 +84,14 @@ class Table:
 
 
 def keep_pairs(found: Instances, truth: Instances) -> Candidates:
-    """What :func:`limited_score` needs of instances."""
+    """Extracts from instances what :func:`limited_score` needs."""
     pairs = found.overlaps(truth)
     near = 2 * pairs.intersection > pairs.union
     return Candidates(found.scores, found.areas, pairs.select_pairs(near))
 
 
 def limited_score(candidates: Candidates, min_score: float, min_area: float) -> float:
-    """The challenge's score of one image, of the instances that pass both limits."""
+    """The challenge's score of one image for the instances that pass both limits."""
     keep = (candidates.scores >= np.float32(min_score)) & (candidates.areas >= min_area)
     return mean_precision(candidates.pairs.select_predictions(keep))
 
@@ -99,17 +99,17 @@ def limited_score(candidates: Candidates, min_score: float, min_area: float) -> 
 def greedy(
     table: Table, images: Sequence[int], start: Values, *, rounds: int = ROUNDS, only: Knobs | None = None
 ) -> Values:
-    """One setting after the other, each set to its best value while the others stay, some rounds long.
+    """Greedy search: sets one setting after the other to its best value, with the others fixed, for several rounds.
 
-    A value is judged by its own score and those of its neighbours, so that a lucky peak does not win, and taken only
-    where :func:`is_better` says so.
+    A value is rated by its own score and those of its neighbours, to avoid random peaks, and only accepted if
+    :func:`is_better` is true.
 
     Args:
-        table: of scores.
-        images: positions of those that count.
-        start: values at the beginning.
-        rounds: passes through the settings.
-        only: the settings that are changed; all by default.
+        table: table of scores.
+        images: positions of the images to use.
+        start: initial values.
+        rounds: number of rounds over the settings.
+        only: settings that are changed; all by default.
     """
     chosen = dict(start)
     for _ in range(rounds):
@@ -125,10 +125,10 @@ def greedy(
 
 
 def is_better(table: Table, images: Sequence[int], values: Values, than: Values) -> bool:
-    """Whether the mean gain of some settings exceeds its own standard error over the images.
+    """Whether the mean gain of some settings exceeds its standard error over the images.
 
-    The rule of one standard error (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3): of
-    settings that few images cannot tell apart, the one at hand stays.
+    The rule of one standard error (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3): among
+    settings that the images cannot distinguish, the current one is kept.
     """
     if values == than:
         return False
@@ -138,7 +138,7 @@ def is_better(table: Table, images: Sequence[int], values: Values, than: Values)
 
 
 def smoothed(scores: AnyArray) -> AnyArray:
-    """Mean of each score and its neighbours; at the ends, of the two there are."""
+    """Mean of each score and its neighbours; at the ends, there is only one neighbour."""
     padded = np.pad(scores, 1, mode="edge")
     means: AnyArray = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
     return means
@@ -146,15 +146,15 @@ def smoothed(scores: AnyArray) -> AnyArray:
 
 @dataclass(eq=False)
 class OptunaSearch:
-    """Optuna's tree of Parzen estimators over the settings that make instances, and greedy steps over the limits.
+    """Optuna's tree-structured Parzen estimator for the settings of the instances, and a greedy search for the limits.
 
-    The limits cost next to nothing, so that they are searched again for each of the other settings; the sampler learns
-    from the best of them.
+    As the limits cost hardly anything, they are searched again for each of the other settings; the sampler gets the
+    best score.
 
     Attributes:
-        trials: settings of the sampler.
-        seed: of the sampler.
-        visited: what the sampler tried, for cell types to choose from.
+        trials: number of trials of the sampler.
+        seed: random seed of the sampler.
+        visited: settings that the sampler tried, from which those of cell types are chosen.
     """
 
     trials: int = 30
@@ -162,7 +162,7 @@ class OptunaSearch:
     visited: list[Values] = field(default_factory=list)
 
     def __call__(self, table: Table, images: Sequence[int], start: Values) -> Values:
-        """The best settings over the images."""
+        """Returns the best settings over the images."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -183,14 +183,14 @@ class OptunaSearch:
         return best if is_better(table, images, best, found[0][1]) else found[0][1]
 
     def of_type(self, table: Table, images: Sequence[int], start: Values) -> Values:
-        """The best for some of the images, of the settings that were visited for all."""
+        """Returns the best settings for some images, among those visited for all images."""
         tried = [fit_limits(table, images, {**start, **values}) for values in self.visited]
         best = max([start, *tried], key=lambda values: table.mean(images, values))
         return best if is_better(table, images, best, start) else start
 
 
 def fit_limits(table: Table, images: Sequence[int], values: Values) -> Values:
-    """The values with the best limits that greedy steps find."""
+    """Returns the values with the best limits of a greedy search."""
     limits = {name: options for name, options in table.problem.knobs.items() if name in LIMITS}
     return greedy(table, images, values, rounds=INNER_ROUNDS, only=limits)
 

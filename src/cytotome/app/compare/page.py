@@ -1,4 +1,4 @@
-"""The page and the table of a bake-off."""
+"""The page and the table of a comparison."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ img{width:100%}figcaption{color:#555}.say{background:#eef4ee;padding:.8em 1em}""
 
 
 def table_rows(results: Comparison) -> list[list[str]]:
-    """Head and one row a method, best first, as text."""
+    """Returns the header and one row per method, best first, as text."""
     types = sorted({kind for method in results.methods for kind in method.types})
     head = ["method", "family", "mAP", *(kind or "unknown" for kind in types), "ceiling"]
     head += ["s an image", "peak MB", "model MB", "licence"]
@@ -46,7 +46,7 @@ def table_rows(results: Comparison) -> list[list[str]]:
 
 
 def write_page(folder: Path, results: Comparison) -> None:
-    """Writes ``compare.csv`` and ``compare.html``; the page holds its pictures and needs no other file."""
+    """Writes ``compare.csv`` and ``compare.html``; the page includes its pictures and needs no other file."""
     rows = table_rows(results)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
@@ -72,7 +72,7 @@ def _page(folder: Path, results: Comparison, rows: list[list[str]]) -> str:
 
 
 def _pictures(folder: Path, method: MethodResult) -> str:
-    """The images of the best and the worst score."""
+    """The images with the best and the worst score."""
     ranked = sorted(method.images, key=lambda name: method.images[name].score)
     chosen = [("worst", ranked[0]), ("best", ranked[-1])] if len(ranked) > 1 else [("only", ranked[0])]
     figures = []

@@ -1,4 +1,4 @@
-"""What a comparison finds: of each method, of the ensemble, and overall; with the recommendation that follows."""
+"""Results of a comparison: of each method, of the ensemble and overall, and the resulting recommendation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from cytotome.metrics.bootstrap import Interval, bootstrap_mean
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
-    """One method on one image.
+    """Result of one method for one image.
 
     Attributes:
         score: the challenge's mAP.
-        cell_type: of the image.
+        cell_type: cell type of the image.
         cells: number of cells found.
     """
 
@@ -26,21 +26,21 @@ class ImageResult:
 
 @dataclass(frozen=True, slots=True)
 class MethodResult:
-    """One method on all images.
+    """Result of one method for all images.
 
     Attributes:
-        key: identifies models, data and options; results of another key are not reused.
-        name: of the method.
+        key: identifies models, data and options; results with another key are not reused.
+        name: name of the method.
         kind: ``given`` or ``trained``.
-        family: of its models.
+        family: family of its models.
         score: mean of the images' mAP.
         types: mean mAP by cell type.
         ceiling: mean mAP of the decoder on perfect outputs.
-        seconds_per_image: median, of network and decoder.
+        seconds_per_image: median time of network and decoder.
         peak_megabytes: peak resident memory; NaN on Windows.
         model_megabytes: size of the model file.
-        licence: of the model.
-        images: by the id of the image.
+        licence: licence of the model.
+        images: results by image id.
     """
 
     key: str
@@ -57,7 +57,7 @@ class MethodResult:
     images: Mapping[str, ImageResult]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, strings and numbers, fit for JSON."""
+        """Converts to plain dicts, strings and numbers, for JSON."""
         images = {
             name: {"score": one.score, "type": one.cell_type, "cells": one.cells} for name, one in self.images.items()
         }
@@ -65,7 +65,7 @@ class MethodResult:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self | None:
-        """The inverse of :meth:`to_dict`; None for content of another form, such as that of another version."""
+        """Inverse of :meth:`to_dict`; None if the content has another form, such as that of another version."""
         try:
             images = {
                 name: ImageResult(one["score"], one["type"], one["cells"]) for name, one in content["images"].items()
@@ -77,14 +77,14 @@ class MethodResult:
 
 @dataclass(frozen=True, slots=True)
 class EnsembleResult:
-    """The best ensemble, with settings that were tuned on other folds than it is scored on.
+    """The best ensemble, with settings tuned on folds other than those it is scored on.
 
     Attributes:
         score: mean of the images' mAP.
         best_single: name of the best single method.
         members: names of its methods.
         tried: number of ensembles from which it was chosen.
-        gain: in mAP over the best single method.
+        gain: gain in mAP over the best single method.
         types: mean mAP by cell type.
     """
 
@@ -96,7 +96,7 @@ class EnsembleResult:
     types: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists, strings and numbers, fit for JSON."""
+        """Converts to plain dicts, lists, strings and numbers, for JSON."""
         gain = self.gain
         return {
             "score": self.score,
@@ -111,15 +111,15 @@ class EnsembleResult:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What :func:`~cytotome.app.compare.run.run_compare` found.
+    """The result of :func:`~cytotome.app.compare.run.run_compare`.
 
     Attributes:
         data: name of the dataset.
-        images: number of held-out images that the scores are of.
+        images: number of held-out images that are scored.
         methods: at least one, in the order in which they were given.
         ensemble: None if there is one method only, or no ensemble could be made.
         ensemble_note: why no ensemble could be made of several methods, empty otherwise.
-        failures: why, by what failed.
+        failures: reasons of failures, by what failed.
     """
 
     data: str
@@ -136,7 +136,7 @@ class Comparison:
 
     @property
     def recommendation(self) -> str:
-        """One or two sentences: which method to use, and how certain that is."""
+        """Recommends a method in one or two sentences, with its certainty."""
         best, *others = self.ranked
         text = f"use {best.name} (mAP {best.score:.3f} on {self.images} images)"
         if others:
@@ -155,7 +155,7 @@ class Comparison:
         return text
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists, strings and numbers, fit for JSON."""
+        """Converts to plain dicts, lists, strings and numbers, for JSON."""
         content: dict[str, Any] = {
             "data": self.data,
             "images": self.images,

@@ -1,4 +1,4 @@
-"""``cytotome compare``: the bake-off of methods on one's own images, resumable and within a time budget."""
+"""``cytotome compare``: comparison of methods on the user's images, resumable and within a time budget."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from cytotome.types import Dataset
 Result = TypeVar("Result")
 
 TRAINING_PART = 0.8
-"""Of the budget; the rest is for scoring, the ensemble and the page."""
+"""Fraction of the budget for training; the rest is for scoring, the ensemble and the page."""
 LEAST_MINUTES = 0.02
 ENSEMBLE = "the ensemble"
-"""Its name among the failures."""
+"""Name of the ensemble among the failures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ class CompareOptions:
 
 
 def parse_budget(text: str) -> float:
-    """Seconds of ``90s``, ``30m``, ``2h`` or a number of minutes.
+    """Converts ``90s``, ``30m``, ``2h`` or a number of minutes to seconds.
 
     Raises:
-        ConfigError: for another form.
+        ConfigError: if the text has another form.
     """
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     number, unit = (text[:-1], text[-1]) if text and text[-1] in units else (text, "m")
@@ -69,7 +69,7 @@ def parse_budget(text: str) -> float:
 
 
 def default_recipes(data: Dataset) -> list[str]:
-    """The recipe of each family that has its name, or its small one, or its first one; those that the data suit."""
+    """Returns one recipe per family: that of its name, its small one or its first one, if suitable for the data."""
     streams = {"labelled"} | {"unlabelled" for info in data.infos if not info.is_labelled}
     by_family: dict[str, list[str]] = {}
     for name in recipe_names():
@@ -82,12 +82,12 @@ def default_recipes(data: Dataset) -> list[str]:
 
 
 def _streams(recipe: Recipe) -> set[str]:
-    """Kinds of images that a recipe trains on."""
+    """Kinds of images on which a recipe trains."""
     return {stream for stage in recipe.get_family().stages(recipe.family_config()) for stream in stage.streams}
 
 
 def run_compare(data: str, options: CompareOptions) -> Comparison:
-    """Trains, scores and fuses; what the folder already contains is not repeated.
+    """Trains, scores and fuses methods; results in the folder are reused.
 
     Raises:
         ConfigError: if there is nothing to compare, or Lightning is not installed and needed.
@@ -134,7 +134,7 @@ def run_compare(data: str, options: CompareOptions) -> Comparison:
 
 
 def _report(results: Comparison, options: CompareOptions) -> None:
-    """Writes the results and the page, and says what to use and what failed."""
+    """Writes the results and the page, and prints the recommendation and what failed."""
     _write(options.output / "results.json", results.to_dict())
     write_page(options.output, results)
     say(f"{options.output / 'compare.html'}: {results.recommendation}", quiet=options.quiet)
@@ -143,14 +143,14 @@ def _report(results: Comparison, options: CompareOptions) -> None:
 
 
 class State:
-    """What of the budget is spent, and what failed, kept in the folder so that a run can be resumed."""
+    """Time spent and failures so far, stored in the folder so that a run can be resumed."""
 
     def __init__(self, folder: Path, budget: float) -> None:
         self.path, self.budget = folder / "state.json", budget
         self.content = read_json_object(self.path) or {"training_seconds": 0.0, "failures": {}}
 
     def minutes_left(self, runs: int) -> float:
-        """Of training, for each of the runs to come."""
+        """Minutes of training for each of the remaining runs."""
         spent = float(self.content["training_seconds"])
         return max(0.0, TRAINING_PART * self.budget - spent) / 60 / max(1, runs)
 
@@ -160,12 +160,12 @@ class State:
         _write(self.path, self.content)
 
     def fail(self, name: str, message: str) -> None:
-        """Keeps what went wrong."""
+        """Records a failure."""
         self.content["failures"][name] = message
         _write(self.path, self.content)
 
     def succeed(self, name: str) -> None:
-        """Forgets what went wrong before."""
+        """Removes an earlier failure."""
         if self.content["failures"].pop(name, None) is not None:
             _write(self.path, self.content)
 
@@ -181,12 +181,12 @@ def _joined(failures: Mapping[str, str]) -> str:
 
 
 def model_path(output: Path, recipe: str, fold: int) -> Path:
-    """Where the model of a recipe and a fold lies."""
+    """Path of the model of a recipe and a fold."""
     return output / "models" / f"{Path(recipe).stem}-{fold}" / f"{load_recipe(recipe).name}.safetensors"
 
 
 def train_one(name: str, fold: int, data: Dataset, options: CompareOptions, state: State, runs: int) -> None:
-    """Trains one model in its part of the budget, unless it is there; a failure is kept and stops nothing."""
+    """Trains one model in its part of the budget, unless it exists; failures are recorded and do not stop the run."""
     from cytotome.training.train import train
 
     path = model_path(options.output, name, fold)
@@ -212,7 +212,7 @@ def train_one(name: str, fold: int, data: Dataset, options: CompareOptions, stat
 
 
 def _attempt(name: str, state: State, options: CompareOptions, work: Callable[[], Result]) -> Result | None:
-    """What the work gives, None if it fails: that is said and kept, and stops nothing else."""
+    """Returns the result of the work; None if it fails, which is reported and recorded but does not stop the run."""
     try:
         result = work()
     except Exception as error:
@@ -224,7 +224,7 @@ def _attempt(name: str, state: State, options: CompareOptions, work: Callable[[]
 
 
 def _classes_of(data: Dataset, recipe: str) -> list[str]:
-    """The override that gives a recipe the data's classes, where those it was written for are not among them."""
+    """Returns the override that sets the classes of the data, if those of the recipe are not among them."""
     own = load_recipe(recipe).config.get("class_names", [])
     if not own or not data.class_names or set(own) & set(data.class_names):
         return []
@@ -232,7 +232,7 @@ def _classes_of(data: Dataset, recipe: str) -> list[str]:
 
 
 def _apart(methods: Sequence[tuple[Method, str]]) -> list[tuple[Method, str]]:
-    """Methods whose names differ."""
+    """Makes the names of methods unique."""
     seen: dict[str, int] = {}
     apart = []
     for method, kind in methods:
@@ -265,7 +265,7 @@ def _ensemble(
     fold_of: dict[int, int],
     options: CompareOptions,
 ) -> EnsembleResult | str:
-    """The best fusion of the best two methods, three and so on, tuned on other folds; or why there is none."""
+    """Returns the best fusion of the best two, three, ... methods, tuned on other folds, or why there is none."""
     samples = [dataset[position] for position in fold_of]
     folds = list(fold_of.values())
     made = [

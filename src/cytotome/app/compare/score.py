@@ -1,4 +1,4 @@
-"""One method of a bake-off: scores, ceiling, speed, memory, size, pictures; measured in a process of its own."""
+"""One method of a comparison: scores, ceiling, speed, memory, size, pictures; measured in a separate process."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ CEILING_IMAGES = 12
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is scored and where; all of it can be sent to a process.
+    """A method to score, with all settings; can be sent to another process.
 
     Attributes:
-        method: with its models.
+        method: the method with its models.
         kind: ``given`` or ``trained``.
-        data, layout: of the dataset.
-        fold_of: fold by position of the images.
+        data, layout: path and layout of the dataset.
+        fold_of: fold by position of the image.
         output: folder of the comparison.
         tta: average over symmetries.
-        device: of the networks.
+        device: device of the networks.
     """
 
     method: Method
@@ -48,7 +48,7 @@ class Entry:
     device: str
 
     def key(self) -> str:
-        """Changes with anything that the results depend on; models count by their content, under whatever name."""
+        """Key that depends on everything that determines the results; models by content, regardless of their name."""
         content = asdict(self)
         content["output"] = ""
         content["models"] = [read_header(find_model(model.path)).digest for model in self.method.models]
@@ -56,10 +56,10 @@ class Entry:
 
 
 def score_in_child(entry: Entry) -> MethodResult:
-    """The result of an entry, from a fresh process, whose peak memory is that of the method only.
+    """Returns the result of an entry from a new process, whose peak memory is only that of the method.
 
     Raises:
-        DataError: if the process fails; the message says why.
+        DataError: if the process fails, with the reason.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -77,7 +77,7 @@ def score_in_child(entry: Entry) -> MethodResult:
 
 
 def _child(entry: Entry, sender: Any) -> None:
-    """Sends the result, or one line on what went wrong."""
+    """Sends the result, or an error as one line."""
     try:
         sender.send(score_entry(entry))
     except Exception as error:
@@ -87,15 +87,15 @@ def _child(entry: Entry, sender: Any) -> None:
 
 
 def message(error: Exception) -> str:
-    """What went wrong, as one line; the kind of error comes first, unless it was raised on purpose."""
+    """Formats an error as one line, starting with its type unless it was raised on purpose."""
     return " ".join(str(error).split()) if isinstance(error, CytotomeError) else one_line(error)
 
 
 def score_entry(entry: Entry) -> MethodResult:
-    """Predicts, decodes and scores every image; keeps the networks' outputs and pictures.
+    """Predicts, decodes and scores every image; stores the networks' outputs and pictures.
 
     Raises:
-        DataError: if an image has no known cells.
+        DataError: if an image has no annotated cells.
     """
     from cytotome.datasets import open_dataset
     from cytotome.metrics.challenge import image_score
@@ -139,7 +139,7 @@ def _known(truth: Instances | None, name: str) -> Instances:
 
 
 def ceiling(model: Any, dataset: Dataset, places: Sequence[int]) -> float:
-    """Mean score of the family's decoder on perfect outputs, over up to :data:`CEILING_IMAGES` images."""
+    """Mean score of the family's decoder on perfect outputs, for up to :data:`CEILING_IMAGES` images."""
     from cytotome.metrics.challenge import image_score
 
     family, config = model.family, model.file.config

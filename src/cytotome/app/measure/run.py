@@ -1,4 +1,4 @@
-"""``cytotome measure``: the tables of ``segment`` for masks that come from elsewhere, such as corrected label maps."""
+"""``cytotome measure``: the tables of ``segment`` for masks from other sources, such as corrected label maps."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ class MeasureOptions:
 
     Attributes:
         output: folder of the tables.
-        microns: per pixel, instead of what the files say.
-        page: of multi-page files, ``all`` for each page as a separate image, None for what the masks were made of.
-        channel: the colour whose intensities are measured, None for the luminance.
+        microns: microns per pixel, overriding those of the files.
+        page: page of multi-page files, ``all`` for each page as a separate image, None for the one the masks were made
+            from.
+        channel: colour channel that is measured, None for the luminance.
         overwrite: replace tables.
         quiet: print only errors and warnings.
     """
@@ -63,7 +64,7 @@ class MeasureOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """Lines of the tables, the number of cells, and what a user should know, of one image."""
+    """Table rows, number of cells and notices of one image."""
 
     cells: str
     image: str
@@ -73,7 +74,7 @@ class _Measured:
 
 @dataclass
 class _Tally:
-    """What came of it: the numbers of cells, notices, and failures by the name of the image."""
+    """The result: numbers of cells, notices, and failures by the name of the image."""
 
     counts: list[int] = field(default_factory=list)
     notices: Notices = field(default_factory=Notices)
@@ -81,11 +82,11 @@ class _Tally:
 
 
 def run_measure(masks: Path, images: str, options: MeasureOptions) -> int:
-    """Measures the masks of each image; gives the number of images that could not be measured.
+    """Measures the masks of each image; returns the number of images that could not be measured.
 
     Raises:
-        ConfigError: if the tables are there already, or the page does not go with the masks.
-        DataError: if masks or images cannot be read, or have nothing in common.
+        ConfigError: if the tables already exist, or the page does not match the masks.
+        DataError: if masks or images cannot be read, or have no names in common.
     """
     tables = [options.output / name for name in (CELLS_FILE, IMAGES_FILE)]
     for path in tables:
@@ -94,7 +95,7 @@ def run_measure(masks: Path, images: str, options: MeasureOptions) -> int:
     sources, failures = split_clashes(discover([images], options.output))
     stacks = {source: [page for page in source.pages() if page.page is not None] for source in sources}
     known = _read_masks(masks, stacks)
-    if isinstance(known, LabelFolder):  # which may lie beside the images
+    if isinstance(known, LabelFolder):  # which may be next to the images
         files = {path.resolve() for path in known.paths.values()}
         stacks = {source: pages for source, pages in stacks.items() if source.path.resolve() not in files}
     chosen, missing = _match(stacks, known, options.page)
@@ -115,10 +116,10 @@ def run_measure(masks: Path, images: str, options: MeasureOptions) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """The page and the microns per pixel that segment was given for an image.
+    """The options page and microns per pixel of segment for an image.
 
     Attributes:
-        page: None if segment was given none, or if each page was an image of its own: its masks are named after it.
+        page: None if segment was given none, or if each page was a separate image, after which its masks are named.
         microns: None if segment was given none.
     """
 
@@ -127,14 +128,14 @@ class _Given:
 
     @classmethod
     def of(cls, settings: Any) -> _Given:
-        """From the settings of a run or a mark, which may be missing or damaged."""
+        """Reads the settings of a run or a mark, which may be missing or damaged."""
         found = settings if isinstance(settings, Mapping) else {}
         page, microns = found.get("page"), found.get("microns")
         return cls(page if isinstance(page, int) else None, microns if isinstance(microns, int | float) else None)
 
 
 def _given_to_segment(masks: Path, known: Mapping[str, Instances]) -> Callable[[Source], _Given]:
-    """What segment was given for each image whose results the masks are: by its mark, else by the last run."""
+    """The options of segment for each image whose results are the masks: from its mark, else from the last run."""
     folder = masks if masks.is_dir() else masks.parent
     last = _Given.of((read_run(folder) or {}).get("settings"))
     by_key: dict[str, _Given] = {}
@@ -160,7 +161,7 @@ def _read_masks(masks: Path, stacks: Mapping[Source, Sequence[Source]]) -> Mappi
 def _match(
     stacks: Mapping[Source, Sequence[Source]], known: Container[str], page: int | Literal["all"] | None
 ) -> tuple[list[Source], list[Source]]:
-    """The images, and pages as images of their own, that have masks; and those that have none."""
+    """The images, or pages as separate images, that have masks, and those that have none."""
     chosen: list[Source] = []
     missing: list[Source] = []
     for source, pages in stacks.items():
@@ -180,14 +181,14 @@ def _match(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What is measured: these masks, on the page and in the colour of the options, else as segment saw the image."""
+    """The measurement of masks, on the page and channel of the options, or by default as in segment."""
 
     known: Mapping[str, Instances]
     given: Callable[[Source], _Given]
     options: MeasureOptions
 
     def measure(self, source: Source) -> _Measured | CytotomeError:
-        """One image, or why it cannot be measured."""
+        """Measures one image, or returns why it cannot be measured."""
         try:
             cells, held = self._masks(source)
             given = self.given(source)
@@ -225,7 +226,7 @@ class _Work:
 
 
 def _write(tables: list[Path], sources: list[Source], work: _Work, quiet: bool, tally: _Tally) -> None:
-    """Writes both tables, an image at a time; reports each to the tally."""
+    """Writes both tables, one image at a time, and adds each to the tally."""
     tables[0].parent.mkdir(parents=True, exist_ok=True)
     with (
         atomic_path(tables[0]) as cells_path,

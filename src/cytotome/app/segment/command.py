@@ -63,7 +63,11 @@ def segment(
     ] = False,
     exports: Annotated[
         list[str] | None,
-        typer.Option("--export", metavar="NAME", help="Also write the format of an installed plugin; can be repeated."),
+        typer.Option(
+            "--export",
+            metavar="NAME",
+            help="Also write geojson (QuPath), imagej (ROIs), yolo, or a plugin's format; can be repeated.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option("--precision", help="Number format: auto, float32 or bfloat16.")] = "auto",
@@ -77,10 +81,8 @@ def segment(
     row per image) and run.json (model, parameters, versions and timings).
     Subfolders are kept.
 
-    Images that are done already are skipped, so the same command resumes an
-    interrupted run. A label map that you have corrected is kept, and the
-    tables are computed from it.
-    If an image cannot be read, one line says why, the other images are
+    Finished images are skipped, so the same command resumes an interrupted run. A label map that you have corrected is
+    kept, and the tables are computed from it. If an image cannot be read, one line says why, the other images are
     segmented, and the exit code is 2.
 
     For example:

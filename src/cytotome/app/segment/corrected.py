@@ -1,4 +1,4 @@
-"""Cells of a label map that was corrected by hand."""
+"""Cells of manually corrected label maps."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cytotome.types import Image, Instances
 
 
 def corrected_cells(results: Results, task: Task, image: Image, class_names: Sequence[str]) -> Instances:
-    """The cells of the image's label map as it is now; those that the model found keep its score and class.
+    """Returns the cells of the image's current label map; those that the model found keep their scores and classes.
 
     Raises:
-        DataError: if the file is no label map of the image.
+        DataError: if the file is not a label map of the image.
     """
     labels = read_label_map(results.labels(task.source))
     check_shape(results.labels(task.source), image.shape, (labels.shape[0], labels.shape[1]))
@@ -38,6 +38,6 @@ def corrected_cells(results: Results, task: Task, image: Image, class_names: Seq
 
 
 def _known(folder: Path, name: str) -> dict[int, tuple[float, str]]:
-    """Score and class of each cell that the image's mark knows."""
+    """Score and class of each cell in the image's mark."""
     rows = csv.DictReader(StringIO(read_rows(folder, name), newline=""), fieldnames=CELL_COLUMNS)
     return {int(row["cell"]): (float(row["score"]), row["class"]) for row in rows}

@@ -1,4 +1,4 @@
-"""Pictures of the network's maps beside the results: ``cytotome segment --maps``."""
+"""Pictures of the network's maps, written with the results: ``cytotome segment --maps``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLOURS_FILE = "embedding_colours.json"
 
 
 def map_specs(model: Segmenter) -> tuple[OutputSpec, ...]:
-    """The maps that a model predicts.
+    """Returns the maps that a model predicts.
 
     Raises:
         ConfigError: if it predicts none.
@@ -26,12 +26,12 @@ def map_specs(model: Segmenter) -> tuple[OutputSpec, ...]:
 
 
 class MapPictures:
-    """Draws the maps of each image; embeddings of all images of a folder in the same colours.
+    """Draws the maps of each image, with the same colours for the embeddings of all images of a folder.
 
     Args:
-        specs: the maps.
-        path: of the colours of embeddings, kept in the folder of results so that a run that is resumed has them too.
-            Where it is missing, the first maps that are drawn give the colours.
+        specs: specs of the maps.
+        path: file of the embeddings' colours, stored with the results so that they are kept when a run is resumed. If
+            it is missing, colours are fitted to the first maps that are drawn.
     """
 
     def __init__(self, specs: Sequence[OutputSpec], path: Path) -> None:
@@ -43,11 +43,11 @@ class MapPictures:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the colours are known, so that images may be drawn in any order."""
+        """Whether the colours are known, so that images can be drawn in any order."""
         return self.embedding is None or self.colours is not None
 
     def draw(self, maps: DenseMaps) -> dict[str, AnyArray]:
-        """A picture ``(H, W, 3)`` uint8 of each map of an image, by the map's name."""
+        """Returns a picture ``(H, W, 3)`` uint8 of each map of an image, by the map's name."""
         cell = maps["cell"][0] if "cell" in maps else None
         if self.embedding is not None and self.colours is None:
             self.colours = fit_colours([maps[self.embedding.name]], None if cell is None else [cell])

@@ -1,7 +1,8 @@
-"""Marks: what is kept of each image that is done, a file per image, and which image's results a name belongs to.
+"""Marks: records of finished images, one file each, which define to which image results belong.
 
-Results belong to an image file, wherever the command was given from: a mark holds the path and the content of that
-file, the settings, and the SHA-256 of every file that the run wrote. A file of another content is the user's.
+Results belong to an image file, regardless of the working directory: a mark contains the path and the content hash of
+that file, the settings, and the SHA-256 of every file that the run wrote. A file with other content belongs to the
+user.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ MARK_SUFFIX = ".mark"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An image that is done.
+    """The mark of a finished image.
 
     Attributes:
-        name: of the image in the tables.
-        path: of its file, resolved, when it was segmented.
-        page: of a file of which every page is an image, None of any other.
-        file: size of the file and time of its last change.
+        name: name of the image in the tables.
+        path: resolved path of its file when it was segmented.
+        page: page of a file whose pages are separate images, None for other files.
+        file: size and modification time of the file.
         content: SHA-256 of the file; empty if a run of an earlier version left it out.
-        settings: under which the image was segmented.
-        files: SHA-256 of each file that the run wrote, by its path below the folder; empty for one that was changed
-            before an earlier version's mark was completed.
-        labels: SHA-256 of the label map that the rows describe; another than in ``files`` after a correction by hand.
+        settings: settings with which the image was segmented.
+        files: SHA-256 of each file that the run wrote, by path relative to the folder; empty for files that were
+            changed before an earlier version's mark was completed.
+        labels: SHA-256 of the label map that the rows describe; differs from ``files`` after a manual correction.
         cells: number of cells.
         row: line of ``images.csv``.
     """
@@ -51,17 +52,17 @@ class Mark:
     row: str
 
     def line(self) -> str:
-        """The first line of the mark's file; the rows of the cells follow."""
+        """The first line of the mark's file, followed by the rows of the cells."""
         return json.dumps({key: value for key, value in asdict(self).items() if key != "name"}) + "\n"
 
     def is_of(self, source: Source) -> bool:
-        """Whether the image is the same: the same file, or the same content at another place."""
+        """Whether the image is the same: the same file, or the same content at another path."""
         if self.page != source.page:
             return False
         return self.path == str(source.path.resolve()) or self.is_current(source)
 
     def is_current(self, source: Source) -> bool:
-        """Whether the image's file holds what was segmented."""
+        """Whether the image's file is unchanged since it was segmented."""
         state = file_state(source.path)
         if state is None or self.file is None or state[0] != self.file[0]:
             return False
@@ -74,7 +75,7 @@ class Marks:
     """The marks of a folder of results, read on demand.
 
     Args:
-        folder: of the results.
+        folder: folder of the results.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -90,21 +91,23 @@ class Marks:
             self._pages.setdefault(mark.path, set()).add(mark.name)
 
     def get(self, name: str) -> Mark | None:
-        """The mark of an image, None if there is none that can be read."""
+        """Returns the mark of an image, None if there is no readable one."""
         return read_mark(self.folder, name)
 
     def holder(self, source: Source) -> Mark | None:
-        """The mark under whose names the image's results would lie, be it of this image or of another."""
+        """Returns the mark that uses the names of the image's results, whether for this image or another."""
         name = self._stems.get(source.stem.casefold())
         return None if name is None else self.get(name)
 
     def otherwise_paged(self, source: Source) -> list[Mark]:
-        """Marks of the same file, as a whole where this is a page of it, of its pages where this is the whole."""
+        """Returns marks of the same file in the other form: of the file if this is a page, of its pages if this is the
+        file.
+        """
         marks = map(self.get, sorted(self._pages.get(str(source.path.resolve()), ())))
         return [mark for mark in marks if mark is not None and (mark.page is None) != (source.page is None)]
 
     def known(self, sources: Sequence[Source]) -> list[Source]:
-        """The images, each under the name that its results have in the folder already."""
+        """Returns the images, each with the name that its results already have in the folder."""
         mine = {source.name: source.path.resolve() for source in sources}
         return [self._known(source, mine) for source in sources]
 
@@ -115,7 +118,7 @@ class Marks:
         return source if source.name in names or not free else replace(source, name=free[0])
 
     def _moved(self, source: Source) -> list[str]:
-        """Names of the marks of a file of this content and name that is no longer where it was."""
+        """Names of the marks of a file with this content and name that has been moved."""
         names = self._states.get(tuple(file_state(source.path) or ()), ())
         last = PurePosixPath(source.name).name
         marks = (self.get(name) for name in names if PurePosixPath(name).name == last)
@@ -123,12 +126,12 @@ class Marks:
 
 
 def mark_path(folder: Path, name: str) -> Path:
-    """File of an image's mark."""
+    """Path of an image's mark."""
     return folder / MARKS / (name + MARK_SUFFIX)
 
 
 def read_mark(folder: Path, name: str) -> Mark | None:
-    """An image's mark, None if there is none that can be read."""
+    """Reads an image's mark, None if there is no readable one."""
     try:
         return Mark(name=name, **first_line(mark_path(folder, name)))
     except (OSError, ValueError, TypeError):
@@ -136,21 +139,21 @@ def read_mark(folder: Path, name: str) -> Mark | None:
 
 
 def read_rows(folder: Path, name: str) -> str:
-    """The image's lines of ``cells.csv``."""
+    """Reads the image's lines of ``cells.csv``."""
     with open(mark_path(folder, name), encoding="utf-8", newline="") as handle:
         handle.readline()
         return handle.read()
 
 
 def read_marks(folder: Path) -> Iterator[Mark]:
-    """All marks that can be read, in the order of the images' names."""
+    """Reads all readable marks, sorted by the images' names."""
     for name in sorted(mark_names(folder)):
         if mark := read_mark(folder, name):
             yield mark
 
 
 def file_state(path: Path) -> FileState | None:
-    """What shows whether a file may have changed: size and time of the last change; None if it is missing."""
+    """State of a file that shows whether it may have changed: size and modification time; None if it is missing."""
     try:
         status = path.stat()
     except OSError:
@@ -159,7 +162,7 @@ def file_state(path: Path) -> FileState | None:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, empty if it cannot be read; all pages of a stack share one reading."""
+    """SHA-256 of a file's bytes, empty if it cannot be read; computed once for all pages of a stack."""
     try:
         return cached_file_hash(path)
     except OSError:
@@ -167,7 +170,7 @@ def content_hash(path: Path) -> str:
 
 
 def mark_names(folder: Path) -> Iterator[str]:
-    """Names of the images that have a mark, in no order."""
+    """Names of the images that have a mark, unordered."""
     root = folder / MARKS
     for parent, _, files in os.walk(root):
         for file in files:
@@ -176,7 +179,7 @@ def mark_names(folder: Path) -> Iterator[str]:
 
 
 def first_line(path: Path) -> dict[str, Any]:
-    """What the first line of a mark's file holds.
+    """Reads the first line of a mark's file.
 
     Raises:
         OSError: if it is missing.

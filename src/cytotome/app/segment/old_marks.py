@@ -1,4 +1,4 @@
-"""Results of earlier versions, whose marks hold no hashes: understood by completing the marks once."""
+"""Results of earlier versions, whose marks have no hashes: the marks are completed once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from cytotome.io.files import atomic_path, file_hash
 
 
 def complete_marks(folder: Path) -> None:
-    """Completes marks that hold no hashes: a file that is no younger than its mark is the run's, another the user's.
+    """Completes marks without hashes: a file that is not newer than its mark belongs to the run, others to the user.
 
-    Of two such marks whose results have the same names, the later one's were written over the other's, which goes.
+    Of two such marks whose results have the same names, the earlier one is removed, as its results were overwritten.
     """
     old: dict[str, list[tuple[int, str, dict[str, Any]]]] = {}
     for name in mark_names(folder):
@@ -29,7 +29,7 @@ def complete_marks(folder: Path) -> None:
             if "row" in facts and "files" not in facts:
                 old.setdefault(stem_of(name).casefold(), []).append((path.stat().st_mtime_ns, name, facts))
         except (OSError, ValueError):
-            continue  # counts as no mark
+            continue  # treated as no mark
     if not old:
         return
     _claim_tables(folder)
@@ -69,13 +69,13 @@ def _complete(folder: Path, name: str, facts: Mapping[str, Any], written: int, s
 
 
 def _page(name: str, path: str) -> int | None:
-    """The page of a file that is an image of this name."""
+    """The page of a file whose image has this name."""
     number = re.fullmatch(re.escape(Path(path).stem) + r"_p(\d+)", PurePosixPath(stem_of(name)).name)
     return int(number[1]) if number else None
 
 
 def _claim_tables(folder: Path) -> None:
-    """Notes which tables are the run's: those no younger than ``run.json``, which was written after them."""
+    """Records which tables belong to the run: those not newer than ``run.json``, which was written after them."""
     run = file_state(folder / RUN_FILE)
     tables = [folder / name for name in TABLES if (folder / name).is_file()]
     mine = {path.name: [file_hash(path)] for path in tables if run and path.stat().st_mtime_ns <= run[1]}

@@ -1,9 +1,9 @@
-"""The folder of results: files of each image, the marks of what is done, the tables.
+"""The folder of results: files of each image, marks of finished images, tables.
 
-An image's files are made in a folder of their own first. Then its mark is written, which holds their hashes, and then
-each file is moved to its name. An image is done when its mark and all its files are there; so a run can be killed at
-any moment and resumed, and a file of another content than its mark says is known to be the user's. A mark also holds
-the image's lines of the tables, from which these are put together at the end.
+An image's files are first written to a staging folder. Then its mark is written, which contains their hashes, and each
+file is moved to its name. An image is finished when its mark and all its files exist, so a run can be killed at any
+time and resumed, and a file whose content differs from its mark is known to be the user's. A mark also contains the
+image's lines of the tables, from which these are assembled at the end.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ from cytotome.types import Image, Instances
 
 MASKS_SUFFIX = ".masks"
 TABLES_FILE = "tables.json"
-"""In the folder of the marks: SHA-256 of the tables that runs wrote."""
+"""File in the folder of marks: SHA-256 of the tables that runs wrote."""
 STAGE = ".stage"
-"""Folder of files that are being made, in the folder of the marks."""
+"""Staging folder for files that are being written, in the folder of marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ class Task:
 
     Attributes:
         source: the image.
-        before: its mark of an earlier run, None if it has none.
-        kept: files of the user's that stay as they are.
-        measured: SHA-256 of the user's label map that the rows are to describe, empty if it is not the user's.
-        replaced: marks of other results that these take the place of.
+        before: its mark from an earlier run, None if it has none.
+        kept: files of the user that are not changed.
+        measured: SHA-256 of the user's label map that the rows describe, empty if it is not the user's.
+        replaced: marks of other results that are replaced.
     """
 
     source: Source
@@ -74,12 +74,12 @@ class Results:
     """The folder of results.
 
     Args:
-        folder: made where it is missing.
-        settings: under which images are segmented.
+        folder: created if it is missing.
+        settings: settings with which images are segmented.
         overlays: whether overlays are written.
-        maps: names of the maps of which pictures are written.
+        maps: names of the maps that are drawn.
         coco: whether a COCO file of all masks is written.
-        exports: formats of other packages that each image is written in, by their names.
+        exports: formats of other packages in which each image is written, by name.
     """
 
     def __init__(
@@ -96,55 +96,57 @@ class Results:
         self.coco, self.exports = coco, dict(exports or {})
 
     def labels(self, source: Source) -> Path:
-        """File of the label map."""
+        """Path of the label map."""
         return self.folder / (source.stem + LABELS_ENDING)
 
     def overlay(self, source: Source) -> Path:
-        """File of the overlay."""
+        """Path of the overlay."""
         return self.folder / (source.stem + OVERLAY_ENDING)
 
     def map_picture(self, source: Source, name: str) -> Path:
-        """File of the picture of a map."""
+        """Path of the picture of a map."""
         return self.folder / f"{source.stem}{MAP_PART}{name}.png"
 
     def exported(self, source: Source, export: Export) -> Path:
-        """File of an export."""
+        """Path of an export."""
         return self.folder / (source.stem + export.ending)
 
     def masks(self, source: Source) -> Path:
-        """File of the image's part of the COCO file."""
+        """Path of the image's part of the COCO file."""
         return self._masks(source.name)
 
     def _masks(self, name: str) -> Path:
         return self.folder / MARKS / (name + MASKS_SUFFIX)
 
     def visible(self, source: Source) -> list[Path]:
-        """The files of an image that a user sees and may change."""
+        """The files of an image that are visible to the user and may be changed."""
         files = [self.labels(source), *([self.overlay(source)] if self.overlays else [])]
         files += [self.map_picture(source, name) for name in self.maps]
         return files + [self.exported(source, export) for export in self.exports.values()]
 
     def is_complete(self, source: Source) -> bool:
-        """Whether all files of the image are there.
+        """Whether all files of the image exist.
 
         Raises:
-            OSError: if one cannot be, such as one with too long a name.
+            OSError: if one cannot exist, such as one with too long a name.
         """
         files = [mark_path(self.folder, source.name), *self.visible(source)]
         files += [self.masks(source)] if self.coco else []
-        there = [_exists(path) for path in files]  # all are asked for, to be sure that each can be
+        there = [_exists(path) for path in files]  # checks all files, to be sure that each can exist
         return all(there)
 
     def users_files(self, source: Source, mark: Mark | None) -> list[Path]:
-        """Files under the image's names that are there and not what the run wrote."""
+        """Existing files with the image's names that were not written by the run."""
         return [path for path in self.visible(source) if _exists(path) and not self.wrote(path, mark)]
 
     def wrote(self, path: Path, mark: Mark | None) -> bool:
-        """Whether a file is byte for byte what the image's run wrote."""
+        """Whether a file is identical to what the image's run wrote."""
         return mark is not None and mark.files.get(self._relative(path)) == file_hash(path)
 
     def in_the_way(self, sources: Iterable[Source]) -> Path | None:
-        """A file that a run would write and that is there already, None if none or where a run left its marks."""
+        """Returns an existing file that a run would overwrite; None if there is none, or the folder has marks of a
+        run.
+        """
         if (self.folder / MARKS).is_dir():
             return None
         tables = [CELLS_FILE, IMAGES_FILE, *([COCO_FILE] if self.coco else [])]
@@ -152,7 +154,7 @@ class Results:
         return next((path for path in files if os.path.lexists(path)), None)
 
     def sweep(self) -> None:
-        """Removes what a killed run left of unfinished files."""
+        """Removes unfinished files of a killed run."""
         for parent, _, names in os.walk(self.folder):
             for name in names:
                 if is_temporary(name):
@@ -166,13 +168,13 @@ class Results:
         cells: Instances,
         pictures: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> int:
-        """Writes all files of an image but those that the task keeps; gives the number of cells.
+        """Writes all files of an image except those that the task keeps; returns the number of cells.
 
         Args:
-            task: the image, and what of its files stays.
-            state: of its file, taken before it was read.
-            image: as it was read.
-            cells: found in it.
+            task: the image, and which of its files are kept.
+            state: state of its file before it was read.
+            image: the image, as it was read.
+            cells: cells found in it.
             pictures: ``(H, W, 3)`` uint8 of each map.
         """
         source, labels = task.source, cells.to_label_map()
@@ -193,7 +195,7 @@ class Results:
                     staged[target] = stage(target.suffix)
                     make(staged[target])
                     hashes[self._relative(target)] = file_hash(staged[target])
-                elif task.before:  # what the run wrote stays known, so that this stays the user's
+                elif task.before:  # the run's hash is kept, so that this file remains the user's
                     hashes[self._relative(target)] = task.before.files.get(self._relative(target), "")
             row = image_row(source.name, image, count_cells(cells, labels))
             mark = self._mark(task, state, hashes, row, len(cells))
@@ -224,7 +226,7 @@ class Results:
         )
 
     def _put(self, task: Task, staged: Mapping[Path, Path]) -> None:
-        """Moves files to their names: old ones go first, then the mark comes, then the files it lists."""
+        """Moves files to their names: removes old ones first, then writes the mark, then moves the files."""
         for mark in task.replaced:
             self._discard(mark)
         mark_file = mark_path(self.folder, task.source.name)
@@ -240,7 +242,7 @@ class Results:
                 os.replace(made, target)
 
     def _discard(self, mark: Mark) -> None:
-        """Removes what a run wrote of an image, the mark last."""
+        """Removes what a run wrote for an image, the mark last."""
         self._discard_files(mark, but=())
         mark_path(self.folder, mark.name).unlink(missing_ok=True)
 
@@ -251,13 +253,13 @@ class Results:
         self._masks(mark.name).unlink(missing_ok=True)
 
     def assemble(self, *, overwrite: bool) -> list[Path]:
-        """Puts tables and COCO file together from the marks, in the order of the images' names, an image at a time.
+        """Assembles tables and COCO file from the marks, sorted by the images' names, one image at a time.
 
         Args:
-            overwrite: whether tables that no run wrote are replaced.
+            overwrite: whether to replace tables that were not written by a run.
 
         Returns:
-            Tables that no run wrote, or that were changed since, and that are kept.
+            Tables that were kept because they were not written by a run, or changed since.
         """
         known = read_json_object(self.folder / MARKS / TABLES_FILE) or {}
         makers = {CELLS_FILE: self._write_cells, IMAGES_FILE: self._write_images}
@@ -275,7 +277,9 @@ class Results:
                     ready[name] = [made] if there in (None, made) else [made, there]
                 else:
                     kept.append(self.folder / name)
-            self._note_tables(known | ready)  # the new and the old, should the run be killed before the last is moved
+            self._note_tables(
+                known | ready
+            )  # the new and the old ones, in case the run is killed before the last is moved
             for name in ready:
                 os.replace(staged[name], self.folder / name)
         self._note_tables(known | {name: hashes[:1] for name, hashes in ready.items()})
@@ -286,7 +290,7 @@ class Results:
             temporary.write_text(json.dumps(hashes, sort_keys=True) + "\n", encoding="utf-8")
 
     def marks(self) -> Iterator[Mark]:
-        """Marks of the images of which a label map is in the folder, in the order of their names."""
+        """Returns marks of the images with a label map in the folder, sorted by name."""
         for mark in read_marks(self.folder):
             if (self.folder / (stem_of(mark.name) + LABELS_ENDING)).is_file():
                 yield mark
@@ -315,7 +319,9 @@ class Results:
 
     @contextmanager
     def _stage(self) -> Iterator[Callable[[str], Path]]:
-        """Paths of any suffix for files that are being made, on the same disk; what is not moved is removed."""
+        """Yields paths of any suffix for files that are being written, on the same disk; files not moved are
+        removed.
+        """
         folder, token = self.folder / MARKS / STAGE, secrets.token_hex(6)
         folder.mkdir(parents=True, exist_ok=True)
         made: list[Path] = []
@@ -332,15 +338,15 @@ class Results:
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
-    """The content of a folder's ``run.json``, None if it is missing or no JSON."""
+    """Reads a folder's ``run.json``, None if it is missing or not JSON."""
     return read_json_object(folder / RUN_FILE)
 
 
 def _exists(path: Path) -> bool:
-    """Whether a path is taken.
+    """Whether a path exists.
 
     Raises:
-        OSError: if it cannot be, such as one with too long a name.
+        OSError: if it cannot exist, such as one with too long a name.
     """
     try:
         path.lstat()
@@ -350,6 +356,6 @@ def _exists(path: Path) -> bool:
 
 
 def _synced(path: Path) -> None:
-    """Brings a file's content to the disk before its name gets there."""
+    """Flushes a file's content to disk before it is renamed."""
     with open(path, "rb+") as handle:
         os.fsync(handle.fileno())

@@ -1,4 +1,4 @@
-"""Which images of a run are finished, which are left, and which may not be touched."""
+"""Planning of a run: finished images, remaining work, and files that must not be changed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ REPLACED = "files that were changed after they were written, or that no run wrot
 
 @dataclass
 class Work:
-    """What a run has to do.
+    """The work of a run.
 
     Attributes:
-        segment: images to be segmented.
-        measure: images whose label map was corrected by hand: it stays, and what describes it is brought up to date.
-        done: number of images that need nothing.
+        segment: images to segment.
+        measure: images with a manually corrected label map, which is kept, while its other files are updated.
+        done: number of finished images.
         cells: number of their cells.
-        failures: why an image cannot be segmented, by its name.
+        failures: why an image cannot be segmented, by name.
     """
 
     segment: list[Task] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Work:
 
 
 def may_replace(run: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> bool:
-    """Whether a run that was stopped had leave to replace results of other settings by those of these settings."""
+    """Whether an interrupted run was allowed to replace results of other settings by those of these settings."""
     return bool(
         run
         and run.get("overwrite")
@@ -53,18 +53,18 @@ def may_replace(run: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> b
 def plan_work(
     results: Results, marks: Marks, sources: Sequence[Source], notices: Notices, *, overwrite: bool, others: bool
 ) -> Work:
-    """What is to be done with each image.
+    """Plans what to do with each image.
 
     Args:
         results: the folder, with the settings of this run.
-        marks: what it holds.
-        sources: the images, under the names that they have there.
-        notices: files of the user's are reported to it.
-        overwrite: segment every image, and replace whatever is there.
+        marks: the marks of the folder.
+        sources: the images, with their names in the folder.
+        notices: receives notices about files of the user.
+        overwrite: segment every image, and replace existing files.
         others: replace results of other settings.
 
     Raises:
-        ConfigError: if an image has results of other settings, which are not to be replaced.
+        ConfigError: if an image has results of other settings, and these must not be replaced.
     """
     work = Work()
     for source in sources:
@@ -76,7 +76,7 @@ def plan_work(
 
 
 def fault_of_files(source: Source, error: OSError) -> str:
-    """One line on files that could not be written, or read, for an image."""
+    """Describes in one line files that could not be written, or read, for an image."""
     if error.errno == errno.ENAMETOOLONG:
         return f"{source.path}: its results would have too long a name; rename the image"
     place = f"{error.filename}: " if error.filename and str(error.filename) != str(source.path) else ""
@@ -117,7 +117,7 @@ def _plan(
 
 
 def _plan_known(work: Work, results: Results, task: Task, notices: Notices, *, complete: bool) -> None:
-    """An image that has the place of its results for itself."""
+    """Plans an image whose results do not conflict with those of another."""
     source, mark = task.source, task.before
     labels = results.labels(source)
     same = mark is not None and not differences(mark.settings, results.settings) and mark.is_current(source)

@@ -1,4 +1,4 @@
-"""A run of ``cytotome segment``: what is to be done, the work itself, and what is said at the end."""
+"""A run of ``cytotome segment``: planning, segmentation and final messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from cytotome.io.exports import load_export
 
 
 def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) -> int:
-    """Segments images into a folder; gives the number of images and tables that could not be written.
+    """Segments images to a folder; returns the number of images and tables that could not be written.
 
     Raises:
         ConfigError: if inputs or options are wrong, or the folder holds results of other settings.
@@ -44,7 +44,7 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
     exports = {name: load_export(name) for name in options.exports}
     model = load_model(options.model, device=options.device, precision=options.precision)
     before = read_run(output)
-    coco = options.coco or bool(before and before.get("coco"))  # a folder that has a COCO file keeps it up to date
+    coco = options.coco or bool(before and before.get("coco"))  # an existing COCO file is kept up to date
     maps = [spec.name for spec in map_specs(model)] if options.maps else []
     settings = effective_settings(model, options)
     results = Results(output, settings, overlays=options.overlays, maps=maps, coco=coco, exports=exports)
@@ -74,7 +74,7 @@ def run_segment(inputs: Sequence[str], output: Path, options: SegmentOptions) ->
 
 
 def _images(found: Found, options: SegmentOptions) -> tuple[list[Source], dict[str, str]]:
-    """The images of a run, and a message for each that cannot be named."""
+    """Returns the images of a run, and a message for each with an unsupported name."""
     sources, failures = split_unspeakable(found.sources)
     if options.page == "all":
         sources = [page for source in sources for page in source.pages()]
@@ -82,7 +82,7 @@ def _images(found: Found, options: SegmentOptions) -> tuple[list[Source], dict[s
 
 
 def _record(model: Segmenter, results: Results, inputs: Sequence[str], options: SegmentOptions) -> dict[str, Any]:
-    """What ``run.json`` says from the beginning."""
+    """The initial content of ``run.json``."""
     return {
         "cytotome": versions()["cytotome"],
         "settings": results.settings,
@@ -97,7 +97,7 @@ def _record(model: Segmenter, results: Results, inputs: Sequence[str], options: 
 def _run(
     model: Segmenter, results: Results, work: Work, tally: Tally, options: SegmentOptions, record: dict[str, Any]
 ) -> float:
-    """Does the work; whatever ends it, the tables hold what is done. Gives its seconds."""
+    """Runs the work and writes the tables, even if it is interrupted. Returns its duration in seconds."""
     start, state = time.perf_counter(), "stopped"
     with telling_of_compiling(quiet=options.quiet), interruption() as stopped:
         try:
@@ -120,7 +120,7 @@ def _run(
 
 
 def _other_settings(results: Results, notices: Notices) -> list[dict[str, Any]]:
-    """Settings other than this run's under which images of the folder were segmented, with the images' names."""
+    """Settings other than this run's with which images of the folder were segmented, with the images' names."""
     others: list[tuple[Mapping[str, Any], list[str]]] = []
     for mark in results.marks():
         if not (changes := differences(mark.settings, results.settings)):

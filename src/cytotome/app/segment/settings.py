@@ -1,4 +1,4 @@
-"""What decides the results of a run: options, parameters, versions, and how two such sets of settings differ."""
+"""Settings that determine the results of a run: options, parameters, versions, and their differences."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class SegmentOptions:
 
     Attributes:
         model: name or path.
-        overwrite: segment what is done again, and replace files that are there.
-        page: of multi-page files, ``all`` for each as an image of its own, None for the first.
-        microns: per pixel, instead of what the files say.
-        diameter: typical diameter of the cells in pixels, None if it is to be found out.
+        overwrite: segment finished images again, and replace existing files.
+        page: page of multi-page files, ``all`` for each page as a separate image, None for the first.
+        microns: microns per pixel, overriding those of the files.
+        diameter: typical diameter of the cells in pixels, None to estimate it.
         scale: factor by which images are resized for the model, instead of ``diameter``.
         settings: ``name=value`` overrides of decoder parameters.
         tta: average over the symmetries of the square.
@@ -34,8 +34,8 @@ class SegmentOptions:
         overlays: write overlays.
         maps: write pictures of the network's maps.
         coco: write a COCO file of all masks.
-        exports: names of formats of other packages to write too.
-        device, precision: of the network.
+        exports: names of additional formats, of other packages.
+        device, precision: device and precision of the network.
         quiet: print only errors.
     """
 
@@ -61,7 +61,7 @@ class SegmentOptions:
         self.cell_scale()
 
     def cell_scale(self) -> CellScale:
-        """The size at which images are shown to the model.
+        """The size at which images are passed to the model.
 
         Raises:
             ConfigError: if it is given twice or out of range.
@@ -72,12 +72,12 @@ class SegmentOptions:
 
     @property
     def first_page(self) -> int:
-        """The page to read of a file that is one image."""
+        """The page to read if a file is one image."""
         return self.page if isinstance(self.page, int) else 0
 
 
 def effective_settings(model: Segmenter, options: SegmentOptions) -> dict[str, Any]:
-    """All that the results depend on, beside the images, as plain values.
+    """Everything that determines the results, except the images, as plain values.
 
     Raises:
         ConfigError: if a decoder parameter is unknown or out of range.
@@ -117,10 +117,10 @@ def _check_known(overrides: Mapping[str, Any], known: Sequence[str]) -> None:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Which settings differ, in words; of another model only that, since its parameters differ too.
+    """Describes differences of settings; for another model only that, as its parameters differ too.
 
     Args:
-        before, now: of :func:`effective_settings`.
+        before, now: results of :func:`effective_settings`.
     """
     changed = [name for name in now if name not in ("model", "family", "parameters") and before.get(name) != now[name]]
     if "model_hash" in changed:
@@ -152,7 +152,7 @@ def _flat(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes the results."""
+    """Versions of the packages that compute the results."""
     names = ("cytotome", "torch", "numpy", "numba", "opencv-python-headless", "tifffile", "imagecodecs")
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in names:

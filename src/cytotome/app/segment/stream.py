@@ -1,4 +1,4 @@
-"""The images of a run on their way from their files to their results; one bad image stops no other."""
+"""Processing of a run's images from files to results; unusable images do not stop the run."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from cytotome.outputs.tiling import TILE
 from cytotome.types import Image, Instances
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Errors of the disk as a whole, which the next image would meet too."""
+"""Errors of the disk, which would also affect the next image."""
 
 
 @dataclass
 class Tally:
-    """What came of a run so far; ``failures`` by the name of the image.
+    """The results of a run so far; ``failures`` by the name of the image.
 
-    ``notices.add(image, text)`` reports what the user should know of an image and is no failure.
+    ``notices.add(image, text)`` adds a notice about an image that is not a failure.
     """
 
     found: int
@@ -63,10 +63,10 @@ class ImageJob:
     """An image of a run.
 
     Attributes:
-        task: what is to be written of it.
+        task: files to be written.
         options: how it is read.
-        notices: what is reported to the user.
-        state: of its file, taken before it is read.
+        notices: receives notices for the user.
+        state: state of its file before it is read.
     """
 
     task: Task
@@ -75,7 +75,7 @@ class ImageJob:
     state: FileState | None = None
 
     def read(self) -> Image:
-        """The image, with the size of its pixels where the user gives one."""
+        """Reads the image, with the user's pixel size if given."""
         source, microns = self.task.source, self.options.microns
         self.state = file_state(source.path)
         image = source.read(self.options.first_page)
@@ -86,7 +86,7 @@ class ImageJob:
         return image if microns is None else replace(image, microns_per_pixel=microns)
 
     def note(self, text: str) -> None:
-        """Reports what the user should know of the image, if anything."""
+        """Adds a notice about the image, if there is one."""
         if text:
             self.notices.add(self.task.source.name, text)
 
@@ -96,15 +96,15 @@ class _Stopped(CytotomeError):
 
 
 class Segmenting:
-    """The work of one run; what comes of it goes to the tally.
+    """The work of one run; results are added to the tally.
 
     Args:
         model: finds the cells.
-        results: the folder.
-        options: of the run.
-        tally: of the run.
-        pictures: draws the maps of each image, None if none are wanted.
-        bar: is moved on by each image.
+        results: the folder of results.
+        options: options of the run.
+        tally: tally of the run.
+        pictures: draws the maps of each image, None for no pictures.
+        bar: progress bar, advanced by each image.
         stopped: set when the user stops the run.
     """
 
@@ -126,14 +126,14 @@ class Segmenting:
         self._through(tasks, self._write, self._predicted, self.tally.add_segmented)
 
     def measure(self, tasks: Iterable[Task]) -> None:
-        """Brings up to date what describes label maps that were corrected by hand; the network is needed for maps."""
+        """Updates the files of manually corrected label maps; the network is only needed for maps."""
         predict = self._predicted if self.pictures else self._unseen
         self._through(tasks, self._write_corrected, predict, self.tally.add_measured)
 
     def _through(self, tasks: Iterable[Task], then: _Step, predict: _Stream, done: Callable[[int], None]) -> None:
-        """Brings each image to its end; ``done`` is called with the number of cells.
+        """Processes each image; ``done`` is called with the number of cells.
 
-        The first image that can be used gives the colours of embeddings for all, so that they wait for it.
+        The first usable image determines the colours of embeddings, so the others wait for it.
         """
         jobs = (ImageJob(task, self.options, self.tally.notices) for task in tasks)
         while self.pictures and not self.pictures.is_ready and (first := list(islice(jobs, 1))):

@@ -1,4 +1,4 @@
-"""``cytotome submit``: a legal submission, from predictions or from images within a time limit."""
+"""``cytotome submit``: a valid submission, from predictions or from images within a time limit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cytotome.ops.labels import OVERLAP_POLICIES, OverlapPolicy, resolve_overlap
 from cytotome.types import Instances
 
 SAFETY = 1.5
-"""An image is begun while this many times the slowest image so far is left."""
+"""An image is started if at least this many times the duration of the slowest image so far is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,11 @@ class SubmitOptions:
 
 
 def run_submit(predictions: str, options: SubmitOptions) -> int:
-    """Writes a submission; gives the number of images without a prediction.
+    """Writes a submission; returns the number of images without a prediction.
 
     Raises:
-        ConfigError: if options do not go together.
-        DataError: if predictions or images cannot be read, or the file that was written is not legal.
+        ConfigError: if options are not compatible.
+        DataError: if predictions or images cannot be read, or the written file is not valid.
     """
     start = time.monotonic()
     sources = discover([options.images or predictions], options.output.parent / options.output.name)
@@ -86,7 +86,7 @@ def run_submit(predictions: str, options: SubmitOptions) -> int:
 def _segmented(
     images: ImageSet, readable: Container[str], options: SubmitOptions, start: float
 ) -> tuple[dict[str, Instances], list[str]]:
-    """Instances of the images that time allows, in order, and the ids of the others."""
+    """Returns the instances of the images that fit into the time limit, in order, and the ids of the others."""
     assert options.model is not None
     model = load_model(options.model, device=options.device)
     limit = float("inf") if options.max_minutes is None else start + 60 * options.max_minutes

@@ -31,21 +31,21 @@ def run_targets(
     settings: Sequence[str] = (),
     limit: int | None = None,
 ) -> int:
-    """Writes the targets of every labelled image, at the image's own resolution, and says of how many.
+    """Writes the targets of every labelled image, at the image's own resolution, and prints their number.
 
-    Of image ``ID`` there are ``ID.npz`` with all targets, ``ID_overlay.png`` with the outlines of its cells, and
-    ``ID_TARGET.png`` for each target that has the image's size.
+    For image ``ID``, these are ``ID.npz`` with all targets, ``ID_overlay.png`` with the outlines of its cells, and
+    ``ID_TARGET.png`` for each target of the image's size.
 
     Args:
         data: dataset.
-        family_name: whose targets.
-        output: folder, made where it is missing.
-        layout: of the dataset, None to tell it from its files.
+        family_name: family of the targets.
+        output: folder, created if it is missing.
+        layout: layout of the dataset, None to detect it from its files.
         settings: ``NAME=VALUE`` fields of the family's config.
-        limit: images at most.
+        limit: maximum number of images.
 
     Raises:
-        ConfigError: for an unknown family or a faulty config, all errors at once.
+        ConfigError: if the family is unknown or the config is not valid; all errors are listed.
         DataError: if no image is labelled.
     """
     dataset = open_and_warn(data, layout=layout)

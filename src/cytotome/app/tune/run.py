@@ -1,4 +1,4 @@
-"""``cytotome tune``: from models and images to a model file or an ensemble file with better settings."""
+"""``cytotome tune``: tuning of models on images, to a model file or an ensemble file with better settings."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run_tune(models: Sequence[str], data: str, options: TuneOptions) -> Tuned:
     """Tunes one model, or an ensemble of several, and writes the result.
 
     Raises:
-        ConfigError: if the models do not go together with the images or the output, or Optuna is not installed.
+        ConfigError: if the models do not match the images or the output, or Optuna is not installed.
     """
     if options.search == "optuna":
         check_extra("Optuna", "the search by optuna")
@@ -104,7 +104,7 @@ def run_tune(models: Sequence[str], data: str, options: TuneOptions) -> Tuned:
 def predict_all(
     methods: Sequence[Method], samples: Sequence[Sample], folds: Sequence[int], options: TuneOptions, cache: Path
 ) -> list[tuple[CachedOutputs, list[Any]]]:
-    """Every method's outputs of every image."""
+    """Predicts the outputs of every method for every image."""
     with progress(len(methods) * len(samples), quiet=options.quiet) as advance:
         made = [CachedOutputs(one, cache, tta=options.tta, device=options.device, advance=advance) for one in methods]
         return [(one, one.outputs(samples, folds)) for one in made]

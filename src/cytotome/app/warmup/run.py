@@ -26,21 +26,24 @@ SHAPE = (192, 224)
 
 
 def run_warmup(*, quiet: bool = False) -> int:
-    """Compiles the kernels for each bundled model and ensemble; gives the number of those that were not there yet."""
+    """Compiles the kernels for each bundled model and ensemble; returns the number of newly compiled ones."""
     compiled: list[None] = []
     start = time.perf_counter()
     with TemporaryDirectory(prefix="cytotome-warmup-") as folder, on_compiling(lambda: compiled.append(None)):
         _write_samples(Path(folder))
         for name in [*bundled_models(), *bundled_ensembles()]:
             say(f"compiling for {name}", quiet=quiet)
-            with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # what a toy image brings is no news
+            with (
+                redirect_stdout(StringIO()),
+                redirect_stderr(StringIO()),
+            ):  # messages about the test images are suppressed
                 _use(name, Path(folder))
     say(f"{len(compiled)} kernels compiled in {time.perf_counter() - start:.0f} s", quiet=quiet)
     return len(compiled)
 
 
 def _write_samples(folder: Path) -> None:
-    """A grey image of each type of pixel and one in colour, with their label maps."""
+    """Writes a grey image of each pixel type and one in colour, with their label maps."""
     kinds = ("uint8", "uint16", "float32", "rgb")
     for sample, kind in zip(SyntheticDataset(len(kinds), shape=SHAPE), kinds, strict=True):
         for part in ("images", "labels"):

@@ -18,10 +18,11 @@ def foreground_losses(
     """Cross entropy and soft Dice of the foreground maps and of the border, over valid pixels.
 
     Args:
-        outputs: logits ``foreground`` ``(B, K, H, W)`` and, where there is one, ``border`` ``(B, 1, H, W)``.
-        batch: targets ``foreground``, ``border``, ``typed``; pixels of unknown class tell nothing of the foreground.
-        dice_weight: of the Dice losses beside the cross entropies.
-        border_weight: of the border's losses beside those of the foreground.
+        outputs: logits ``foreground`` ``(B, K, H, W)`` and, if there is one, ``border`` ``(B, 1, H, W)``.
+        batch: targets ``foreground``, ``border``, ``typed``; pixels of unknown class are excluded from the foreground's
+            losses.
+        dice_weight: weight of the Dice losses, relative to the cross entropies.
+        border_weight: weight of the border's losses, relative to those of the foreground.
 
     Returns:
         ``foreground`` and ``border``, each the cross entropy plus the weighted Dice loss, and ``total``.
@@ -41,7 +42,7 @@ def entropy_and_dice(logits: Tensor, truth: Tensor, weight: Tensor, dice_weight:
 
     Args:
         logits, truth: ``(B, K, H, W)``.
-        weight: ``(B, 1, H, W)``, 0 where a pixel adds nothing.
+        weight: ``(B, 1, H, W)``, 0 for ignored pixels.
     """
     logits = logits.float()
     entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")

@@ -1,0 +1,138 @@
+"""GeoJSON as QuPath reads and writes it: one feature per cell, with polygons along the pixels' edges.
+
+Coordinates are x, y in pixels; the centre of the first pixel is at 0.5, 0.5.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cytotome.errors import DataError, one_line
+from cytotome.io.files import atomic_path
+from cytotome.io.polygons import even_odd_path, from_polygons, simple_rings
+from cytotome.ops.pictures import cell_colours
+from cytotome.types import AnyArray, Image, Instances
+
+NAMESPACE = uuid.UUID("5f7c1b1e-6a0e-5f0c-9d57-3b1f6d0d8a11")
+"""Of the ids of features, which follow from the image's name and the number of the cell."""
+
+
+def write_geojson(path: Path, image: Image, cells: Instances) -> None:
+    """Writes the cells of one image as annotations that QuPath can show and edit.
+
+    A cell of several parts is a MultiPolygon, a hole is a hole, and overlaps are kept. The number of a cell is its
+    name; class, score and area in pixels go along. Instances without a pixel are left out.
+    """
+    areas = cells.areas
+    features = [_feature(image, cells, index, int(areas[index])) for index in range(len(cells)) if areas[index]]
+    with atomic_path(path) as temporary:
+        text = json.dumps({"type": "FeatureCollection", "features": features}, separators=(",", ":"))
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _feature(image: Image, cells: Instances, index: int, area: int) -> dict[str, Any]:
+    parts = [[[*ring.tolist(), ring[0].tolist()] for ring in rings] for rings in simple_rings(cells, index)]
+    geometry = (
+        {"type": "Polygon", "coordinates": parts[0]}
+        if len(parts) == 1
+        else {"type": "MultiPolygon", "coordinates": parts}
+    )
+    label, number = int(cells.classes[index]), int(cells.ids[index])
+    properties: dict[str, Any] = {
+        "objectType": "annotation",
+        "name": str(number),
+        "measurements": {"score": round(float(cells.scores[index]), 4), "area px^2": area},
+    }
+    if label >= 0:
+        colour = cell_colours(np.array([label + 1]))[0].tolist()
+        properties["classification"] = {"name": cells.class_names[label], "color": colour}
+    name = str(uuid.uuid5(NAMESPACE, f"{image.source}/{number}"))
+    return {"type": "Feature", "id": name, "geometry": geometry, "properties": properties}
+
+
+def read_geojson(path: Path, shape: tuple[int, int]) -> Instances:
+    """The polygons of a file as instances; lines and points are left out.
+
+    Args:
+        path: a FeatureCollection, one feature or a list of features, as QuPath exports them.
+        shape: ``(H, W)`` of the image. What leaves it is cut off.
+
+    Returns:
+        Instances whose ids are the names if all of these are different numbers, else 1 to N. Classes are in the order
+        of their first cell. Scores are the measurement ``score``, 1 where there is none.
+
+    Raises:
+        DataError: if the file is not GeoJSON, or a polygon is damaged.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({one_line(error)}); export it again") from error
+    if isinstance(content, Mapping):
+        content = content.get("features", [content])
+    if not isinstance(content, Sequence) or not all(isinstance(one, Mapping) for one in content):
+        raise DataError(f"{path}: not GeoJSON; expected a FeatureCollection, as QuPath exports it")
+    polygons, names, classes, scores = [], [], [], []
+    for place, feature in enumerate(content):
+        try:
+            parts = _parts(feature.get("geometry") or {})
+        except (TypeError, ValueError, IndexError, KeyError) as error:
+            raise DataError(f"{path}: feature {place} has damaged coordinates; export it again") from error
+        if not parts:
+            continue
+        properties = feature.get("properties") or {}
+        polygons.append([even_odd_path(rings).astype(float).ravel().tolist() for rings in parts])
+        names.append(str(properties.get("name", "")))
+        classes.append(_class(properties))
+        scores.append(_score(properties))
+    known = tuple(dict.fromkeys(name for name in classes if name))
+    return from_polygons(
+        polygons,
+        shape,
+        ids=numbers_of(names),
+        classes=[known.index(name) if name else -1 for name in classes],
+        scores=scores,
+        class_names=known,
+    )
+
+
+def _parts(geometry: Mapping[str, Any]) -> list[list[AnyArray]]:
+    """Rings ``(K, 2)`` of each polygon; none for geometries without an area."""
+    kind, coordinates = geometry.get("type"), geometry.get("coordinates")
+    if kind not in ("Polygon", "MultiPolygon"):
+        return []
+    polygons: Sequence[Any] = [coordinates] if kind == "Polygon" else coordinates or []
+    parts = [[np.asarray(ring, np.float64)[:, :2] for ring in rings] for rings in polygons]
+    if any(len(ring) < 3 for rings in parts for ring in rings):
+        raise ValueError("a ring needs three corners")
+    return [rings for rings in parts if rings]
+
+
+def _class(properties: Mapping[str, Any]) -> str:
+    found = properties.get("classification")
+    name = found.get("name") or " ".join(found.get("names", ())) if isinstance(found, Mapping) else found
+    return str(name or "")
+
+
+def _score(properties: Mapping[str, Any]) -> float:
+    found = properties.get("measurements") or {}
+    if not isinstance(found, Mapping):  # QuPath before 0.4 wrote a list of names and values
+        found = {one.get("name"): one.get("value") for one in found if isinstance(one, Mapping)}
+    score = found.get("score", 1.0)
+    return float(score) if isinstance(score, int | float) and 0 <= score <= 1 else 1.0
+
+
+def numbers_of(names: Sequence[str]) -> list[int] | None:
+    """The names as ids if they are different positive whole numbers, else None."""
+    if not all(name.isascii() and name.isdecimal() and 0 < int(name) < 2**31 for name in names):
+        return None
+    numbers = [int(name) for name in names]
+    return numbers if len(set(numbers)) == len(numbers) else None

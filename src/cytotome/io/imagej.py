@@ -1,0 +1,103 @@
+"""ImageJ's ROI sets (``.zip``), read and written by roifile: one ROI per cell, along the pixels' edges."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from roifile import ROI_TYPE, ImagejRoi, roiread, roiwrite
+
+from cytotome.errors import DataError, one_line
+from cytotome.io.files import atomic_path
+from cytotome.io.geojson import numbers_of
+from cytotome.io.polygons import even_odd_path, from_polygons, simple_rings
+from cytotome.types import AnyArray, Image, Instances
+
+AREAS = (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED, ROI_TYPE.RECT, ROI_TYPE.OVAL)
+"""Kinds of ROIs that have an inside."""
+MOVE, LINE, CLOSE = 0.0, 1.0, 4.0
+"""Commands of a composite ROI's path."""
+
+
+def write_rois(path: Path, image: Image, cells: Instances) -> None:
+    """Writes the cells of one image for ImageJ's ROI manager.
+
+    A cell with holes or of several parts is a composite ROI, and overlaps are kept. The number of a cell is the name
+    of its ROI; class and score are among its properties. Instances without a pixel are left out.
+    """
+    areas = cells.areas
+    rois = [_roi(cells, index) for index in range(len(cells)) if areas[index]]
+    with atomic_path(path) as temporary:
+        roiwrite(temporary, rois, mode="w")
+
+
+def _roi(cells: Instances, index: int) -> ImagejRoi:
+    rings = [ring for part in simple_rings(cells, index) for ring in part]
+    name, label = str(int(cells.ids[index])), int(cells.classes[index])
+    if len(rings) == 1:
+        roi = ImagejRoi.frompoints(rings[0].astype(np.int32), name=name)
+        roi.roitype = ROI_TYPE.TRACED
+    else:
+        roi = ImagejRoi(roitype=ROI_TYPE.RECT, name=name)
+        roi.multi_coordinates = np.concatenate([_path(ring) for ring in rings]).astype(np.float32)
+        roi.shape_roi_size = len(roi.multi_coordinates)
+    corners = np.concatenate(rings)
+    roi.left, roi.top = (int(value) for value in corners.min(axis=0))
+    roi.right, roi.bottom = (int(value) for value in corners.max(axis=0))
+    kind = f"class: {cells.class_names[label]}\n" if label >= 0 else ""
+    roi.props = f"{kind}score: {float(cells.scores[index]):.4f}\n"
+    return roi
+
+
+def _path(ring: AnyArray) -> AnyArray:
+    """A ring as commands of a path, flat."""
+    commands = np.full((len(ring), 3), LINE)
+    commands[0, 0] = MOVE
+    commands[:, 1:] = ring
+    return np.append(commands.ravel(), CLOSE)
+
+
+def read_rois(path: Path, shape: tuple[int, int]) -> Instances:
+    """The ROIs of a file that have an inside as instances; lines, angles and points are left out.
+
+    Args:
+        path: a ROI set (``.zip``) or one ROI (``.roi``).
+        shape: ``(H, W)`` of the image. What leaves it is cut off.
+
+    Returns:
+        Instances whose ids are the names if all of these are different numbers, else 1 to N, with the classes and
+        scores that :func:`write_rois` wrote; others are unknown and 1.
+
+    Raises:
+        DataError: if the file cannot be read as ROIs.
+    """
+    try:
+        found = roiread(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    except (ValueError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{path}: not a set of ImageJ's ROIs ({one_line(error)}); save it again") from error
+    rois = [roi for roi in ([found] if isinstance(found, ImagejRoi) else found) if roi.roitype in AREAS]
+    properties = [dict(line.split(": ", 1) for line in roi.props.splitlines() if ": " in line) for roi in rois]
+    classes = [one.get("class", "") for one in properties]
+    known = tuple(dict.fromkeys(name for name in classes if name))
+    return from_polygons(
+        [[even_odd_path(_rings(roi)).astype(float).ravel().tolist()] for roi in rois],
+        shape,
+        ids=numbers_of([roi.name for roi in rois]),
+        classes=[known.index(name) if name else -1 for name in classes],
+        scores=[_score(one.get("score", "")) for one in properties],
+        class_names=known,
+    )
+
+
+def _rings(roi: ImagejRoi) -> list[AnyArray]:
+    return [np.asarray(ring, np.float64) for ring in roi.coordinates(multi=True) if len(ring)]
+
+
+def _score(text: str) -> float:
+    try:
+        return min(1.0, max(0.0, float(text)))
+    except ValueError:
+        return 1.0

@@ -1,0 +1,30 @@
+"""Segmentation labels of YOLO: a text file per image, one line per cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cytotome.io.files import atomic_path
+from cytotome.io.polygons import even_odd_path, simple_rings
+from cytotome.types import Image, Instances
+
+
+def write_yolo(path: Path, image: Image, cells: Instances) -> None:
+    """Writes the class of each cell and its outline, in parts of the image's width and height.
+
+    The format knows one polygon per cell: parts and holes are joined by cuts of zero width. It has no scores. The
+    class of cells of unknown type is the number after those of the class names.
+    """
+    height, width = cells.shape
+    areas = cells.areas
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as handle:
+        for index in range(len(cells)):
+            if not areas[index]:
+                continue
+            outline = even_odd_path([ring for part in simple_rings(cells, index) for ring in part])[:-1]
+            label = int(cells.classes[index])
+            values = (outline / np.array([width, height])).ravel()
+            number = label if label >= 0 else len(cells.class_names)
+            handle.write(" ".join([str(number), *(f"{value:.6f}" for value in values)]) + "\n")
