@@ -45,7 +45,7 @@ from cytotome.training.stopping import EarlyStopping, StopSignals
 from cytotome.training.teacher import MeanTeacher
 from cytotome.training.warm_start import load_weights, start_weights
 
-for _chatty in ("lightning.fabric", "lightning_utilities"):  # greetings of each new process
+for _chatty in ("lightning.fabric", "lightning.pytorch"):  # which greet in each new process
     logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 
@@ -182,20 +182,15 @@ class Fitting:
             return
         with atomic_path(output / "recipe.yaml") as temporary:
             temporary.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-        loggers = open_loggers(output, recipe.name, self.job.logger, progress.step)
         metrics = MetricsFile(output / "metrics.csv", progress.step)
-        try:
-            with ProgressBar(self.console) as bar:
-                yield [
-                    Reports(metrics, loggers, self._validate, recipe.schedule.validate_every),
-                    Pictures(output / "pictures", loggers, self._draw, recipe.schedule.pictures_every),
-                    Checkpoints(self._save, recipe.schedule.checkpoint_minutes),
-                    Forecast(self.console, fresh=not recipe.weights),
-                    bar,
-                ]
-        finally:
-            for logger in loggers:
-                logger.finalize("success")
+        with open_loggers(output, recipe, self.job.logger, progress.step) as loggers, ProgressBar(self.console) as bar:
+            yield [
+                Reports(metrics, loggers, self._validate, recipe.schedule.validate_every),
+                Pictures(output / "pictures", loggers, self._draw, recipe.schedule.pictures_every),
+                Checkpoints(self._save, recipe.schedule.checkpoint_minutes),
+                Forecast(self.console, fresh=not recipe.weights),
+                bar,
+            ]
 
     def _save(self, learner: Learner) -> None:
         save_checkpoint(self.job.checkpoint, learner, self.stopping, self.job.identity, self.heritage)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from lightning.fabric.loggers.logger import Logger
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 
-from cytotome.errors import ConfigError
+from cytotome.errors import ConfigError, one_line
 from cytotome.io.files import atomic_path
+from cytotome.training.recipe import Recipe
 
 LoggerName: TypeAlias = Literal["wandb", "mlflow"]
 _SERVICES: dict[LoggerName, str] = {"wandb": "Weights & Biases", "mlflow": "MLflow"}
@@ -29,27 +31,47 @@ def check_logger(name: str | None) -> None:
         raise ConfigError(f"logger: {_SERVICES[name]} is not installed; run pip install {name}")
 
 
-def open_loggers(output: Path, name: str, logger: LoggerName | None, from_step: int) -> list[Logger]:
-    """TensorBoard in ``output/tensorboard``, and the service ``logger``.
+@contextmanager
+def open_loggers(output: Path, recipe: Recipe, logger: LoggerName | None, from_step: int) -> Iterator[list[Logger]]:
+    """TensorBoard in ``output/tensorboard``, and the service ``logger``; closed at the end.
+
+    Raises:
+        ConfigError: where the service cannot be used, such as without a login.
 
     Args:
         output: folder of the run.
-        name: of the run.
-        logger: its settings are the usual environment variables of the service, such as ``WANDB_MODE`` or
-            ``MLFLOW_TRACKING_URI``; what MLflow has no address for goes to ``output/mlruns``.
+        recipe: whose name the run has, and whose fields the service shows.
+        logger: configured by the environment variables of the service, such as ``WANDB_MODE``, ``WANDB_PROJECT``,
+            ``MLFLOW_TRACKING_URI`` or ``MLFLOW_EXPERIMENT_NAME``; without an address, MLflow writes to
+            ``output/mlflow.db``.
         from_step: later steps of an earlier part of the run are dropped from TensorBoard.
     """
     loggers: list[Logger] = [TensorBoardLogger(output, name="", version="tensorboard", purge_step=from_step or None)]
+    if logger is not None:
+        try:
+            loggers.append(_open_service(logger, output, recipe.name))
+            loggers[-1].log_hyperparams(recipe.model_dump(mode="json"))
+        except Exception as error:  # whatever the service raises
+            raise ConfigError(f"logger: {_SERVICES[logger]} cannot be used ({one_line(error)})") from error
+    try:
+        yield loggers
+    finally:
+        for one in loggers:
+            one.finalize("success")
+        if logger == "wandb":
+            import wandb
+
+            wandb.finish()  # else the next run of this process would be logged to the same one
+
+
+def _open_service(logger: LoggerName, output: Path, name: str) -> Logger:
+    import lightning.pytorch.loggers as services  # seconds to import
+
     if logger == "wandb":
-        from lightning.pytorch.loggers import WandbLogger
-
-        loggers.append(WandbLogger(name=name, save_dir=output, project=os.environ.get("WANDB_PROJECT", "cytotome")))
-    if logger == "mlflow":
-        from lightning.pytorch.loggers import MLFlowLogger
-
-        experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "cytotome")
-        loggers.append(MLFlowLogger(experiment, run_name=name, save_dir=str(output / "mlruns")))
-    return loggers
+        return services.WandbLogger(name=name, save_dir=output, project=os.environ.get("WANDB_PROJECT", "cytotome"))
+    experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "cytotome")
+    address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(output / 'mlflow.db').resolve().as_posix()}"
+    return services.MLFlowLogger(experiment, run_name=name, tracking_uri=address)
 
 
 class MetricsFile:
