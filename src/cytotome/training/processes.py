@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check_devices(devices: int, device: torch.device, plan: Plan) -> None:
-    """Raises ConfigError where there are not so many devices, or where they cannot share the batches."""
+    """Raises ConfigError if there are not enough devices, or if they cannot share the batches."""
     if devices < 1:
         raise ConfigError(f"devices: expected 1 or more, got {devices}")
     if devices == 1:
@@ -43,13 +43,13 @@ def launch(job: Job, *, resume: bool, device: torch.device, devices: int, bfloat
     Args:
         job: the run.
         resume: from its checkpoint.
-        device: the device, or the kind of device where there are several.
+        device: the device, or the kind of device if there are several.
         devices: how many.
         bfloat16: compute in it as far as is safe, else in float32.
-        console: what is said goes here; standard error where there are several processes.
+        console: what is said goes here; standard error if there are several processes.
 
     Raises:
-        CytotomeError: as :func:`fit` raises it, or where a process was ended from outside.
+        CytotomeError: as :func:`fit` raises it, or if a process was ended from outside.
     """
     fabric = Fabric(
         accelerator=device.type,
@@ -70,7 +70,7 @@ def launch(job: Job, *, resume: bool, device: torch.device, devices: int, bfloat
 
 
 def own_error(error: ProcessException) -> CytotomeError | None:
-    """What ended a process, where it is an error of ours, by the last line of its traceback, or a signal."""
+    """What ended a process, if it is an error of ours, by the last line of its traceback, or a signal."""
     if isinstance(error, ProcessExitedException):
         return TrainingError(
             "a training process was ended from outside, most likely because memory ran out; lower sampling.batch or "
