@@ -50,13 +50,13 @@ Counts = dict[str, int]
 
 
 def predicted(model: Model, dataset: Dataset, images: Sequence[int], tta: bool) -> list[Pair]:
-    """What the decoder takes, and truth, of those of the images whose masks are of full quality."""
+    """The inputs of the decoder and the truth, for images with masks of full quality."""
     samples = [dataset[index] for index in images if dataset.infos[index].is_scored]
     return [(model.outputs(one.image, tta=tta), one) for one in track(samples, "predicting", transient=True)]
 
 
 def score_bundled(models: list[tuple[str, int]], dataset: Dataset, tta: bool) -> dict[str, Any]:
-    """Scores, matches at IoU 0.5 and counts of what ``segment`` gives, by cell type and over all."""
+    """Scores, matches at IoU 0.5 and counts of the results of ``segment``, by cell type and overall."""
     scores: Scores = {}
     counts: dict[str, Counts] = defaultdict(lambda: dict.fromkeys(("matched", "found", "truth"), 0))
     for name, fold in models:
@@ -75,7 +75,7 @@ def score_bundled(models: list[tuple[str, int]], dataset: Dataset, tta: bool) ->
 
 
 def ceiling(name: str, dataset: Dataset, class_names: tuple[str, ...]) -> Scores:
-    """Scores of the family's decoder on the targets of the truth, over all images of full quality."""
+    """Scores of the family's decoder on the targets of the truth, for all images of full quality."""
     family = get_family(name)
     config = family.config(class_names=class_names)
     parameters = family.parameters(min_area=30, by_class={"astro": {"min_area": 100}})
@@ -90,7 +90,7 @@ def ceiling(name: str, dataset: Dataset, class_names: tuple[str, ...]) -> Scores
 
 
 def means(scores: Scores) -> dict[str, float]:
-    """Mean of each type, over all images, and their number."""
+    """Mean of each type and of all images, and their number."""
     everything = [score for values in scores.values() for score in values]
     table = {name: float(np.mean(values)) for name, values in sorted(scores.items())}
     return {**table, "all": float(np.mean(everything)), "images": len(everything)}
@@ -148,7 +148,7 @@ def score_labels(folders: list[tuple[Path, int]], dataset: Dataset) -> dict[str,
 
 
 def _entries() -> list[Mapping[str, Any]]:
-    """All results, in the order of their names."""
+    """All results, sorted by name."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
 
 
@@ -163,7 +163,7 @@ def _figures(row: Mapping[str, float]) -> list[str]:
 
 
 def write_table() -> None:
-    """Puts the scores into the page, between its two marks; the largest number of images first."""
+    """Writes the scores to the page, between its two marks, with the largest number of images first."""
     rows = []
     for entry in _entries():
         for kind in ("own parameters", "parameters fitted on training images"):
@@ -176,7 +176,7 @@ def write_table() -> None:
 
 
 def write_ceilings() -> None:
-    """Puts the representation ceiling of each family into the page."""
+    """Writes the representation ceiling of each family to the page."""
     found = {}
     for entry in _entries():
         if "ceiling" in entry["scores"]:
@@ -188,7 +188,7 @@ def write_ceilings() -> None:
 
 
 def write_counts() -> None:
-    """Puts F1 and counts of the results that have them into the page."""
+    """Writes F1 and counts of the results that have them to the page."""
     lines = ["| model | images | cells | F1 at IoU 0.5 | found | annotated | error of the count |", "|" + "---|" * 7]
     for entry in _entries():
         counts: Mapping[str, Counts] = entry["scores"].get("own parameters", {}).get("counts", {})
@@ -201,7 +201,7 @@ def write_counts() -> None:
 
 
 def split(items: list[str]) -> list[tuple[str, int]]:
-    """``PATH:FOLD`` apart."""
+    """Splits ``PATH:FOLD``."""
     return [(path, int(fold)) for path, fold in (item.rsplit(":", 1) for item in items)]
 
 

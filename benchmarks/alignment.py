@@ -2,12 +2,12 @@
 
     python benchmarks/alignment.py DATA [DATA ...] --model neurons [--model-fold 0]
 
-A network that is trained with mirrored and turned crops cannot learn a shift of the masks in one direction; what it
-finds lies on average where the cells are seen. For each pair of a found and a true cell of an IoU above 0.5, the
-difference of their centres is taken; the median over the cells of each image, then over the images of each type, is
-printed, in pixels down and right. Beside it stand the least and greatest of the images' median ratios of found to true
-area, which tell how much annotators' outlines differ. The ``offset`` of the recipes comes from here: of a model
-without offset (that of another is added), on images that it was trained on (--model-fold leaves out that fold's).
+A network that is trained on flipped and rotated crops cannot learn a shift of the masks in one direction; on average,
+its cells are where they are visible. The difference of the centres is computed for each pair of a found and a true cell
+with an IoU above 0.5. The median over the cells of each image, then over the images of each type, is printed, in pixels
+down and right, with the minimum and maximum of the images' median ratios of found to true area, which show how much
+annotators' outlines differ. This is the ``offset`` of the recipes: measured with a model without offset (otherwise that
+of the model is added), on images that it was trained on (--model-fold leaves out those of that fold).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from cytotome.types import Dataset, Instances, Sample
 
 
 def centres(cells: Instances) -> Any:
-    """``(N, 2)`` y, x of the mean pixel of each instance of a label map without overlaps."""
+    """``(N, 2)`` centroids y, x of the instances of a label map without overlaps."""
     labels = cells.to_label_map()
     return np.array(ndimage.center_of_mass(labels > 0, labels, cells.ids)).reshape(-1, 2)
 
 
 def offset_of(model: Model, sample: Sample) -> Any:
-    """Medians over matched cells: the found centre less the true one, down and right, and found over true area.
+    """Medians over matched cells: found minus true centre, down and right, and ratio of found to true area.
 
-    None where nothing was found.
+    None if nothing was found.
     """
     assert sample.instances is not None
     found, truth = (
@@ -50,7 +50,7 @@ def offset_of(model: Model, sample: Sample) -> Any:
 
 
 def offsets(model: Model, dataset: Dataset, fold: int | None) -> dict[str, Any]:
-    """Offsets of the images of each cell type; where there is a fold, of those that are trained on."""
+    """Offsets of the images of each cell type; if a fold is given, of the training images."""
     chosen = range(len(dataset)) if fold is None else splits(dataset, fold)[0]
     kinds: dict[str, list[Any]] = {}
     for index in track(chosen, f"{dataset.name}", transient=True):

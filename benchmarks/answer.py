@@ -9,7 +9,7 @@ from typing import Any
 
 
 def give(answer: Mapping[str, Any], path: Path | None) -> None:
-    """Prints the answer as JSON and writes it to ``path``, where one is given."""
+    """Prints the answer as JSON and writes it to ``path``, if given."""
     text = json.dumps(answer, indent=1)
     print(text)
     if path is not None:

@@ -2,9 +2,9 @@
 
     python benchmarks/cell_size.py MODEL DATA... [--fold K] [--sizes 0.5 1 2] [--json FILE]
 
-Every labelled image is resized, with its truth, by each of the sizes, and segmented as it is (``scale=1``), as the
-package does by itself, and told the typical diameter of its cells. Prints F1 at IoU 0.5 and the cells found, by dataset
-and cell type, and in how many images the package changed the scale by itself.
+Every labelled image is resized, with its truth, by each of the sizes, and segmented with ``scale=1``, by default, and
+with the typical diameter of its cells given. Prints F1 at IoU 0.5 and the cells found, by dataset and cell type, and
+the number of images whose scale the package changed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WAYS = ("as it is", "by itself", "told")
 
 
 def samples(path: str, fold: int | None) -> Iterator[tuple[str, Sample]]:
-    """The labelled images of a dataset, those of one fold where it has folds, with the name of their row."""
+    """The labelled images of a dataset, or of one fold if it has folds, with the name of their row."""
     dataset = open_dataset(path)
     folds = {info.fold for info in dataset.infos} - {None}
     for place, info in enumerate(dataset.infos):

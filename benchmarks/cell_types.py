@@ -2,9 +2,9 @@
 
     python benchmarks/cell_types.py DATA [--model neurons] [--json FILE]
 
-DATA holds sartorius/, livecell/ and usiigaci/.
-Known types are fold 0 of Sartorius and the SHSY5Y images of LIVECell that ``scripts/bundled-facts`` leaves out; all
-other lines of LIVECell, and T98G, are of no type that the model knows. Prints images by what they are and are called.
+DATA holds sartorius/, livecell/ and usiigaci/. Known types are fold 0 of Sartorius and the SHSY5Y images of LIVECell
+that ``scripts/bundled-facts`` leaves out; all other lines of LIVECell, and T98G, are types unknown to the model. Prints
+numbers of images by true and predicted type.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EVERY = 6
 
 
 def images(data: Path) -> Iterator[tuple[str, Image]]:
-    """The images with what they show."""
+    """The images with their types."""
     sartorius, livecell, t98g = (open_dataset(data / name) for name in ("sartorius", "livecell", "usiigaci"))
     for place, info in enumerate(sartorius.infos):
         if info.fold == 0:

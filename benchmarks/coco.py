@@ -29,7 +29,7 @@ LIMITS = (100, 300, 1000)
 
 
 def rows_of(path: str, fold: int, dataset: Dataset, min_score: float) -> list[dict[str, Any]]:
-    """A row for each cell type and for all images, at each limit of detections."""
+    """One row per cell type and one for all images, for each maximum number of detections."""
     model = load_single_model(path)
     samples = [dataset[i] for i in splits(dataset, fold)[1] if dataset.infos[i].is_scored]
     found = [model.segment(one.image, min_score=min_score) for one in track(samples, path, transient=True)]
@@ -46,7 +46,7 @@ def rows_of(path: str, fold: int, dataset: Dataset, min_score: float) -> list[di
 
 
 def write_table(kept: dict[str, Any]) -> None:
-    """Puts the table into the page, between its two marks."""
+    """Writes the table to the page, between its two marks."""
     lines = ["| method | images | max detections | AP | AP 50 | AP 75 | AR |", "|" + "---|" * 7]
     for name, rows in kept.items():
         for row in rows:

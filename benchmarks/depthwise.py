@@ -1,9 +1,9 @@
-"""Times training of an encoder with depthwise convolutions on a CPU: all in bfloat16, and these in float32.
+"""Times training of an encoder with depthwise convolutions on a CPU: everything in bfloat16, or these in float32.
 
     python benchmarks/depthwise.py [--encoder tf_efficientnet_lite2] [--repeats 7] [--json FILE]
 
-One forward and one backward pass of a batch of 3 images of 256 x 256 through the encoder, one thread, both ways in
-turn; the median of the repeats is given.
+One forward and one backward pass of a batch of 3 images of 256 x 256 pixels through the encoder on one thread,
+alternating between both; prints the median of the repeats.
 """
 
 from __future__ import annotations

@@ -4,15 +4,15 @@
     python benchmarks/embedding.py speed --peer PYTHON [--cells 500] [--json FILE]
 
 `ceiling` decodes oracle embeddings (a random unit vector per instance) of all full-quality images of DATA, such as
-`sartorius/`, with noise of four standard deviations on each of the 8 components, by each decoder; its threshold is the
-one of `--thresholds` that is best over all images of that noise, which is what calibration would find. The score is the
-challenge's mAP, mean over the images of each cell type.
+`sartorius/`, with noise of four standard deviations on each of the 8 components, with each decoder; its threshold is
+the best of `--thresholds` over all images with that noise, as calibration would choose it. The score is the challenge's
+mAP, averaged over the images of each cell type.
 
-`speed` decodes a synthetic image of 520 x 704 pixels with about `--cells` cells by the decoder `connected`; and by
-scikit-learn's AgglomerativeClustering (average linkage, cosine, all pairs, as in the team's decoder) a window of
-`--window` pixels of it at the same resolution and threshold, since the matrix of distances of the whole image does not
-fit into memory; the decoder is timed on that window too. PYTHON is an interpreter that has scikit-learn. Times are of
-the processor, kernels compiled before.
+`speed` decodes a synthetic image of 520 x 704 pixels with about `--cells` cells with the decoder `connected`; and, with
+scikit-learn's AgglomerativeClustering (average linkage, cosine, all pairs, as in the team's decoder), a window of
+`--window` pixels of it at the same resolution and threshold, since the distance matrix of the whole image does not fit
+into memory; the decoder is timed on that window too. PYTHON is an interpreter with scikit-learn. Times are processor
+time, without compilation of the kernels.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ np.savez(sys.argv[2], labels=labels, seconds=spent,
 
 
 def ceilings(dataset: Dataset, decoders: Sequence[str], thresholds: Sequence[float]) -> dict[str, Any]:
-    """``decoder: noise: scores`` by cell type and over all, with the threshold that was best."""
+    """``decoder: noise: scores`` by cell type and overall, with the best threshold."""
     family = get_family("embedding")
     config = family.config(class_names=dataset.class_names)
     table: dict[str, Any] = {}
@@ -130,7 +130,7 @@ def ours(embedding: Any, labels: Any) -> dict[str, Any]:
 
 
 def theirs(embedding: Any, labels: Any, peer: str) -> dict[str, Any]:
-    """scikit-learn's clusters, cut into connected parts of 15 pixels or more, by another interpreter."""
+    """scikit-learn's clusters, split into connected parts of at least 15 pixels, computed by another interpreter."""
     mask = labels > 0
     truth, scores, spent, memory = Instances.from_label_map(labels), {}, [], []
     for threshold in THRESHOLDS:
@@ -150,7 +150,7 @@ def theirs(embedding: Any, labels: Any, peer: str) -> dict[str, Any]:
 
 
 def fullest_image(cells: int) -> Any:
-    """The synthetic image, of some, whose number of cells is nearest to ``cells``."""
+    """The one of several synthetic images whose number of cells is nearest to ``cells``."""
     samples = SyntheticDataset(6, seed=1, cell_types=("shsy5y",), shape=SHAPE)
     truths = [sample.instances for sample in samples if sample.instances is not None]
     return min(truths, key=lambda truth: abs(len(truth) - cells))

@@ -3,10 +3,10 @@
     .venv/bin/python benchmarks/end_to_end.py [--model neurons] [--images 60] [--no-overlay] [--peers SAMPLES]
         [--repeats 5] [--json FILE]
 
-520 x 704 phase-contrast images, each precision in a process of its own after one that compiles the kernels.
-``seconds_an_image`` is that of the run without its start, ``with_start`` includes imports and loading the model.
-``network_only`` is the bare network of our model on the same images, one after the other, on all threads. ``--peers``
-adds the bare networks of StarDist and Cellpose 3 with random weights, at the diameters of the cells in SAMPLES, see
+Uses 520 x 704 phase-contrast images, with a separate process for each precision, after one that compiles the kernels.
+``seconds_an_image`` excludes the start of the run, ``with_start`` includes imports and loading the model.
+``network_only`` is only the network of the model on the same images, one after the other, on all threads. ``--peers``
+adds the networks of StarDist and Cellpose 3 with random weights, at the diameters of the cells in SAMPLES, see
 ``benchmarks/peers/networks_speed.py``.
 """
 
@@ -51,7 +51,7 @@ def whole(images: Path, output: Path, model: str, precision: str, options: list[
 
 
 def network_only(images: Path, name: str, precision: str, repeats: int = 8) -> float:
-    """Median seconds of the network of our model on an image as it is, all threads on one image."""
+    """Median seconds of the model's network on an unscaled image, with all threads on one image."""
     file = read_model(find_model(name))
     family = get_family(file.family)
     calls: list[float] = []
@@ -73,7 +73,7 @@ def network_only(images: Path, name: str, precision: str, repeats: int = 8) -> f
 
 
 def main() -> None:
-    """Times each precision that the processor computes in."""
+    """Times each precision that the processor supports."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="neurons")
     parser.add_argument("--images", type=int, default=60)

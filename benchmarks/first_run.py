@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/first_run.py [--model neurons] [--json FILE]
 
-One image of 520 x 704 pixels, twice, with an empty folder for compiled code. ``seconds`` is by the clock, from the
-start of the command to its end; ``cpu_seconds`` is processor time, which other work on the machine disturbs less.
+Segments one image of 520 x 704 pixels twice, with an initially empty folder for compiled code. ``seconds`` is the wall
+time of the command; ``cpu_seconds`` is processor time, which is less affected by other work on the machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from segment_runs import command, fresh, model_of, write_images
 
 
 def timed(arguments: list[str], cache: Path) -> dict[str, float]:
-    """One run that keeps compiled code in ``cache``."""
+    """Runs the command once, with compiled code cached in ``cache``."""
     before, start = os.times(), time.perf_counter()
     subprocess.run([*arguments, "--quiet"], check=True, env=os.environ | {"NUMBA_CACHE_DIR": str(cache)})
     seconds, after = time.perf_counter() - start, os.times()

@@ -5,9 +5,9 @@
     benchmarks/peers/run cellpose_dynamics masks FLOWS MASKS --json MASKS.json
     python benchmarks/flows.py DATA FLOWS MASKS FLOWS.json MASKS.json [--json FILE]
 
-FLOWS are Cellpose's own training flows of the truth; both decoders get them, each with its default thresholds and a
-smallest size of 15 pixels. Times are of one thread for cytotome, of as many as the JSON files say for Cellpose, kernels
-compiled before.
+FLOWS are Cellpose's own training flows of the truth; both decoders use them, each with its default thresholds and a
+minimum size of 15 pixels. Times are for one thread of cytotome and the number of threads in the JSON files for
+Cellpose, without compilation of the kernels.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REPEATS = 3
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """The result and the shortest of a few runs, in seconds."""
+    """The result, and the duration of the fastest of a few runs in seconds."""
     spent = []
     for _ in range(REPEATS):
         start = time.perf_counter()

@@ -3,8 +3,8 @@
     python benchmarks/fusion.py [--models 5] [--instances 800] [--repeats 5]
     python benchmarks/fusion.py --export cases.npz --data sartorius/ && benchmarks/peers/run fusion_reference cases.npz
 
-The instances are discs and long ellipses at the places of 800 cells, moved by a few pixels from model to model, a
-fifth of them elsewhere. Writes ``results/fusion.json``. Compilation is not counted.
+The instances are discs and long ellipses at the positions of 800 cells, shifted by a few pixels per model, and a fifth
+of them elsewhere. Writes ``results/fusion.json``. Compilation is not counted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ THRESHOLD = 0.5503
 
 
 def views(models: int, count: int) -> list[Instances]:
-    """What each model found."""
+    """The instances of each model."""
     rng = np.random.default_rng(0)
     places = rng.uniform((4, 4), (SHAPE[0] - 4, SHAPE[1] - 4), (count, 2))
     axes = np.stack([rng.uniform(4, 9, count), rng.uniform(6, 28, count)], axis=1)[:, ::1]
@@ -52,7 +52,9 @@ def views(models: int, count: int) -> list[Instances]:
 
 
 def export(path: Path, data: str) -> None:
-    """Writes boxes, scores and masks of three moved copies of the first ten true sets, and what we make of them."""
+    """Writes boxes, scores and masks of three shifted copies of the first ten true sets, and their fusion by
+    cytotome.
+    """
     rng = np.random.default_rng(0)
     dataset, cases = open_dataset(data), {}
     full = [index for index, info in enumerate(dataset.infos) if info.is_scored][:10]

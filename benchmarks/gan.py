@@ -2,9 +2,9 @@
 
     python benchmarks/gan.py OUT [--steps 300] [--minutes M] [--recipe unetr-gan] [--set KEY=VALUE] [--picture PNG]
 
-Prints the losses of both phases at ten moments, the score on images that were not trained on, and, against collapse,
-how unlike each other the predictions on those images are: the standard deviation over images of the predicted share of
-foreground, beside that of the truth. --picture stacks the pictures of the unlabelled image, drawn as training went on.
+Prints the losses of both phases at ten steps, the score on images that were not used for training and, to detect
+collapse, the variety of predictions for those images: the standard deviation over images of the predicted share of
+foreground, and that of the truth. --picture stacks the pictures of the unlabelled image during training.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SMALL = (
 
 
 def print_losses(path: Path) -> None:
-    """The losses at ten moments."""
+    """Prints the losses at ten steps."""
     with path.open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     names = [name for name in rows[-1] if name.startswith("gan/") and not name.endswith("/total")]
@@ -44,7 +44,7 @@ def print_losses(path: Path) -> None:
 
 
 def print_score(path: Path) -> None:
-    """Score and variety on images that were not trained on."""
+    """Prints score and variety on images that were not used for training."""
     model = load_single_model(path)
     scores, predicted, true = [], [], []
     for index in range(TESTED):
@@ -59,7 +59,7 @@ def print_score(path: Path) -> None:
 
 
 def stack(folder: Path, picture: Path) -> None:
-    """The pictures of the unlabelled image at some moments, the first on top."""
+    """Stacks the pictures of the unlabelled image at several steps, first on top."""
     files = sorted(folder.glob("*-unlabelled.png"))
     chosen = [files[index] for index in np.geomspace(1, len(files), ROWS).astype(int) - 1]
     print("picture: steps", *(int(path.name.split("-")[0]) for path in chosen))

@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/kernels.py [--size 1024] [--calls 5] [--repeats 60] [--json FILE]
 
-A kernel that held Python's lock would give 2. Images are synthetic. One thread and two are timed in turn, and the
-fastest repeat of each counts, since other work on the machine only makes them slower. ``sha256 (control)`` is Python's
-own hash of 1 MB, which releases the lock: what the machine gives to two threads.
+A kernel that holds Python's lock would give 2. Images are synthetic. One and two threads are timed alternately, and the
+fastest repeat of each is used, since other work on the machine only slows them down. ``sha256 (control)`` is Python's
+own hash of 1 MB, which releases the lock: the ratio that the machine itself reaches.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CONTROL = "sha256 (control)"
 
 
 def works(size: int) -> dict[str, Work]:
-    """What is timed, by name, on a synthetic image of ``size`` x ``size`` pixels."""
+    """The timed functions, by name, on a synthetic image of ``size`` x ``size`` pixels."""
     sample = SyntheticDataset(1, shape=(size, size))[0]
     cells = sample.instances
     assert cells is not None
@@ -57,7 +57,7 @@ def works(size: int) -> dict[str, Work]:
 
 
 def seconds(work: Work, threads: int, calls: int) -> float:
-    """Wall time in which each of some threads does the work so many times; they begin together."""
+    """Wall time in which each of several threads, started together, does the work several times."""
     barrier = threading.Barrier(threads + 1)
 
     def run() -> None:
@@ -76,7 +76,7 @@ def seconds(work: Work, threads: int, calls: int) -> float:
 
 
 def measure(work: Work, calls: int, repeats: int) -> dict[str, float]:
-    """Milliseconds per call of one thread, and the ratio of two threads to one, both of the fastest repeats."""
+    """Milliseconds per call of one thread, and the ratio of two threads to one, for the fastest repeats."""
     work()  # compiles
     alone, both = zip(*[(seconds(work, 1, calls), seconds(work, 2, calls)) for _ in range(repeats)], strict=True)
     return {"milliseconds": round(1000 * min(alone) / calls, 3), "two threads": round(min(both) / min(alone), 2)}

@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/kill.py [--model neurons] [--kills 20] [--images 40] [--seed 0] [--json FILE]
 
-A run is killed by SIGKILL at a moment drawn from the time that its images take, and started again on the same folder;
-when all images are done before the last kill, the folder is compared with the unbroken run's and emptied. While a
-run goes, every file that appears is opened: ``half_written`` counts those that cannot be read whole. ``differing``
-names the files that differ from the unbroken run's at the end, ``run.json`` aside, which holds times.
+A run is killed by SIGKILL at a random moment while it processes images, and started again on the same folder; if all
+images are finished before the last kill, the folder is compared with that of the uninterrupted run and emptied. During
+a run, every file that appears is opened: ``half_written`` counts those that cannot be read completely. ``differing``
+lists the files that differ from those of the uninterrupted run at the end, except ``run.json``, which contains times.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cytotome.io.labels import read_label_map
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file of results can be read to its end."""
+    """Whether a file of results can be read completely."""
     try:
         if path.suffix == ".tif":
             return read_label_map(path).ndim == 2
@@ -45,7 +45,7 @@ def is_whole(path: Path) -> bool:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Bytes of all files but ``run.json``."""
+    """Bytes of all files except ``run.json``."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "run.json"]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
@@ -74,7 +74,7 @@ class Watch:
 
 
 def run_until_killed(arguments: list[str], output: Path, delay: float, watch: Watch) -> bool:
-    """Starts a run and kills it ``delay`` seconds after its images begin; whether it was still going."""
+    """Starts a run and kills it ``delay`` seconds after its first image; returns whether it was still running."""
     before = (output / "run.json").stat().st_mtime_ns if (output / "run.json").is_file() else 0
     process = subprocess.Popen(arguments)
     begun = 0.0

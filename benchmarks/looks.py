@@ -2,10 +2,10 @@
 
     python benchmarks/looks.py DATA [--every N] [--models NAME ...]
 
-DATA holds sartorius/, livecell/, dsb2018/ and usiigaci/.
-Each image is taken whole, at half its size and as a crop of 256 x 256 pixels from its middle, as it is and inverted.
-Prints, for each model and kind of image, the share of images with a note on the background, and for whole images the
-share with any note, for which the model segments the image.
+DATA holds sartorius/, livecell/, dsb2018/ and usiigaci/. Each image is used complete, at half its size and as a crop of
+256 x 256 pixels from its centre, both unchanged and inverted. Prints, for each model and kind of image, the share of
+images with a note on the background and, for complete images, the share with any note, for which the model segments the
+image.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SIDE = 256
 
 
 def views(grey: AnyArray) -> Iterator[tuple[str, AnyArray]]:
-    """An image whole, at half its size and as a crop."""
+    """Returns an image complete, at half its size and as a crop."""
     yield "whole", grey
     yield "half size", cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     y, x = (max(0, (side - SIDE) // 2) for side in grey.shape)

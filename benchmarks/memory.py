@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/memory.py [--model neurons] [--few 20] [--many 1000] [--json FILE]
 
-Each run is a process of its own on a fresh folder; the peak is the greatest resident size that the operating system
-counted for it (``ru_maxrss``). ``ratio`` is the peak on many over the peak on few. Images are 520 x 704 (``--height``,
-``--width`` for others).
+Each run is a separate process with a new folder; the peak is the maximum resident size reported by the operating system
+(``ru_maxrss``). ``ratio`` is the peak for many images divided by that for few. Images are 520 x 704 pixels (see
+``--height``, ``--width``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from segment_runs import command, fresh, model_of, write_images
 
 
 def peak_megabytes(images: Path, output: Path, model: str) -> dict[str, Any]:
-    """One run: its peak in MB and its seconds."""
+    """Runs the command; returns its peak in MB and its duration in seconds."""
     start = time.perf_counter()
     process = subprocess.Popen([*command(images, fresh(output), model), "--quiet"])
     _, status, usage = os.wait4(process.pid, 0)

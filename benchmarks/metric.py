@@ -2,11 +2,11 @@
 
     .venv/bin/python benchmarks/metric.py [--data DIR] [--stardist] [--pycocotools] [--json FILE]
 
-Truth is ``sartorius/annotations_without_images.json.gz``, 40,604 overlapping masks; the predictions are a copy whose
-masks are moved by up to two pixels, each on its own. Times are of one process, after one image that compiles the
-kernels. ``brute_force_difference`` is the greatest difference of an image's score from one that compares dense masks
-pair by pair and solves an assignment at each threshold. ``--stardist`` and ``--pycocotools`` need the peers'
-environment, see ``benchmarks/peers/setup``; StarDist takes label maps, so that ours is timed on the same ones too.
+Truth is ``sartorius/annotations_without_images.json.gz``, 40,604 overlapping masks; the predictions are a copy with
+each mask shifted by up to two pixels. Times are for one process, after one image that compiles the kernels.
+``brute_force_difference`` is the maximum difference of an image's score from one that compares dense masks pair by pair
+and solves an assignment at each threshold. ``--stardist`` and ``--pycocotools`` need the peers' environment, see
+``benchmarks/peers/setup``; as StarDist takes label maps, cytotome is timed on the same ones too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ REACH = 2
 
 
 def jittered(truth: Instances, generator: np.random.Generator) -> Instances:
-    """Each mask moved by up to ``REACH`` pixels along both axes, cut at the image's edge, with a random score."""
+    """Shifts each mask by up to ``REACH`` pixels along both axes, cut at the image's edge, with a random score."""
     owners = np.repeat(np.arange(len(truth)), np.diff(truth.offsets))
     dy, dx = generator.integers(-REACH, REACH + 1, (2, len(truth)))
     rows = truth.runs[:, 0] + dy[owners]
@@ -53,7 +53,7 @@ def jittered(truth: Instances, generator: np.random.Generator) -> Instances:
 
 
 def brute_force(predictions: Instances, truth: Instances) -> float:
-    """The rule on dense masks, pair by pair."""
+    """The score computed from dense masks, pair by pair."""
     iou = np.zeros((len(truth), len(predictions)))
     crops, boxes = [mask_crop(predictions, j)[0] for j in range(len(predictions))], predictions.boxes
     for i in range(len(truth)):
@@ -81,7 +81,7 @@ def median_seconds(work: Callable[[], object], repeats: int = 5) -> float:
 
 
 def peer(script: str, *arguments: str) -> dict[str, Any]:
-    """What a script of ``benchmarks/peers`` found."""
+    """The result of a script of ``benchmarks/peers``."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         subprocess.run([PEERS, script, *arguments, "--json", answer], check=True, stdout=subprocess.DEVNULL)
@@ -90,7 +90,7 @@ def peer(script: str, *arguments: str) -> dict[str, Any]:
 
 
 def against_stardist(predictions: list[Instances], truths: list[Instances]) -> dict[str, Any]:
-    """Both on the label maps of both sides, StarDist's time first."""
+    """Times of both on the same label maps, StarDist first."""
     pairs = [(found.to_label_map(), truth.to_label_map()) for found, truth in zip(predictions, truths, strict=True)]
     with tempfile.TemporaryDirectory() as folder:
         for index, (found, truth) in enumerate(pairs):
@@ -112,7 +112,7 @@ def against_stardist(predictions: list[Instances], truths: list[Instances]) -> d
 
 
 def against_pycocotools(predictions: list[Instances], truths: list[Instances]) -> dict[str, Any]:
-    """Greatest difference of any COCO figure, and both times; all cells are one class."""
+    """Maximum difference of any COCO score, and both times; all cells are one class."""
     images = {
         index: replace(truth, classes=truth.classes * 0, class_names=("cell",)) for index, truth in enumerate(truths)
     }
@@ -141,7 +141,7 @@ def against_pycocotools(predictions: list[Instances], truths: list[Instances]) -
 
 
 def main() -> None:
-    """Measures and prints all figures as JSON."""
+    """Measures and prints all results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(os.environ.get("CYTOTOME_DATA", REPOSITORY.parent / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=default)

@@ -3,9 +3,9 @@
     python benchmarks/overfit.py DATA --family embedding [--set config.sampler=box] [--steps 300] [--size 128]
         [--types cort astro shsy5y] [--crops 2] [--fit] [--name NAME]
 
-DATA is a dataset such as `sartorius/`. Of each cell type (--types), the crops with most cells of the first images are
-taken. The network sees as many crops in each batch, without augmentation, and is scored on them by the challenge's mAP,
-with --fit after its decode parameters were fitted on the same crops. With --name the result is kept in
+DATA is a dataset such as `sartorius/`. For each cell type (--types), the crops with the most cells of the first images
+are used. Each batch contains all crops, without augmentation, and the network is scored on them by the challenge's mAP;
+with --fit, after fitting its decoder parameters on the same crops. With --name, the result is stored in
 benchmarks/results/overfit.json.
 """
 
@@ -40,7 +40,7 @@ LEAST_AREA = 30
 
 
 class CropDataset(Dataset):
-    """The fullest crop of the first images of each type."""
+    """The crop with the most cells of the first images of each type."""
 
     def __init__(self, dataset: Dataset, types: Sequence[str], size: int, crops: int) -> None:
         self.name, self.class_names = "crops", dataset.class_names
@@ -59,7 +59,7 @@ def first_of_type(dataset: Dataset, kind: str, count: int) -> list[Sample]:
 
 
 def fullest_crop(sample: Sample, size: int) -> Sample:
-    """The square around a cell that holds most cells."""
+    """The square around a cell that contains the most cells."""
     assert sample.instances is not None
     centres = sample.instances.boxes.reshape(-1, 2, 2).mean(axis=1)
     corners = np.unique(np.clip(centres - size / 2, 0, np.array(sample.image.shape) - size).astype(int), axis=0)
@@ -78,7 +78,7 @@ def _window(layers: Any, corner: Sequence[int], size: int) -> Any:
 def overfit(
     family: str, dataset: Dataset, size: int, steps: int, overrides: Sequence[str] = (), *, fit: bool = False
 ) -> dict[str, Any]:
-    """Trains on the crops of a dataset and scores on them, with parameters that are fitted on them where ``fit``."""
+    """Trains on the crops of a dataset and scores on them, with parameters that are fitted on them if ``fit``."""
     scale = 1.5
     side = int(size * scale)
     recipe: dict[str, Any] = {

@@ -2,11 +2,11 @@
 
     python benchmarks/rcnn.py [equality] [paste] [dense] [recipes]
 
-``equality`` gives both the same random weights and compares boxes, scores and mask probabilities. ``paste`` times 700
-masks on 520 x 704 pixels, ours on the whole-numbered boxes that torchvision makes, so that both mean the same pixels;
-memory is the growth of the process's peak. ``dense`` lets a network of random weights keep its 790 best detections of
-one image of 520 x 704 pixels, and times all of ``Model.segment``. ``recipes`` builds the network of each recipe of the
-family whole, computes its gradients on two synthetic crops, and predicts one of them.
+``equality`` uses the same random weights for both and compares boxes, scores and mask probabilities. ``paste`` times
+700 masks on 520 x 704 pixels, with the integer boxes of torchvision, so that both refer to the same pixels; memory is
+the increase of the process's peak. ``dense`` keeps the 790 best detections of a network with random weights for one
+image of 520 x 704 pixels, and times ``Model.segment``. ``recipes`` builds the complete network of each recipe of the
+family, computes its gradients on two synthetic crops, and predicts one of them.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def equality() -> None:
 
 
 def detections(count: int) -> tuple[Any, Any]:
-    """Grids of 28 x 28 and their boxes x0, y0, x1, y1, of the sizes of cells."""
+    """Grids of 28 x 28 cells and their boxes x0, y0, x1, y1, with sizes of cells."""
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, (640, 460), (count, 2))
     boxes = np.hstack([corners, corners + rng.uniform(10, 60, (count, 2))]).astype(np.float32)
@@ -101,7 +101,7 @@ def paste_ours(grids: Any, boxes: Any) -> Any:
 
 
 def best_time(function: Callable[..., Any]) -> float:
-    """Seconds of processor time, which other work on the machine disturbs less."""
+    """Seconds of processor time, which is less affected by other work on the machine."""
     given, times = detections(COUNT), []
     for _ in range(5):
         start = time.process_time()
@@ -111,7 +111,7 @@ def best_time(function: Callable[..., Any]) -> float:
 
 
 def growth(function: Callable[..., Any]) -> float:
-    """Megabytes by which one call raises the peak of this process."""
+    """Megabytes by which one call increases the peak of this process."""
     given = detections(COUNT)
     before = peak_megabytes()
     function(*given)
@@ -192,7 +192,7 @@ PARTS = {"equality": equality, "paste": paste, "dense": dense, "recipes": recipe
 
 
 def main() -> None:
-    """Runs the parts that are named, or all."""
+    """Runs the given parts, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     options = parser.parse_args()

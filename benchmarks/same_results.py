@@ -2,11 +2,11 @@
 
     python benchmarks/same_results.py BEFORE AFTER [DATA] [--json FILE] [--steps 50] [--only segment|train|source]
 
-BEFORE and AFTER are checkouts; each runs its own ``src`` in processes of its own, with one thread. DATA is a folder of
+BEFORE and AFTER are checkouts; each runs its own ``src`` in separate processes, with one thread. DATA is a folder of
 images (default: ``examples`` of BEFORE), which every bundled model segments: label maps, overlays and tables are
 compared byte for byte. Every family, and one with a mean teacher, is trained on the same synthetic images on the CPU in
 float32: logged losses and validation scores are compared as text, weights of the model file bit by bit. Sizes of the
-sources and the processor time of ``cytotome --help`` are shown beside each other. Exit code 1 where results differ.
+sources and the processor time of ``cytotome --help`` are printed for both. The exit code is 1 if results differ.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 
 def command(tree: Path, *words: Any) -> tuple[str, float]:
-    """What ``cytotome`` of a tree says, and the processor time in seconds that it takes."""
+    """The output of ``cytotome`` of a tree, and its processor time in seconds."""
     environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
@@ -71,7 +71,7 @@ def command(tree: Path, *words: Any) -> tuple[str, float]:
 
 
 def write_disks(folder: Path, labelled: int = 6, unlabelled: int = 2) -> None:
-    """Images of disks on noise with their label maps; the last ones have none."""
+    """Writes images of disks on noise with their label maps; the last ones have none."""
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True)
     rows, columns = np.ogrid[:96, :112]
@@ -88,12 +88,12 @@ def write_disks(folder: Path, labelled: int = 6, unlabelled: int = 2) -> None:
 
 
 def images_of(data: Path) -> list[Path]:
-    """The images of a folder, whose folders ``labels`` are left out."""
+    """The images of a folder, except those in folders ``labels``."""
     return sorted(path for path in data.rglob("*") if path.suffix in IMAGE_ENDINGS and path.parent.name != "labels")
 
 
 def compare_files(before: Path, after: Path) -> dict[str, Any]:
-    """Counts the results of two folders that agree byte for byte, and names those that do not."""
+    """Counts the results of two folders that are identical, and lists those that differ."""
     names = sorted(
         {
             str(path.relative_to(folder))
@@ -112,7 +112,7 @@ def compare_files(before: Path, after: Path) -> dict[str, Any]:
 
 
 def compare_segmenting(trees: Sequence[Path], images: Sequence[Path], work: Path) -> Iterator[dict[str, Any]]:
-    """Label maps, overlays and tables of each bundled model."""
+    """Compares label maps, overlays and tables of each bundled model."""
     for model in MODELS:
         folders = [work / f"{model}-{number}" for number in range(2)]
         for tree, folder in zip(trees, folders, strict=True):
@@ -128,7 +128,7 @@ def write_recipe(path: Path, name: str, steps: int) -> None:
 
 
 def compare_training(trees: Sequence[Path], steps: int, work: Path) -> Iterator[dict[str, Any]]:
-    """Losses and weights of each family."""
+    """Compares losses and weights of each family."""
     write_disks(work / "disks")
     for name in RUNS:
         write_recipe(work / "run.yaml", name, steps)
@@ -140,7 +140,7 @@ def compare_training(trees: Sequence[Path], steps: int, work: Path) -> Iterator[
 
 
 def compare_runs(before: Path, after: Path) -> dict[str, Any]:
-    """Losses and weights of two runs."""
+    """Compares losses and weights of two runs."""
     tables = [
         list(csv.DictReader((folder / "metrics.csv").read_text(encoding="utf-8").splitlines()))
         for folder in (before, after)
@@ -163,7 +163,7 @@ def compare_runs(before: Path, after: Path) -> dict[str, Any]:
 
 
 def imported_modules(path: Path, names: set[str]) -> set[str]:
-    """Modules of the package that a file imports, also within functions, but not for the type checker only."""
+    """Modules of the package that a file imports, including imports in functions, except for type checking."""
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:
@@ -183,7 +183,7 @@ def imported_modules(path: Path, names: set[str]) -> set[str]:
 
 
 def import_circles(source: Path) -> list[list[str]]:
-    """Groups of two or more modules that import each other, directly or by way of others."""
+    """Groups of modules that import each other, directly or indirectly."""
     files = {
         ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): path
         for path in source.rglob("*.py")

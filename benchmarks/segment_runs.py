@@ -18,9 +18,9 @@ DATA = Path(os.environ.get("CYTOTOME_DATA", REPOSITORY.parent / "shared" / "data
 
 
 def write_images(folder: Path, count: int, shape: tuple[int, int] = (520, 704), distinct: int = 20) -> Path:
-    """``count`` PNG files, of which ``distinct`` differ: real phase contrast where it is at hand, else synthetic.
+    """Writes ``count`` PNG files, ``distinct`` of which differ: real phase contrast if available, else synthetic.
 
-    The others are hard links, so that they cost nothing to make.
+    The others are hard links.
     """
     folder.mkdir(parents=True)
     dataset = open_dataset(DATA / "sartorius") if (DATA / "sartorius" / "train.csv").is_file() else None
@@ -47,6 +47,6 @@ def command(images: Path, output: Path, model: str, *options: str) -> list[str]:
 
 
 def fresh(folder: Path) -> Path:
-    """The folder's path, with nothing there."""
+    """Removes the folder and returns its path."""
     shutil.rmtree(folder, ignore_errors=True)
     return folder

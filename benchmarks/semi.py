@@ -11,8 +11,8 @@ of a hash) loses its masks. Methods, each trained for the same time by the recip
     gan       recipe unetr-gan on both halves
     all       all labels: what there is to be won
 
-Each run leaves its model in OUT; the table is printed, and kept in benchmarks/results/semi.json beside those of other
-recipes. A run that is there already is scored and not trained again.
+Each run writes its model to OUT; the table is printed, and stored in benchmarks/results/semi.json with those of other
+recipes. An existing run is scored and not trained again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ METHODS = ("half", "pseudo", "teacher", "gan", "all")
 
 
 class Withheld(Dataset):
-    """A dataset some of whose samples have lost their masks."""
+    """A dataset with masks withheld for some samples."""
 
     def __init__(self, whole: Dataset, positions: set[int]) -> None:
         self.whole, self.positions = whole, positions
@@ -54,13 +54,13 @@ class Withheld(Dataset):
         )
 
     def read(self, index: int) -> Sample:
-        """One sample, without masks where they are withheld."""
+        """Reads one sample, without masks if they are withheld."""
         sample = self.whole[index]
         instances = None if index in self.positions else sample.instances
         return replace(sample, info=self.infos[index], instances=instances)
 
     def instances(self, index: int) -> Instances | None:
-        """The masks, None where they are withheld."""
+        """Returns the masks, None if they are withheld."""
         return None if index in self.positions else self.whole.instances(index)
 
 
@@ -78,7 +78,7 @@ def second_half(dataset: Dataset, fold: int) -> set[int]:
 
 
 def run(recipe: Any, data: Any, output: Path, options: argparse.Namespace, seed: int) -> Path:
-    """Trains, unless the model is there; gives its path."""
+    """Trains, unless the model exists; returns its path."""
     checked = load_recipe(recipe)
     path = output / f"{checked.name}.safetensors"
     if not path.is_file():
@@ -113,7 +113,7 @@ def train_method(method: str, dataset: Dataset, options: argparse.Namespace, see
 
 
 def score(path: Path, dataset: Dataset, fold: int) -> dict[str, float]:
-    """The challenge's mAP on the fold's images: mean of each cell type, and over all images."""
+    """The challenge's mAP on the fold's images: mean of each cell type, and of all images."""
     model = load_single_model(path)
     scores: dict[str, list[float]] = {}
     for index in splits(dataset, fold)[1]:
@@ -125,7 +125,7 @@ def score(path: Path, dataset: Dataset, fold: int) -> dict[str, float]:
 
 
 def keep(method: str, scores: dict[str, list[float]], options: argparse.Namespace) -> None:
-    """Writes a method's scores beside those of the others with the same settings."""
+    """Adds a method's scores to those of the others with the same settings."""
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     settings = {name: getattr(options, name) for name in ("fold", "minutes", "seeds", "recipe", "set")}
     entry = kept.get(options.recipe, {})

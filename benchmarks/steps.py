@@ -3,9 +3,9 @@
     python benchmarks/steps.py DATA METHOD... [--cache DIR] [--trials 20] [--training]
 
 A method is MODEL:FOLD, or MODEL:0,MODEL:1 for models of several folds. Every score is on images that neither the
-networks nor the settings have seen: settings are tuned on the other folds (or, where all images are of one fold, on the
-other fifths of them), with --training on the images that the models of one fold were trained on. Each step shows its
-gain over the step before it with the 95 % bootstrap interval over images. Writes ``results/steps.json``.
+networks nor the settings have seen: settings are tuned on the other folds (or, if all images are of one fold, on the
+other fifths of them) or, with --training, on the training images of the models of one fold. Each step shows its gain
+over the previous step with the 95 % bootstrap interval over images. Writes ``results/steps.json``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Table:
         self.cell_types, self.rows = cell_types, []  # type: ignore[var-annotated]
 
     def add(self, name: str, scores: Any, before: Any = None) -> Any:
-        """One step: its scores of each image, and those it is compared with."""
+        """Adds one step: its scores of each image, and those it is compared with."""
         kinds = sorted(set(self.cell_types))
         row = {"step": name, "all": round(float(np.mean(scores)), 4)}
         row |= {kind: round(float(np.mean(scores[[k == kind for k in self.cell_types]])), 4) for kind in kinds}
@@ -76,7 +76,7 @@ def main() -> None:
     parts = folds if len(set(folds)) > 1 else [number % 5 for number in held]
 
     def tuned(method: Tunable[Any]) -> Tuned:
-        """Scores with settings that come from other images."""
+        """Scores with settings from other images."""
         if options.training:
             return tune_apart(method, range(len(held), len(samples)), held, trials=options.trials)
         return tune_nested(method, parts, trials=options.trials)

@@ -37,11 +37,11 @@ class Run:
     set: tuple[str, ...] = ()
 
     def model(self, runs: Path) -> Path:
-        """The model file that the run ends with."""
+        """The final model file of the run."""
         return runs / self.name / f"{self.name}.safetensors"
 
     def command(self, root: Path, runs: Path) -> list[str]:
-        """The command that trains it or resumes it."""
+        """The command that trains or resumes it."""
         start = self.weights
         if start and start.startswith("run:"):
             name = start.removeprefix("run:")
@@ -60,7 +60,7 @@ class Run:
         return "begun" if (runs / self.name).is_dir() else "waiting"
 
     def result(self) -> Path:
-        """Where benchmarks/accuracy.py keeps the score."""
+        """The file of its score, written by benchmarks/accuracy.py."""
         return HERE / "results" / "accuracy" / f"queue-{self.name}.json"
 
 
@@ -82,7 +82,7 @@ def score(run: Run, root: Path, runs: Path) -> None:
 
 
 def table(queue: list[Run], runs: Path) -> str:
-    """One line per run: its state and, where it was scored, mAP per cell type and over all images."""
+    """One line per run: its state and, if it was scored, mAP per cell type and overall."""
     lines = [f"{'run':<24}{'fold':>5}{'minutes':>9}  {'state':<9}{'cort':>7}{'astro':>7}{'shsy5y':>8}{'all':>7}"]
     for run in queue:
         fold = "all" if run.fold is None else run.fold
@@ -95,7 +95,7 @@ def table(queue: list[Run], runs: Path) -> str:
 
 
 def main() -> None:
-    """Trains what is not trained, scores what is not scored."""
+    """Trains and scores runs that are not finished."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder that holds sartorius/ and livecell/")
     parser.add_argument("--runs", type=Path, default=Path("runs/queue"), help="folder of checkpoints and models")

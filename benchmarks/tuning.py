@@ -2,9 +2,8 @@
 
     python benchmarks/tuning.py DATA [--model neurons] [--cache DIR] [--trials 60]
 
-The networks run once per image, which is not counted; the model has seen the images, so that the scores say nothing.
-Seconds on the processor are those of this process alone, where the machine does other work
-too. Writes ``results/tuning.json``.
+The networks run once per image, which is not timed; the model was trained on the images, so the scores are meaningless.
+Processor time is that of this process only, in case the machine does other work. Writes ``results/tuning.json``.
 """
 
 from __future__ import annotations

@@ -6,13 +6,13 @@
         [--stages NAME ...]
 
 ``ceiling`` scores ``decode(oracle(targets(truth)))`` by the challenge's mAP on all images with full masks: for
-distances within the instance and over the union of all, for several numbers of levels, for the paper's cut (cells may
-be parted anywhere) and with walls, and for the watershed. ``speed`` times targets and both decoders on the image with
-the most cells, in time of the processor on one thread, kernels compiled before, beside
+distances within the instance and over the union of all, for several numbers of levels, for the paper's cut (cells can
+be split anywhere) and with walls, and for the watershed. ``speed`` measures the processor time of targets and both
+decoders on the image with the most cells, on one thread, without compilation of the kernels, and that of
 ``skimage.segmentation.watershed`` and ``regionprops`` on the same energy. ``overfit`` trains the recipe ``watershed``
-stage by stage, each from the model of the one before, on the densest crops of 256 x 256 pixels of a cort and of an
-astro image without augmentation, and says how well each stage learned them: mean angle in degrees, accuracy of the
-energy levels, and the challenge's mAP of the instances.
+stage by stage, each starting from the previous model, on the densest crops of 256 x 256 pixels of a cort and an astro
+image without augmentation, and prints how well each stage fits them: mean angle in degrees, accuracy of the energy
+levels, and the challenge's mAP of the instances.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def ceiling(data: str) -> list[dict[str, Any]]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """The result of the last run, and the shortest of a few runs in milliseconds of the processor."""
+    """The result of the last run, and the processor time of the fastest of a few runs in milliseconds."""
     spent = []
     work()
     for _ in range(REPEATS):
@@ -93,7 +93,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def plainly(energy: np.ndarray, mask: np.ndarray) -> list[Any]:
-    """Markers, watershed and measured regions as one would write them with scikit-image."""
+    """Markers, watershed and measured regions, implemented with scikit-image."""
     markers, _ = components(h_maxima(energy.astype(np.int32), 1) > 0)
     return list(regionprops(skimage_watershed(-energy, markers, mask=mask)))
 

@@ -95,7 +95,7 @@ def test_train_load_segment_and_decode(tmp_path: Path) -> None:
         np.testing.assert_array_equal(other.runs, found.runs)
     assert found.shape == image.shape
     assert len(model.segment(image, min_area=10**6)) == 0
-    with pytest.raises(ct.CytotomeError, match=r"decode parameters: .*nonsense"):
+    with pytest.raises(ct.CytotomeError, match=r"decoder parameters: .*nonsense"):
         model.segment(image, nonsense=1)
 
 

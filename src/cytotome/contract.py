@@ -272,7 +272,7 @@ class Family(Generic[Config, Parameters, Network, Batched, Output]):
         name: name in recipes and model files.
         summary: one line that names the paper.
         config: type of its config.
-        parameters: type of its decode parameters.
+        parameters: type of its decoder parameters.
         outputs: the kind of outputs that ``predict`` returns, ``Dense(specs)`` or ``Detections()`` of
             :mod:`cytotome.outputs`.
         build: returns a network with random weights.
@@ -289,7 +289,7 @@ class Family(Generic[Config, Parameters, Network, Batched, Output]):
         decode: ``decode(output, parameters, class_names)`` returns instances with scores; it does not use the network.
         ceiling: minimum mAP, averaged over the real images, of ``decode(oracle(targets(truth)))``, checked by tests.
         tile: largest side of the network's input, if it is made for windows of one size; None if any size works.
-        calibrate: ``calibrate(pairs, parameters, class_names)`` fits the decode parameters to pairs of outputs and
+        calibrate: ``calibrate(pairs, parameters, class_names)`` fits the decoder parameters to pairs of outputs and
             truth; None if there is nothing to fit.
     """
 

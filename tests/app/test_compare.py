@@ -276,5 +276,5 @@ def test_images_without_known_cells_are_named(tmp_path: Path, monkeypatch: pytes
     dataset = open_dataset("synthetic:2")
     monkeypatch.setattr(dataset, "instances", lambda _: None)
     model = CachedOutputs(parse_method("neurons"), tmp_path, device="cpu").model_of(0)
-    with pytest.raises(DataError, match=f"compare: image {dataset.infos[1].id} has no known cells; give labelled"):
+    with pytest.raises(DataError, match=f"compare: image {dataset.infos[1].id} has no masks; give labelled"):
         compare_entry.ceiling(model, dataset, [1])

@@ -44,4 +44,4 @@ def test_maps_are_compared_without_embeddings() -> None:
     expected = {"s": torch.zeros(1, 1, 2, 2), "far": torch.full((1, 2, 2, 2), 20.0), "e": torch.zeros(1, 8, 2, 2)}
     assert kind.difference(found, expected).item() == pytest.approx((0.25 + 100) / 2)
     assert kind.why_no_difference() == ""
-    assert "embeddings alone" in Dense((EMBEDDING,)).why_no_difference()
+    assert "only embeddings" in Dense((EMBEDDING,)).why_no_difference()

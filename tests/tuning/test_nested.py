@@ -215,5 +215,5 @@ def test_wrong_input_is_named() -> None:
     with pytest.raises(ConfigError, match="needs images of two folds or more"):
         tune_nested(method, [0] * 8)
     method.samples = [replace(method.samples[0], instances=None), *method.samples[1:]]
-    with pytest.raises(ConfigError, match="image 0 has no known cells"):
+    with pytest.raises(ConfigError, match="image 0 has no masks"):
         tune_on(method, range(8))

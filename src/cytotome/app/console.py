@@ -171,7 +171,7 @@ def telling_of_compiling(*, quiet: bool) -> Iterator[None]:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Tells the user how to continue if resumable work is stopped."""
+    """Prints how to continue if resumable work is stopped."""
     try:
         yield
     except KeyboardInterrupt:

@@ -58,7 +58,7 @@ class TypeClassifier(BaseModel):
         features = describe(instances)
         if len(features) != len(self.means):
             raise ConfigError(
-                f"cell type: the classifier takes {len(self.means)} features, got {len(features)}; fit anew"
+                f"cell type: the classifier takes {len(self.means)} features, got {len(features)}; fit it again"
             )
         row = np.append((features - self.means) / self.scales, 1.0)
         values = softmax(np.asarray(self.weights) @ row)

@@ -134,7 +134,7 @@ class Model(Segmenter):
             return self.parameters.changed(**parameters)
         except ValidationError as error:
             names = ", ".join(type(self.parameters).model_fields)
-            raise ConfigError(f"decode parameters: {'; '.join(describe(error))}; there are {names}") from None
+            raise ConfigError(f"decoder parameters: {'; '.join(describe(error))}; there are {names}") from None
 
     def predict_maps(
         self,

@@ -1,4 +1,4 @@
-"""GeoJSON as QuPath reads and writes it: one feature per cell, with polygons along the pixels' edges.
+"""GeoJSON in the form of QuPath: one feature per cell, with polygons along pixel edges.
 
 Coordinates are x, y in pixels; the centre of the first pixel is at 0.5, 0.5.
 """
@@ -20,14 +20,14 @@ from cytotome.ops.pictures import cell_colours
 from cytotome.types import AnyArray, Image, Instances
 
 NAMESPACE = uuid.UUID("5f7c1b1e-6a0e-5f0c-9d57-3b1f6d0d8a11")
-"""Of the ids of features, which follow from the image's name and the number of the cell."""
+"""Namespace of the ids of features, which are derived from the image's name and the number of the cell."""
 
 
 def write_geojson(path: Path, image: Image, cells: Instances) -> None:
-    """Writes the cells of one image as annotations that QuPath can show and edit.
+    """Writes the cells of one image as annotations that QuPath can display and edit.
 
-    A cell of several parts is a MultiPolygon, a hole is a hole, and overlaps are kept. The number of a cell is its
-    name; class, score and area in pixels go along. Instances without a pixel are left out.
+    A cell of several parts is a MultiPolygon; holes and overlaps are kept. The name is the number of the cell; class,
+    score and area in pixels are included. Empty instances are left out.
     """
     areas = cells.areas
     features = [_feature(image, cells, index, int(areas[index])) for index in range(len(cells)) if areas[index]]
@@ -57,15 +57,15 @@ def _feature(image: Image, cells: Instances, index: int, area: int) -> dict[str,
 
 
 def read_geojson(path: Path, shape: tuple[int, int]) -> Instances:
-    """The polygons of a file as instances; lines and points are left out.
+    """Reads the polygons of a file as instances; lines and points are left out.
 
     Args:
         path: a FeatureCollection, one feature or a list of features, as QuPath exports them.
-        shape: ``(H, W)`` of the image. What leaves it is cut off.
+        shape: ``(H, W)`` of the image; pixels outside are cut off.
 
     Returns:
-        Instances whose ids are the names if all of these are different numbers, else 1 to N. Classes are in the order
-        of their first cell. Scores are the measurement ``score``, 1 where there is none.
+        Instances with the names as ids if all are different numbers, else 1 to N. Classes are in the order of their
+        first cell. Scores are the measurement ``score``, 1 if there is none.
 
     Raises:
         DataError: if the file is not GeoJSON, or a polygon is damaged.
@@ -131,7 +131,7 @@ def _score(properties: Mapping[str, Any]) -> float:
 
 
 def numbers_of(names: Sequence[str]) -> list[int] | None:
-    """The names as ids if they are different positive whole numbers, else None."""
+    """Returns the names as ids if they are different positive integers, else None."""
     if not all(name.isascii() and name.isdecimal() and 0 < int(name) < 2**31 for name in names):
         return None
     numbers = [int(name) for name in names]

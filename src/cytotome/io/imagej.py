@@ -1,4 +1,4 @@
-"""ImageJ's ROI sets (``.zip``), read and written by roifile: one ROI per cell, along the pixels' edges."""
+"""ImageJ's ROI sets (``.zip``), read and written with roifile: one ROI per cell, along pixel edges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cytotome.io.polygons import even_odd_path, from_polygons, simple_rings
 from cytotome.types import AnyArray, Image, Instances
 
 AREAS = (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED, ROI_TYPE.RECT, ROI_TYPE.OVAL)
-"""Kinds of ROIs that have an inside."""
+"""Types of ROIs with an area."""
 MOVE, LINE, CLOSE = 0.0, 1.0, 4.0
 """Commands of a composite ROI's path."""
 
@@ -23,8 +23,8 @@ MOVE, LINE, CLOSE = 0.0, 1.0, 4.0
 def write_rois(path: Path, image: Image, cells: Instances) -> None:
     """Writes the cells of one image for ImageJ's ROI manager.
 
-    A cell with holes or of several parts is a composite ROI, and overlaps are kept. The number of a cell is the name
-    of its ROI; class and score are among its properties. Instances without a pixel are left out.
+    A cell with holes or several parts is a composite ROI; overlaps are kept. The name of a ROI is the number of its
+    cell; class and score are among its properties. Empty instances are left out.
     """
     areas = cells.areas
     rois = [_roi(cells, index) for index in range(len(cells)) if areas[index]]
@@ -51,7 +51,7 @@ def _roi(cells: Instances, index: int) -> ImagejRoi:
 
 
 def _path(ring: AnyArray) -> AnyArray:
-    """A ring as commands of a path, flat."""
+    """A ring as a flat list of path commands."""
     commands = np.full((len(ring), 3), LINE)
     commands[0, 0] = MOVE
     commands[:, 1:] = ring
@@ -59,15 +59,15 @@ def _path(ring: AnyArray) -> AnyArray:
 
 
 def read_rois(path: Path, shape: tuple[int, int]) -> Instances:
-    """The ROIs of a file that have an inside as instances; lines, angles and points are left out.
+    """Reads the ROIs of a file with an area as instances; lines, angles and points are left out.
 
     Args:
         path: a ROI set (``.zip``) or one ROI (``.roi``).
-        shape: ``(H, W)`` of the image. What leaves it is cut off.
+        shape: ``(H, W)`` of the image; pixels outside are cut off.
 
     Returns:
-        Instances whose ids are the names if all of these are different numbers, else 1 to N, with the classes and
-        scores that :func:`write_rois` wrote; others are unknown and 1.
+        Instances with the names as ids if all are different numbers, else 1 to N, and with the classes and scores of
+        :func:`write_rois`, by default unknown and 1.
 
     Raises:
         DataError: if the file cannot be read as ROIs.

@@ -1,4 +1,4 @@
-"""Segmentation labels of YOLO: a text file per image, one line per cell."""
+"""Segmentation labels of YOLO: one text file per image, one line per cell."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cytotome.types import Image, Instances
 
 
 def write_yolo(path: Path, image: Image, cells: Instances) -> None:
-    """Writes the class of each cell and its outline, in parts of the image's width and height.
+    """Writes the class and outline of each cell, relative to the image's width and height.
 
-    The format knows one polygon per cell: parts and holes are joined by cuts of zero width. It has no scores. The
+    The format supports one polygon per cell: parts and holes are joined by cuts of zero width. It has no scores. The
     class of cells of unknown type is the number after those of the class names.
     """
     height, width = cells.shape

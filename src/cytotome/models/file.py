@@ -1,5 +1,5 @@
-"""One file per model: weights, config, decode parameters, normalisation and card; written atomically, never
-unpickled.
+"""One file per model: weights, config, decoder parameters, normalisation and card. Written atomically, never unpickled;
+nothing in it is executed.
 """
 
 from __future__ import annotations

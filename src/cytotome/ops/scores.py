@@ -20,7 +20,7 @@ RIDGE = 1e-4
 
 
 class ScoreParameters(Protocol):
-    """The decode parameters for scores and for dropping instances."""
+    """The decoder parameters for scores and for dropping instances."""
 
     @property
     def score_weights(self) -> tuple[float, ...]:

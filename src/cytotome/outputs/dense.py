@@ -72,7 +72,7 @@ class Dense:
 
     def why_no_difference(self) -> str:
         """Embeddings are only comparable within one output."""
-        return "" if self._comparable() else "embeddings alone, which two networks cannot be compared by"
+        return "" if self._comparable() else "only embeddings, by which two networks cannot be compared"
 
     def difference(self, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Tensor:
         """Mean over maps of the mean squared difference, without embeddings."""

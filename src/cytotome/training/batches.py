@@ -1,4 +1,4 @@
-"""The batches of a run, of each stage its own; and what is said where their worker processes fail."""
+"""The batches of a run, of each stage its own; and the error message if their worker processes fail."""
 
 from __future__ import annotations
 

@@ -27,14 +27,14 @@ class Checkpoints:
         self.written = time.monotonic()
 
     def after_step(self, learner: Learner) -> None:
-        """Saves where it is time."""
+        """Saves when it is due."""
         if time.monotonic() - self.written >= self.seconds:
             self.save(learner)
             self.written = time.monotonic()
 
 
 class Reports:
-    """Losses to ``metrics.csv`` and the loggers; validation scores where they are asked for.
+    """Losses to ``metrics.csv`` and the loggers; validation scores if they are requested.
 
     Args:
         metrics: the table.
@@ -54,7 +54,7 @@ class Reports:
         self.validate, self.validate_every = validate, validate_every
 
     def after_step(self, learner: Learner) -> None:
-        """Reports where it is time."""
+        """Reports when it is due."""
         step = learner.progress.step
         if step % LOG_EVERY == 0:
             self._report(learner, learner.latest)
@@ -72,7 +72,7 @@ class Pictures:
     """Pictures of what is found so far, to TensorBoard and to ``folder/STEP-NAME.png``.
 
     Args:
-        folder: made where it is missing.
+        folder: created if it does not exist.
         loggers: those of TensorBoard are given the pictures.
         draw: gives named ``(H, W, 3)`` uint8 pictures.
         every: steps between them, 0 for never.
@@ -89,7 +89,7 @@ class Pictures:
         self.loggers = [logger for logger in loggers if isinstance(logger, TensorBoardLogger)]
 
     def after_step(self, learner: Learner) -> None:
-        """Draws where it is time."""
+        """Draws when it is due."""
         step = learner.progress.step
         if not self.every or step % self.every:
             return
@@ -157,7 +157,7 @@ class ProgressBar:
             self.bar.stop()
 
     def after_step(self, learner: Learner) -> None:
-        """Draws where it is time."""
+        """Draws when it is due."""
         now = time.monotonic()
         if now - self.drawn < self.every:
             return

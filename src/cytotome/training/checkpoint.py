@@ -25,12 +25,12 @@ def save_checkpoint(path: Path, learner: Learner, stopping: EarlyStopping, ident
     Args:
         path: replaced at once, so that there is always a whole checkpoint.
         learner: between two steps.
-        stopping: with the best weights, where they are kept.
+        stopping: with the best weights, if they are kept.
         identity: of the run; resuming compares it.
         heritage: what the model inherits from data and ancestors, some of which may be gone when the run is resumed.
 
     Raises:
-        TrainingError: where a loss has become non-finite, so that a good checkpoint is never replaced by a bad one.
+        TrainingError: if a loss has become non-finite, so that a good checkpoint is never replaced by a bad one.
     """
     learner.check_finite()
     device = learner.fabric.device
@@ -57,7 +57,7 @@ def load_checkpoint(path: Path, identity: Identity) -> dict[str, Any]:
     """The content of a checkpoint, on the CPU; nothing but tensors and plain values is read.
 
     Raises:
-        TrainingError: where the file is damaged or belongs to another run.
+        TrainingError: if the file is damaged or belongs to another run.
     """
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -73,7 +73,7 @@ def load_checkpoint(path: Path, identity: Identity) -> dict[str, Any]:
 
 
 def restore(learner: Learner, content: dict[str, Any]) -> None:
-    """Brings a learner to where a checkpoint was written; random states come last, since nothing may draw after them.
+    """Brings a learner to the state of a checkpoint; random states come last, since nothing may draw after them.
 
     Processes other than the first have random states of their own, which no checkpoint holds.
     """

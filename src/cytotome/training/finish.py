@@ -32,7 +32,7 @@ MOST_OF_A_TYPE = 16
 
 
 def calibrated(model: Model, places: Sequence[Place]) -> DecodeParameters:
-    """The decode parameters tuned on these images; the model's own where there is none."""
+    """The decode parameters tuned on these images; the model's own if there is none."""
     if not places:
         return model.parameters
     samples = [dataset[position] for dataset, position in places]
@@ -133,13 +133,13 @@ class CellReport:
 
     @property
     def f1(self) -> float:
-        """Over all cells, at IoU 0.5; 1 where there is neither a cell nor a finding."""
+        """Over all cells, at IoU 0.5; 1 if there is neither a cell nor a prediction."""
         both = self.truths + self.found
         return 2 * self.hits / both if both else 1.0
 
     @property
     def scores(self) -> dict[str, float]:
-        """For the card; empty where the model was trained on these images."""
+        """For the card; empty if the model was trained on these images."""
         scores = {"F1 at IoU 0.5": self.f1, "mAP": self.mean_ap}
         return {f"{name}, held-out images": round(value, 4) for name, value in scores.items() if self.held_out}
 
@@ -163,7 +163,7 @@ class CellReport:
 
 
 def report_cells(model: Model, prepared: Prepared) -> CellReport:
-    """Scores a model on held-out images, or on training images where none is held out."""
+    """Scores a model on held-out images, or on training images if none is held out."""
     places = types_in_turn(prepared.validation or labelled_places(prepared.sources), MOST_SCORED)
     truths = found = hits = 0
     scores = []

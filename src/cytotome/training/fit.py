@@ -85,7 +85,7 @@ class Job:
         return self.output / "last.ckpt"
 
     def make_teacher(self) -> MeanTeacher | None:
-        """The mean teacher, where the recipe has one."""
+        """The mean teacher, if the recipe has one."""
         settings = self.recipe.teacher
         return None if settings is None else MeanTeacher(self.family, self.config, settings)
 
@@ -137,8 +137,8 @@ def fit(fabric: Fabric, job: Job, resume: bool, console: Console | None) -> None
         console: what is said goes here; None for standard error.
 
     Raises:
-        ConfigError: where the crops do not suit the network.
-        TrainingError: where the loss is not finite, or a worker process was ended.
+        ConfigError: if the crops do not suit the network.
+        TrainingError: if the loss is not finite, or a worker process was ended.
     """
     console = console or Console(stderr=True, quiet=not fabric.is_global_zero)
     Fitting(fabric, job, console).run(load_checkpoint(job.checkpoint, job.identity) if resume else None)

@@ -36,7 +36,7 @@ def open_loggers(output: Path, recipe: Recipe, logger: LoggerName | None, from_s
     """TensorBoard in ``output/tensorboard``, and the service ``logger``; closed at the end.
 
     Raises:
-        ConfigError: where the service cannot be used, such as without a login.
+        ConfigError: if the service cannot be used, such as without a login.
 
     Args:
         output: folder of the run.

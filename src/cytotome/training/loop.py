@@ -42,7 +42,7 @@ def run_loop(learner: Learner, batches: Batches, hooks: Sequence[Hook], stopped:
         stopped: asked before each step.
 
     Raises:
-        TrainingError: where a loss is not finite.
+        TrainingError: if a loss is not finite.
     """
     progress = learner.progress
     while True:
@@ -78,7 +78,7 @@ class Learner:
         teacher: whose part in the losses the stages hold already; its weights are the averaged ones.
 
     Raises:
-        TrainingError: where a phase has no parameters, gives no ``total``, or gives a loss that is not finite.
+        TrainingError: if a phase has no parameters, gives no ``total``, or gives a loss that is not finite.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Learner:
             one.phase.after_step(self.net)
 
     def check_finite(self) -> None:
-        """Raises where a loss since the last report was not finite; waits for the device."""
+        """Raises if a loss since the last report was not finite; waits for the device."""
         for name, value in self._sums.items():
             if not bool(torch.isfinite(value)):
                 self._stop(name, float(value))
@@ -167,7 +167,7 @@ class Learner:
         self._counts = dict(state["counts"])
 
     def _report(self, rate: float) -> None:
-        """Means of the losses since the last report, in :attr:`latest`; raises where one is not finite."""
+        """Means of the losses since the last report, in :attr:`latest`; raises if one is not finite."""
         self._mean(list(self._sums.values()))
         self.latest = {name: float(value) / self._counts[name] for name, value in self._sums.items()}
         self._sums, self._counts = {}, {}
@@ -177,7 +177,7 @@ class Learner:
         self.latest["learning_rate"] = rate
 
     def _mean_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """The mean over all processes; where one process has no gradient of a parameter, it counts as zeros."""
+        """The mean over all processes; if one process has no gradient of a parameter, it counts as zeros."""
         if self.fabric.world_size > 1:
             for parameter in parameters:
                 if parameter.grad is None:

@@ -32,10 +32,10 @@ class FirstRun:
 def split_pretraining(
     recipe: Recipe, data: Data | Sequence[Data], output: Path
 ) -> tuple[FirstRun | None, Recipe, Sequence[Dataset]]:
-    """The first run, where the recipe has one, and recipe and data of the run after it.
+    """The first run, if the recipe has one, and recipe and data of the run after it.
 
     Raises:
-        TrainingError: where a dataset to pretrain on is not given, or none is left for the run itself.
+        TrainingError: if a dataset to pretrain on is not given, or none is left for the run itself.
     """
     datasets = open_all(data)
     if recipe.pretrain is None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def check_devices(devices: int, device: torch.device, plan: Plan) -> None:
-    """Raises ConfigError where there are not so many devices, or where they cannot share the batches."""
+    """Raises ConfigError if there are not enough devices, or if they cannot share the batches."""
     if devices < 1:
         raise ConfigError(f"devices: expected 1 or more, got {devices}")
     if devices == 1:
@@ -45,13 +45,13 @@ def launch(job: Job, *, resume: bool, device: torch.device, devices: int, bfloat
     Args:
         job: the run.
         resume: from its checkpoint.
-        device: the device, or the kind of device where there are several.
+        device: the device, or the kind of device if there are several.
         devices: how many.
         bfloat16: compute in it as far as is safe, else in float32.
-        console: what is said goes here; standard error where there are several processes.
+        console: what is said goes here; standard error if there are several processes.
 
     Raises:
-        CytotomeError: as :func:`fit` raises it, or where a process was ended from outside.
+        CytotomeError: as :func:`fit` raises it, or if a process was ended from outside.
     """
     fabric = Fabric(
         accelerator=device.type,
@@ -84,7 +84,7 @@ def _check_sendable(job: Job) -> None:
 
 
 def own_error(error: ProcessException) -> CytotomeError | None:
-    """What ended a process, where it is an error of ours, by the last line of its traceback, or a signal."""
+    """What ended a process, if it is an error of ours, by the last line of its traceback, or a signal."""
     if isinstance(error, ProcessExitedException):
         if error.signal_name is None:
             return TrainingError(f"a training process ended with code {error.exit_code}; its own message is above")

@@ -41,7 +41,7 @@ class SourceSettings(Section):
 
     Attributes:
         weight: share of crops, relative to the other datasets.
-        scale: enlarges its images, where their cells are of another size than those the model is made for.
+        scale: enlarges its images, if their cells are of another size than those the model is made for.
         offset: pixels, down and right, by which its cells lie beside their masks, as
             ``benchmarks/alignment.py`` measures.
         classes: new names of its classes, such as ``SHSY5Y: shsy5y``.
@@ -95,13 +95,13 @@ class Recipe(Section):
         name: of the model file.
         family: method.
         summary: one line for the model's card.
-        config: fields of the family's config; class names and offset are those of the data where they are not given.
+        config: fields of the family's config; class names and offset are those of the data if they are not given.
         decode: fields of the family's decode parameters.
         normalisation: grey levels to network input.
         sampling: what a batch is made of.
         augmentation: how crops are changed.
         schedule: steps, time, learning rate.
-        weights: model file, by path or by name, whose weights training starts from where their shapes agree.
+        weights: model file, by path or by name, whose weights training starts from if their shapes agree.
         pretrain: a first run on other data, whose weights are then started from.
         teacher: learn from unlabelled images by a mean teacher.
         calibration_images: images of the training folds that the decode parameters are fitted on at the end.
@@ -146,14 +146,14 @@ class Recipe(Section):
         return get_family(self.family)
 
     def family_config(self, class_names: Sequence[str] = (), offset: tuple[float, float] = (0.0, 0.0)) -> FamilyConfig:
-        """The family's config; ``class_names`` and ``offset`` of the data hold where the recipe gives none."""
+        """The family's config; ``class_names`` and ``offset`` of the data hold if the recipe gives none."""
         config = {"offset": offset, **self.config}
         if class_names and "class_names" not in config:
             config["class_names"] = tuple(class_names)
         return self.get_family().config(**config)
 
     def decode_parameters(self) -> DecodeParameters:
-        """The decode parameters that the model file holds where nothing is calibrated."""
+        """The decode parameters that the model file holds if nothing is calibrated."""
         return self.get_family().parameters(**self.decode)
 
 
@@ -166,7 +166,7 @@ def find_recipe(name_or_path: str | Path) -> Path:
     """The file of a recipe.
 
     Raises:
-        ConfigError: where there is none.
+        ConfigError: if there is none.
     """
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml") or path.is_file():

@@ -77,7 +77,7 @@ class Schedule(Section):
     Attributes:
         steps: total over all stages.
         accumulate: batches per step, whose gradients are averaged: one larger batch in the memory of a small one.
-        stages: how individual stages differ, by name; not needed: ``steps`` above, where every stage has its own.
+        stages: how individual stages differ, by name; not needed: ``steps`` above, if every stage has its own.
         only: stages to train, each as long as in a run of all stages; empty for all.
         minutes: wall time after which training ends even if steps are left; the learning rate follows whichever of
             steps and time is further along, so that it has always decayed at the end. None for no limit.
@@ -88,7 +88,7 @@ class Schedule(Section):
         weight_decay: on weights, not on biases and normalisation.
         clip: maximum norm of a phase's gradient; 0 for no limit.
         ema: decay per step of the exponential moving average of the weights, which is what is saved; 0 for none.
-        precision: ``auto`` takes bfloat16 where the device computes in it, else float32.
+        precision: ``auto`` takes bfloat16 if the device computes in it, else float32.
         validate_every: steps between scores on validation images, 0 for never.
         validation_images: how many are scored then.
         patience: training ends after this many scores in a row without a new best one. The model has the weights of
@@ -155,7 +155,7 @@ class Pretraining(Section):
     Attributes:
         data: names of the datasets that are pretrained on, and on nothing else after that.
         steps, minutes, learning_rate: of the first run; None for those of the schedule.
-        class_names: of the network in the first run; those of its data where none is given.
+        class_names: of the network in the first run; those of its data if none is given.
     """
 
     data: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -52,22 +52,22 @@ def train(
         recipe: name, file, content or checked recipe.
         data: dataset or its path, or several.
         output: folder for ``<name>.safetensors``, ``recipe.yaml``, ``metrics.csv``, ``tensorboard/`` and ``last.ckpt``.
-        layout: of the datasets that are given as paths; told from the files where None.
+        layout: of the datasets that are given as paths; detected from the files if None.
         fold: validation fold that is not trained on; None trains on everything.
-        resume: from ``last.ckpt`` where there is one; else start anew.
+        resume: from ``last.ckpt`` if there is one; else start again.
         max_minutes: wall time of the whole run instead of the recipe's ``schedule.minutes``.
         overrides: ``key=value`` changes of the recipe, such as ``schedule.steps=500``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         devices: CPU processes or GPUs that share each batch; scripts then need an ``if __name__ == "__main__":``.
         logger: ``wandb`` or ``mlflow``, beside TensorBoard and CSV.
-        console: what is said goes here; standard error by default, and where there are several devices.
+        console: what is said goes here; standard error by default, and if there are several devices.
 
     Returns:
         The path of the model file.
 
     Raises:
         ConfigError: for a faulty recipe, all faults at once; a device or logger that there is not.
-        TrainingError: where there is nothing to learn from, or the loss is not finite.
+        TrainingError: if there is nothing to learn from, or the loss is not finite.
         KeyboardInterrupt: by Ctrl-C or SIGTERM, after a checkpoint was written.
     """
     limit = [] if max_minutes is None else [f"schedule.minutes={max_minutes}"]
@@ -118,7 +118,7 @@ class Run:
             self._say(f"note: the recipe also has settings for {', '.join(prepared.missing)}, which are not given")
 
     def warn_of_ancestors(self, fold: int | None) -> None:
-        """Warns where the model to start from, or what made the labels, may have seen images of the fold."""
+        """Warns if the model to start from, or what made the labels, may have seen images of the fold."""
         sources = {f"weights: {self.recipe.weights}": self.start, "the training data, or what labelled them": None}
         for name in dict.fromkeys(dataset.name for dataset, _ in self.prepared.validation):
             for what, card in sources.items():
@@ -133,7 +133,7 @@ class Run:
         """Trains to the end of the schedule and writes the model, unless that is done already.
 
         Raises:
-            KeyboardInterrupt: where it was stopped before the end.
+            KeyboardInterrupt: if it was stopped before the end.
         """
         path = self.job.checkpoint
         content = load_checkpoint(path, self.job.identity) if resume and path.is_file() else None

@@ -174,7 +174,7 @@ class Tuned:
     """The result of tuning.
 
     Attributes:
-        result: decode parameters or an ensemble, tuned on all images.
+        result: decoder parameters or an ensemble, tuned on all images.
         own, nested: score of each image with the original settings, and with those tuned on the other folds.
         cell_types: cell type of each image.
         tried: number of settings that were scored in the last search, over all images.
@@ -293,7 +293,7 @@ def tune_on(
 def tune(
     family: AnyFamily, config: FamilyConfig, pairs: Sequence[Pair], parameters: DecodeParameters
 ) -> DecodeParameters:
-    """Tunes decode parameters for the challenge's mAP: the family's fit of the scores, then a greedy search.
+    """Tunes decoder parameters for the challenge's mAP: the family's fit of the scores, then a greedy search.
 
     Args:
         family: family whose decoder is tuned.
@@ -324,5 +324,5 @@ def _searches(search: Search, trials: int, seed: int) -> tuple[_Searcher, _Searc
 
 def _truth(sample: Sample) -> Instances:
     if sample.instances is None:
-        raise ConfigError(f"tune: image {sample.info.id} has no known cells; give labelled images")
+        raise ConfigError(f"tune: image {sample.info.id} has no masks; give labelled images")
     return sample.instances

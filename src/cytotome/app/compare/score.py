@@ -134,7 +134,7 @@ def score_entry(entry: Entry) -> MethodResult:
 
 def _known(truth: Instances | None, name: str) -> Instances:
     if truth is None:
-        raise DataError(f"compare: image {name} has no known cells; give labelled images")
+        raise DataError(f"compare: image {name} has no masks; give labelled images")
     return truth
 
 

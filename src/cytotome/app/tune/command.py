@@ -56,10 +56,9 @@ def tune(
     images that the settings were not chosen on, with a confidence interval
     of the gain and a warning if the gain may be due to chance.
 
-    With --training, the settings are tuned on the training images of the
-    models, which leaves all images of the fold for the score. Use it if the
-    networks score hardly better on their training images than on new ones,
-    as after short training.
+    With --training, the settings are tuned on the training images of the models, which leaves all images of the fold
+    for the score. Use it if the networks score only slightly better on their training images than on new ones, as after
+    short training.
 
     One model gives a model file; several models give an ensemble file. Both
     are used by cytotome segment --model.
