@@ -20,7 +20,7 @@ from cytotome.training.progress import forecast
 
 
 class Checkpoints:
-    """Calls ``save`` every so many minutes."""
+    """Calls ``save`` at intervals of ``minutes``."""
 
     def __init__(self, save: Callable[[Learner], None], minutes: float) -> None:
         self.save, self.seconds = save, 60 * minutes
