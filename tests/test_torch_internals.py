@@ -21,15 +21,13 @@ from cytotome._torch import (
 
 PACKAGE = Path(cytotome.__file__).parent
 PRIVATE = re.compile(r"\btorch(vision)?(\.\w+)*\._\w|\btorch\.ops\.|from torch\S*\._")
-OTHERS = {"training/average.py"}
-"""Files that may use what is private until the weights are averaged by a library."""
 
 
 def test_no_other_file_uses_what_is_private() -> None:
     files = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
     using = {name for name, text in files.items() if PRIVATE.search(text)}
     assert "_torch.py" in using
-    assert using - OTHERS == {"_torch.py"}
+    assert using == {"_torch.py"}
 
 
 def test_onednn_is_what_the_public_flag_says() -> None:

@@ -32,6 +32,17 @@ def test_unchanged_masks_give_the_tables_of_segment(plate: Path, tmp_path: Path,
         assert (tmp_path / "again" / name).read_bytes() == (results / name).read_bytes()
 
 
+@pytest.mark.parametrize("name", ["geojson", "imagej"])
+def test_exported_outlines_give_the_tables_of_segment(plate: Path, tmp_path: Path, model_file: Path, name: str) -> None:
+    options = SegmentOptions(str(model_file), exports=(name,), device="cpu", quiet=True)
+    run_segment([str(plate)], tmp_path / "out", options)
+    for path in (tmp_path / "out").rglob("*_labels.tif"):  # label maps would be preferred
+        path.unlink()
+    assert run_measure(tmp_path / "out", str(plate), MeasureOptions(tmp_path / "again", quiet=True)) == 0
+    for table in ("cells.csv", "images.csv"):
+        assert (tmp_path / "again" / table).read_bytes() == (tmp_path / "out" / table).read_bytes()
+
+
 def test_corrected_masks_are_measured_as_they_are(plate: Path, tmp_path: Path, results: Path) -> None:
     path = results / "top_labels.tif"
     labels = read_label_map(path)

@@ -100,11 +100,6 @@ def test_it_is_kept_in_the_model_file_and_fed_to_the_network(tmp_path: Path) -> 
     assert crops[0]["image"].shape == (3, 32, 32)
 
 
-def test_models_without_guidance_are_written_as_before() -> None:
-    assert Normalisation().model_dump() == {"low": 1.0, "high": 99.0, "clip": 1.0}
-    assert Normalisation.model_validate(Normalisation().model_dump()) == Normalisation()
-
-
 def test_a_network_without_room_for_the_channels_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"config.channels: expected at least 3 .* got 2; set config.channels=3"):
         normalise(Image(np.zeros((8, 8), np.uint8)), Normalisation(guidance=Guidance(channels=("sobel", "canny"))), 2)

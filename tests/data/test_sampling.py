@@ -87,6 +87,15 @@ def test_batches_go_on_where_they_stood_with_any_number_of_workers(workers: int)
         assert torch.equal(next(loader)["image"], images)
 
 
+def test_the_parts_of_a_batch_are_together_the_batch() -> None:
+    crops = crops_of(Source(Squares(["square", "round"])))
+    whole = iter(crop_loader(crops, first_batch=1, workers=0))
+    parts = [iter(crop_loader(crops, first_batch=1, workers=0, part=part, parts=2)) for part in range(2)]
+    for _ in range(3):
+        together = torch.cat([next(part)["image"] for part in parts])
+        assert torch.equal(next(whole)["image"], together)
+
+
 def test_cell_types_and_sources_are_drawn_by_their_weights() -> None:
     many = Squares(["round"] * 9 + ["square"], "many")
     few = Squares(["square"], "few")

@@ -36,7 +36,7 @@ from cytotome.models.file import ModelFile
 from cytotome.nets.pretrained import all_taken
 from cytotome.ops.scores import are_hits
 from cytotome.ops.soft_masks import from_crops, from_grids, mask_grids
-from cytotome.training.weights import load_weights
+from cytotome.training.warm_start import load_weights
 from cytotome.types import Instances, Sample
 
 NAMES = ("cort", "astro", "shsy5y")

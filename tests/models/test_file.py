@@ -14,6 +14,7 @@ from cytotome.families.flow import FAMILY
 from cytotome.families.flow.config import FlowConfig, FlowParameters
 from cytotome.models.card import Card, TrainedOn
 from cytotome.models.file import ModelFile, content_digest, read_model, save_model
+from cytotome.models.header import read_content
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,13 @@ def test_everything_comes_back(model: ModelFile, tmp_path: Path) -> None:
         assert getattr(read, name) == getattr(model, name)
     assert read.weights.keys() == model.weights.keys()
     assert all(torch.equal(read.weights[name], weight) for name, weight in model.weights.items())
+
+
+def test_models_without_guidance_are_written_as_before_there_was_any(model: ModelFile, tmp_path: Path) -> None:
+    save_model(tmp_path / "m.safetensors", model)
+    content = read_content(tmp_path / "m.safetensors")
+    assert content["normalisation"] == {"low": 0.5, "high": 99.5, "clip": 1.0}
+    assert read_model(tmp_path / "m.safetensors").normalisation == model.normalisation
 
 
 def test_half_precision_rounds_kernels_only(model: ModelFile, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from cytotome.types import Image, Instances
 
 def report(**changes: Any) -> CellReport:
     facts = {"held_out": True, "images": 4, "truths": 100, "found": 80, "hits": 60, "mean_ap": 0.4321}
-    return CellReport(**{**facts, "least_score": 0.0, **changes})
+    return CellReport(**{**facts, "min_score": 0.0, **changes})
 
 
 def test_the_words_of_a_report() -> None:
@@ -35,7 +35,7 @@ def test_no_lower_threshold_is_advised_where_it_is_zero() -> None:
     nothing = report(found=0, hits=0, mean_ap=0.0)
     assert "min_score" not in nothing.text()
     assert "start from a trained model (--weights MODEL), or check the labels" in nothing.text()
-    assert "lower decode.min_score (now 0.3)" in report(found=0, hits=0, least_score=0.3).text()
+    assert "lower decode.min_score (now 0.3)" in report(found=0, hits=0, min_score=0.3).text()
     assert report(truths=0, found=0, hits=0).f1 == 1.0
 
 
@@ -53,7 +53,7 @@ def test_a_model_is_scored_on_held_out_images_where_there_are_any(disks: Any, he
     made = report_cells(model, prepared)
     assert (made.held_out, made.images, made.truths, made.found, made.hits) == (held_out, 1, 6, 5, 4)
     assert made.mean_ap == pytest.approx(4 / 7)
-    assert made.least_score == 0.25
+    assert made.min_score == 0.25
 
 
 def test_types_and_polarity_are_measured_where_there_are_enough_images() -> None:

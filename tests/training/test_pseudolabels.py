@@ -22,7 +22,7 @@ from cytotome.io.coco import write_coco
 from cytotome.pseudolabels import dataset as pseudolabel
 from cytotome.pseudolabels.agreement import PseudoLabelSettings, agreed, best_overlaps, check_models, label_image
 from cytotome.pseudolabels.dataset import write_pseudolabels
-from cytotome.training.prepare import prepare
+from cytotome.training.data import prepare
 from cytotome.training.recipe import load_recipe
 from cytotome.training.train import train
 from cytotome.types import Image, Instances, Sample, SampleInfo

@@ -11,7 +11,7 @@ from cytotome.errors import ConfigError
 from cytotome.models.file import read_model
 from cytotome.models.registry import bundled_models, find_model
 from cytotome.training.recipe import Recipe, find_recipe, load_recipe, recipe_names
-from cytotome.training.weights import load_weights
+from cytotome.training.warm_start import load_weights
 
 
 def test_every_fault_is_named_at_once(recipe: dict[str, Any]) -> None:
@@ -154,3 +154,44 @@ def test_crops_of_one_cell_size_need_that_size() -> None:
     assert load_recipe({**content, "config": {"cell_size": 30}}).sampling.sized == 0.5
     with pytest.raises(ConfigError, match=r"sampling: sized_scale must be the smaller number first"):
         load_recipe({**content, "config": {"cell_size": 30}, "sampling": {"sized_scale": [2.0, 1.0]}})
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "summary=better",
+        "weights=null",
+        "schedule.minutes=5",
+        "schedule.checkpoint_minutes=9",
+        "schedule={validate_every: 7, patience: 3, validation_images: 2}",
+        "schedule.pictures_every=5",
+        "sampling={workers: 3, cache_megabytes: 10}",
+        "schedule.accumulate=1",
+        "normalisation={guidance: null}",
+        "augmentation.flip=0.5",
+    ],
+)
+def test_what_does_not_change_the_result_does_not_hinder_resuming(override: str) -> None:
+    plain = {"name": "a", "family": "flow"}
+    assert load_recipe(plain, [override]).digest == load_recipe(plain).digest
+
+
+def test_what_changes_the_result_is_in_the_digest() -> None:
+    plain = {"name": "a", "family": "flow"}
+    changes = (
+        "seed=1",
+        "weights=neurons",
+        "config.widths=[8, 8, 8, 8]",
+        "decode.min_area=9",
+        "normalisation={guidance: {}}",
+        "sampling.crop=[64, 64]",
+        "sampling.sources={more: {weight: 2}}",
+        "augmentation.flip=0",
+        "schedule.steps=5",
+        "schedule.accumulate=2",
+        "schedule.stages={flow: {learning_rate: 0.1}}",
+        "teacher={}",
+        "calibration_images=3",
+    )
+    digests = {load_recipe(plain, [change] if change else []).digest for change in ("", *changes)}
+    assert len(digests) == len(changes) + 1

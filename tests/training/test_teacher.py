@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from cytotome.data.sampling import WEAK
 from cytotome.errors import ConfigError
 from cytotome.families import get_family
 from cytotome.models.file import read_model
-from cytotome.training.average import WeightAverage
 from cytotome.training.callbacks import Reports
-from cytotome.training.module import TrainingModule
+from cytotome.training.ema import Ema
+from cytotome.training.loop import Learner
 from cytotome.training.progress import Progress
 from cytotome.training.recipe import load_recipe
 from cytotome.training.schedule import TeacherSettings
@@ -28,14 +29,14 @@ from cytotome.training.train import train
 FLOW = {"widths": [8, 8], "blocks": [0, 1], "input_scale": 1.0}
 
 
-def make_teacher(**settings: Any) -> tuple[MeanTeacher, nn.Module, WeightAverage]:
+def make_teacher(**settings: Any) -> tuple[MeanTeacher, nn.Module, Ema]:
     family = get_family("flow")
     config = family.config.model_validate(FLOW)
     torch.manual_seed(0)
     net = family.build(config)
-    average = WeightAverage(net, 0.9)
+    average = Ema(net, 0.9)
     teacher = MeanTeacher(family, config, TeacherSettings(**settings))
-    teacher.attach(net, average, Progress(100, None, [1.0]))
+    teacher.attach(average, Progress(100, None, [1.0]))
     return teacher, net, average
 
 
@@ -50,10 +51,10 @@ def test_the_teacher_has_the_averaged_weights_at_all_times() -> None:
         for parameter in net.parameters():
             parameter.add_(torch.randn_like(parameter))
     for _ in range(3):
-        average.update()
+        average.update_parameters(net)
     assert teacher.net is not None
     for name, value in teacher.net.state_dict().items():
-        assert torch.equal(value, average.state_dict()[name]), name
+        assert torch.equal(value, average.weights()[name]), name
     assert not any(parameter.requires_grad for parameter in teacher.net.parameters())
     assert not any(torch.equal(p, q) for p, q in zip(net.parameters(), teacher.net.parameters(), strict=True) if p.ndim)
 
@@ -110,22 +111,26 @@ def test_a_run_learns_from_both_streams(disks: Any, quiet: Any, tmp_path: Path) 
         assert losses["total"] == pytest.approx(5 * losses["flow"] + losses["cell"] + losses["consistency"], rel=1e-3)
 
 
-def test_a_killed_run_goes_on_with_the_same_teacher(
-    disks: Any, quiet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_was_interrupted_resumes_with_the_same_teacher(
+    disks: Any, quiet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     unbroken = read_model(train(run_recipe(), disks(), output=tmp_path / "a", console=quiet, device="cpu"))
-    original = Reports.on_train_batch_end
+    original = Reports.after_step
 
-    def stop(self: Reports, trainer: Any, pl_module: TrainingModule, *rest: Any) -> None:
-        original(self, trainer, pl_module, *rest)
-        if pl_module.progress.step == 10:
-            raise KeyboardInterrupt
+    def stop(self: Reports, learner: Learner) -> None:
+        original(self, learner)
+        if learner.progress.step == 10:
+            signal.raise_signal(number)
 
-    monkeypatch.setattr(Reports, "on_train_batch_end", stop)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
+    monkeypatch.setattr(Reports, "after_step", stop)
+    with pytest.raises(KeyboardInterrupt):
         train(run_recipe(), disks(), output=tmp_path / "b", console=quiet, device="cpu")
-    monkeypatch.setattr(Reports, "on_train_batch_end", original)
+    monkeypatch.setattr(Reports, "after_step", original)
     resumed = read_model(train(run_recipe(), disks(), output=tmp_path / "b", console=quiet, device="cpu"))
+    quiet.file.flush()
+    assert "resuming from step 10 of" in (tmp_path / "said.txt").read_text()
     for name, value in unbroken.weights.items():
         assert torch.equal(resumed.weights[name], value), name
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from lightning.fabric import Fabric
 from rich.console import Console
 
 from cytotome.contract import Phase, Stage
@@ -24,7 +25,7 @@ from cytotome.inference.model import load_single_model
 from cytotome.metrics.challenge import image_score
 from cytotome.models.file import read_model
 from cytotome.training.callbacks import Reports
-from cytotome.training.module import TrainingModule
+from cytotome.training.loop import Learner
 from cytotome.training.progress import Progress
 from cytotome.training.schedule import Schedule
 from cytotome.training.train import train
@@ -35,14 +36,14 @@ class Killed(Exception):
 
 
 def die_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    original = Reports.on_train_batch_end
+    original = Reports.after_step
 
-    def dying(self: Reports, trainer: Any, pl_module: TrainingModule, *rest: Any) -> None:
-        original(self, trainer, pl_module, *rest)
-        if pl_module.progress.step == step:
+    def dying(self: Reports, learner: Learner) -> None:
+        original(self, learner)
+        if learner.progress.step == step:
             raise Killed
 
-    monkeypatch.setattr(Reports, "on_train_batch_end", dying)
+    monkeypatch.setattr(Reports, "after_step", dying)
 
 
 def table_of(folder: Path) -> list[dict[str, str]]:
@@ -63,7 +64,7 @@ def test_a_run_ends_with_a_model_that_finds_the_cells(
     rows = table_of(tmp_path)
     assert [int(row["step"]) for row in rows if row["warm/segment/total"]] == list(range(10, 91, 10))
     assert [int(row["step"]) for row in rows if row["duel/criticise/total"]] == [100, 110, 120]
-    assert [int(row["step"]) for row in rows if row["validation/map"]] == [60, 120]
+    assert [int(row["step"]) for row in rows if row["validation/mean_ap"]] == [60, 120]
     losses = [float(row["warm/segment/total"]) for row in rows if row["warm/segment/total"]]
     assert losses[-1] < 0.5 * losses[0]
     assert list((tmp_path / "tensorboard").glob("events*"))
@@ -88,10 +89,17 @@ def test_stages_change_only_what_is_theirs(recipe: dict[str, Any], disks: Any, q
     assert not torch.equal(early["segmenter.0.weight"], late["segmenter.0.weight"])
 
 
-@pytest.mark.parametrize("step", [7, 33])
+@pytest.mark.parametrize(("step", "accumulate"), [(7, 1), (33, 2)])
 def test_a_run_that_was_cut_off_ends_with_the_same_weights(
-    recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    recipe: dict[str, Any],
+    disks: Any,
+    quiet: Console,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    accumulate: int,
 ) -> None:
+    recipe["schedule"]["accumulate"] = accumulate
     unbroken = train(recipe, disks(), output=tmp_path / "a", console=quiet, device="cpu")
     with monkeypatch.context() as patch:
         die_at(patch, step)
@@ -113,7 +121,7 @@ def test_a_finished_run_is_not_trained_again(
     recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = read_model(train(recipe, disks(), output=tmp_path, console=quiet, device="cpu")).digest
-    monkeypatch.setattr(TrainingModule, "training_step", None)
+    monkeypatch.setattr(Learner, "step", None)
     quiet.file.flush()
     before = (tmp_path / "said.txt").read_text()
     path = train(recipe, disks(), output=tmp_path, console=quiet, device="cpu")
@@ -159,6 +167,7 @@ def test_workers_are_left_out_where_shared_memory_is_too_small_for_their_batches
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # torch's advice where there is one processor
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*DataLoaderIter")  # torch may notice it once more
 def test_a_worker_that_is_killed_stops_the_run(
     recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,7 +177,7 @@ def test_a_worker_that_is_killed_stops_the_run(
         for process in multiprocessing.active_children():
             process.kill()
 
-    monkeypatch.setattr(TrainingModule, "training_step", kill)
+    monkeypatch.setattr(Learner, "step", kill)
     with pytest.raises(TrainingError, match="was ended from outside"):
         train(recipe, disks(), output=tmp_path, console=quiet)
 
@@ -230,15 +239,15 @@ def test_stages_can_be_trained_one_by_one_each_from_the_one_before(
 
 def test_a_stage_has_its_own_batch(recipe: dict[str, Any], disks: Any, quiet: Console, tmp_path: Path) -> None:
     sizes: list[tuple[int, int]] = []
-    original = TrainingModule.training_step
+    original = Learner.step
 
-    def looking(self: TrainingModule, batch: dict[str, Any], batch_idx: int) -> None:
-        sizes.append((batch["stage"], len(batch["image"])))
-        original(self, batch, batch_idx)
+    def looking(self: Learner, stage: int, done: float, batches: list[dict[str, Any]]) -> None:
+        sizes.extend((stage, len(batch["image"])) for batch in batches)
+        original(self, stage, done, batches)
 
     overrides = ["schedule.stages.duel={steps: 3, batch: 6}", "schedule.steps=5"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainingModule, "training_step", looking)
+        patch.setattr(Learner, "step", looking)
         train(recipe, disks(), output=tmp_path, overrides=overrides, console=quiet, device="cpu")
     assert sizes == [(0, 4), (0, 4), (1, 6), (1, 6), (1, 6)]
 
@@ -266,13 +275,13 @@ def test_a_phase_has_its_own_optimiser_and_is_followed_by_its_hook() -> None:
         weight_decay=0.0,
         after_step=clip,
     )
-    module = TrainingModule(net, (Stage("duel", (phase,)),), Schedule(ema=0), Progress(10, None, [1.0]))
-    one = module.passes[0][0]
+    fabric = Fabric(accelerator="cpu", devices=1)
+    learner = Learner(fabric, net, (Stage("duel", (phase,)),), Schedule(ema=0), Progress(10, None, [1.0]))
+    one = learner.passes[0][0]
     assert isinstance(one.optimiser, torch.optim.RMSprop)
     assert {group["weight_decay"] for group in one.optimiser.param_groups} == {0.0}
-    module.current_stage = 0
-    module.manual_backward = lambda value: value.backward()  # type: ignore[method-assign]
-    module._minimise(one, {"image": torch.ones(2, 4)}, one.learning_rate)
+    learner.stage = 0
+    learner.minimise(one, [{"image": torch.ones(2, 4)}], one.learning_rate)
     assert one.optimiser.param_groups[0]["lr"] == 5e-5
     assert clipped == [pytest.approx(0.01)]
 

@@ -174,6 +174,6 @@ def resumable() -> Iterator[None]:
     """Prints how to continue if resumable work is stopped."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):  # Lightning converts the first to the second
+    except KeyboardInterrupt:
         warn("stopped; the same command resumes")
         raise typer.Exit(STOPPED) from None

@@ -17,7 +17,8 @@ RULES = ("matching", "kernel")
 
 def evaluate(
     predictions: Annotated[
-        Path, typer.Argument(help="Folder of label maps, submission (.csv) or COCO file (.json, .json.gz).")
+        Path,
+        typer.Argument(help="Folder of label maps, GeoJSON files or ImageJ ROI sets; COCO file or submission (.csv)."),
     ],
     truth: Annotated[str, typer.Argument(help="Labelled images; see cytotome data info.")],
     json_file: Annotated[

@@ -7,10 +7,8 @@ image would be in the background and stretch its noise to full contrast.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from cytotome.data.contrast import find_windows
 from cytotome.data.guidance import Guidance, guide
@@ -36,14 +34,6 @@ class Normalisation(BaseModel):
     high: float = 99.0
     clip: float = 1.0
     guidance: Guidance | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Unused options are omitted, so that older versions can read the file and recognise the run."""
-        content: dict[str, Any] = handler(self)
-        if self.guidance is None:
-            content.pop("guidance", None)
-        return content
 
     @model_validator(mode="after")
     def _check(self) -> Normalisation:

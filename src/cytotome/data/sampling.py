@@ -6,6 +6,7 @@ It is part of batch ``index // batch``.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -250,17 +251,20 @@ def collate(crops: Sequence[Crop]) -> Crop:
     return batch if get_worker_info() is None else share(batch)
 
 
-class _Counting(Sampler[int]):
-    """Endless sequence start, start + 1, ..."""
+@dataclass(frozen=True)
+class _Numbers(Sampler[int]):
+    """Endless sequence of the crops of each batch from ``first_batch`` on, or of one of several equal parts of them."""
 
-    def __init__(self, start: int) -> None:
-        self.start = start
+    first_batch: int
+    batch: int
+    part: int
+    parts: int
 
     def __iter__(self) -> Iterator[int]:
-        index = self.start
-        while True:
-            yield index
-            index += 1
+        length = self.batch // self.parts
+        for number in itertools.count(self.first_batch):
+            start = number * self.batch + self.part * length
+            yield from range(start, start + length)
 
 
 class CropLoader(DataLoader[Crop]):
@@ -304,13 +308,23 @@ def why_no_workers(crops: Crops, first_batch: int, workers: int) -> str:
     )
 
 
-def crop_loader(crops: Crops, *, first_batch: int = 0, workers: int = 1, pin: bool = False) -> CropLoader:
-    """Endless batches from batch ``first_batch`` on, made by ``workers`` processes (0: in this one)."""
+def crop_loader(
+    crops: Crops, *, first_batch: int = 0, workers: int = 1, pin: bool = False, part: int = 0, parts: int = 1
+) -> CropLoader:
+    """Endless batches from batch ``first_batch`` on.
+
+    Args:
+        crops: source of the batches.
+        first_batch: number of the first batch.
+        workers: number of processes that make crops; with 0, this process makes them.
+        pin: put batches into page-locked memory, which a GPU reads faster.
+        part, parts: number of this process, from 0, and number of processes that share each batch.
+    """
     batch = crops.settings.batch
     return CropLoader(
         crops,
-        batch_size=batch,
-        sampler=_Counting(first_batch * batch),
+        batch_size=batch // parts,
+        sampler=_Numbers(first_batch, batch, part, parts),
         num_workers=workers,
         collate_fn=collate,
         worker_init_fn=start_worker if workers else None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 from cytotome.datasets.coco import CocoDataset
 from cytotome.datasets.files import NAMED, nearest, walk
@@ -12,6 +13,8 @@ from cytotome.datasets.folders import ENDINGS
 from cytotome.datasets.known_cells import CELLS_FILE, KnownCells, read_known_cells
 from cytotome.errors import DataError
 from cytotome.io.coco import CocoImage, read_coco
+from cytotome.io.geojson import read_geojson
+from cytotome.io.imagej import read_rois
 from cytotome.io.labels import LABEL_SUFFIXES, read_labels
 from cytotome.io.submission import read_submission
 from cytotome.types import Dataset, Instances, Note, Subset
@@ -19,6 +22,14 @@ from cytotome.types import Dataset, Instances, Note, Subset
 NO_SCORES = Note(
     "a table without the columns image, cell and score is not used; all scores are 1 and classes unknown", (CELLS_FILE,)
 )
+OUTLINES: Mapping[str, Callable[[Path, tuple[int, int]], Instances]] = {
+    ".geojson": read_geojson,
+    ".zip": read_rois,
+    ".roi": read_rois,
+}
+"""Readers of files of outlines by suffix; they take the ``(H, W)`` of the image."""
+OUTLINE_ENDINGS = ("_cells", "_rois")
+"""Endings of the names of such files, as ``segment --export`` writes them."""
 REMEDY = f"name label maps NAME_labels with {', '.join(LABEL_SUFFIXES)}"
 
 
@@ -30,7 +41,7 @@ def read_predictions(path: str | os.PathLike[str], dataset: Dataset) -> Predicti
     >>> print(ct.evaluate(ct.read_predictions("results/", dataset), dataset))  # doctest: +SKIP
 
     Args:
-        path: folder of label maps, submission CSV, or COCO JSON (ground truth or results).
+        path: folder of label maps, GeoJSON files or ROI sets; submission CSV; COCO JSON (ground truth or results).
         dataset: provides ids and sizes of images.
 
     Raises:
@@ -38,7 +49,7 @@ def read_predictions(path: str | os.PathLike[str], dataset: Dataset) -> Predicti
     """
     path = Path(path)
     if path.is_dir():
-        return LabelFolder(path, dataset)
+        return _read_folder(path, dataset)
     if path.suffix.lower() == ".csv":
         positions = {info.id: index for index, info in enumerate(dataset.infos)}
         return Predictions(read_submission(path, lambda name: _shape(dataset, positions[name])))
@@ -69,44 +80,88 @@ class Predictions(Mapping[str, Instances]):
         return len(self._found)
 
 
-class LabelFolder(Predictions):
-    """Label maps of a folder by the id of their image, read on demand.
+class MaskFolder(Predictions):
+    """Files of a folder with the masks of one image each, by the id of their image.
 
     Attributes:
-        paths: paths of the label maps, by id.
+        one: what messages call such a file.
+        paths: paths of the files, by id.
         notes: remarks on files in the folder that are not used.
 
     Raises:
-        DataError: if the folder contains no label map, or two of one image.
+        DataError: if two files belong to one image.
     """
 
-    def __init__(self, folder: Path, dataset: Dataset) -> None:
+    one: ClassVar[str]
+
+    def __init__(self, folder: Path, files: Sequence[Path], ids: set[str]) -> None:
         self.folder = folder
         self.paths: dict[str, Path] = {}
-        ids = {info.id for info in dataset.infos}
-        files = walk(folder)
-        for path in _label_files(files):
+        for path in files:
             name = self._id(path, ids)
             other = self.paths.setdefault(name, path)
             if other != path:
-                raise DataError(f"{path}: a second label map of {name!r}, as well as {other}; remove one of them")
-        if not self.paths:
-            raise DataError(f"{folder}: contains no label map; expected files ending in {', '.join(LABEL_SUFFIXES)}")
-        known = _known_cells(folder)
-        self.cells = known or KnownCells()
-        self.notes = (*self._notes(files, ids), *([NO_SCORES] if known is None else ()))
+                raise DataError(f"{path}: a second {self.one} of {name!r}, as well as {other}; remove one of them")
+        self.notes = tuple(self._strange(ids))
 
     def _id(self, path: Path, ids: set[str]) -> str:
         return _image_id([_stem(path.relative_to(self.folder))], ids)
 
-    def _notes(self, files: Sequence[Path], ids: set[str]) -> Iterator[Note]:
+    def _strange(self, ids: set[str]) -> Iterator[Note]:
         strange = [path for name, path in self.paths.items() if name not in ids]
         if strange:
             names = tuple(
                 str(path.relative_to(self.folder)) + (nearest(self._id(path, ids), ids) if number < NAMED else "")
                 for number, path in enumerate(strange)
             )
-            yield Note("label maps fit no image and are not used", names, "rename them after their images")
+            yield Note(f"{self.one}s fit no image and are not used", names, "rename them after their images")
+
+    def __contains__(self, name: object) -> bool:  # the default of Mapping would read the file
+        return name in self.paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+class OutlineFolder(MaskFolder):
+    """GeoJSON files or ROI sets of a folder, read on demand.
+
+    Raises:
+        DataError: if two files belong to one image.
+    """
+
+    one = "outline file"
+
+    def __init__(self, folder: Path, files: Sequence[Path], dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.positions = {info.id: index for index, info in enumerate(dataset.infos)}
+        super().__init__(folder, files, set(self.positions))
+
+    def __getitem__(self, name: str) -> Instances:
+        path = self.paths[name]
+        return OUTLINES[path.suffix.lower()](path, _shape(self.dataset, self.positions[name]))
+
+
+class LabelFolder(MaskFolder):
+    """Label maps of a folder, read on demand.
+
+    Raises:
+        DataError: if the folder contains no label map, or two of one image.
+    """
+
+    one = "label map"
+
+    def __init__(self, folder: Path, files: Sequence[Path], dataset: Dataset) -> None:
+        ids = {info.id for info in dataset.infos}
+        super().__init__(folder, _label_files(files), ids)
+        known = _known_cells(folder)
+        self.cells = known or KnownCells()
+        self.notes += (*self._missed(files, ids), *([NO_SCORES] if known is None else ()))
+
+    def _missed(self, files: Sequence[Path], ids: set[str]) -> Iterator[Note]:
         used = set(self.paths.values())
         left = [path for path in files if path not in used and not path.stem.endswith("_overlay")]
         missed = [path for path in left if (name := self._id(path, ids)) in ids and name not in self.paths]
@@ -125,14 +180,17 @@ class LabelFolder(Predictions):
         labels, microns = read_labels(path, check=stem not in self.cells)
         return self.cells.apply(stem, Instances.from_label_map(labels)), microns
 
-    def __contains__(self, name: object) -> bool:  # the default of Mapping would read the file
-        return name in self.paths
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.paths)
-
-    def __len__(self) -> int:
-        return len(self.paths)
+def _read_folder(folder: Path, dataset: Dataset) -> MaskFolder:
+    """The label maps of a folder; if it has none, its GeoJSON files and ROI sets."""
+    files = walk(folder)
+    if _label_files(files):
+        return LabelFolder(folder, files, dataset)
+    outlines = [path for path in files if path.suffix.lower() in OUTLINES]
+    if not outlines:
+        expected = ", ".join((*LABEL_SUFFIXES, *OUTLINES))
+        raise DataError(f"{folder}: contains no label map; expected files ending in {expected}")
+    return OutlineFolder(folder, outlines, dataset)
 
 
 def _label_files(files: Sequence[Path]) -> list[Path]:
@@ -143,9 +201,9 @@ def _label_files(files: Sequence[Path]) -> list[Path]:
 
 
 def _stem(path: Path) -> PurePosixPath:
-    """Path of a label map without suffix and ending."""
+    """Path of a file of masks without suffix and ending."""
     stem = PurePosixPath(path.as_posix()).with_suffix("")
-    ending = next((ending for ending in ENDINGS if stem.name.endswith(ending)), "")
+    ending = next((ending for ending in (*ENDINGS, *OUTLINE_ENDINGS) if stem.name.endswith(ending)), "")
     return stem.with_name(stem.name.removesuffix(ending) or stem.name)
 
 

@@ -72,7 +72,7 @@ def save_model(path: str | os.PathLike[str], model: ModelFile, *, half: bool = F
         "family": model.family,
         "config": model.config.model_dump(mode="json"),
         "parameters": model.parameters.model_dump(mode="json"),
-        "normalisation": model.normalisation.model_dump(mode="json"),
+        "normalisation": model.normalisation.model_dump(mode="json", exclude_none=True),  # older versions read it so
         "card": model.card.model_dump(mode="json"),
     }
     digest = content_digest(content, weights)

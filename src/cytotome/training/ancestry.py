@@ -16,11 +16,11 @@ from cytotome.types import Dataset, Subset
 
 @dataclass(frozen=True)
 class Identity:
-    """All that decides the result of a run; a run is resumed only where it is the same.
+    """All that decides the result of a run; a run is resumed only if it is the same.
 
     Attributes:
         recipe: a hash of the recipe's fields that decide the result.
-        start: the hash of the model that training starts from, empty where there is none, or no longer.
+        start: the hash of the model that training starts from, empty if there is none, or no longer.
         data: a hash of each sample, by ``dataset/id``, in order.
     """
 

@@ -1,4 +1,4 @@
-"""The batches of a run: each stage has its own streams, and the run's end is decided here."""
+"""The batches of a run, of each stage its own; and the error message if their worker processes fail."""
 
 from __future__ import annotations
 
@@ -8,36 +8,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from cytotome.errors import CytotomeError, TrainingError
-from cytotome.training.module import STAGE_KEY
 from cytotome.training.progress import Progress
 
 
 @dataclass
-class StageBatches:
-    """Batches from the present step to the end of the run, each with its stage's number under ``STAGE_KEY``.
-
-    Batches are fetched ahead of the step that uses them; so the stage is fixed when a batch is fetched.
+class Batches:
+    """Batches from the present step on.
 
     Attributes:
         progress: of the run.
         loader: ``loader(stage, first_batch)`` gives endless batches of a stage.
+        accumulate: batches of one step.
     """
 
     progress: Progress
     loader: Callable[[int, int], Iterable[dict[str, Any]]]
+    accumulate: int = 1
+    _stage: int = -1
+    _batches: Iterator[dict[str, Any]] | None = None
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        fetched = self.progress.step
-        while (stage := self._stage(fetched)) is not None:
-            batches = iter(self.loader(stage, fetched))
-            while self._stage(fetched) == stage:
-                yield {**_fetch(batches), STAGE_KEY: stage}
-                fetched += 1
-            del batches  # ends its workers, so that their shared memory is free for those of the next stage
-
-    def _stage(self, fetched: int) -> int | None:
-        fraction = self.progress.fraction(ahead=fetched - self.progress.step)
-        return None if fraction >= 1 else self.progress.stage(fraction)[0]
+    def take(self, stage: int) -> list[dict[str, Any]]:
+        """The batches of the present step."""
+        if stage != self._stage:
+            self._batches = None  # ends its workers, so that their shared memory is free for those of the next stage
+            self._batches = iter(self.loader(stage, self.progress.step * self.accumulate))
+            self._stage = stage
+        assert self._batches is not None
+        return [_fetch(self._batches) for _ in range(self.accumulate)]
 
 
 def _fetch(batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
@@ -52,13 +49,13 @@ def _fetch(batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 @contextmanager
 def watch_workers() -> Iterator[None]:
-    """Tells of a worker process that was ended from outside, wherever the training stands.
+    """Reports a worker process that was ended from outside, at whatever point of the training.
 
-    torch says so by an error of its own, unless the worker ended while it handed a batch over: then the connection to
-    it breaks.
+    torch has an error of its own for this, unless the worker was ended while it handed over a batch: then the
+    connection to it breaks.
 
     Raises:
-        TrainingError: in place of these errors.
+        TrainingError: instead of these errors.
     """
     try:
         yield

@@ -1,135 +1,106 @@
-"""What happens between the steps of a run: reports, validation, checkpoints, the progress bar."""
+"""What happens between the steps of a run: reports, validation, pictures, checkpoints, the progress bar."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import lightning
 import numpy as np
 import numpy.typing as npt
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.fabric.loggers.logger import Logger
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from typing_extensions import override
 
-from cytotome.models.card import Card
 from cytotome.report.png import write_png
-from cytotome.training.ancestry import Identity
-from cytotome.training.checkpoint import restore, save_checkpoint
 from cytotome.training.logs import MetricsFile
-from cytotome.training.module import LOG_EVERY, TrainingModule
+from cytotome.training.loop import LOG_EVERY, Learner
 from cytotome.training.progress import forecast
 
 
-class Checkpoints(lightning.Callback):
-    """Writes ``path`` every so often, when stopped and at the end; starts from ``content`` where it is given."""
+class Checkpoints:
+    """Calls ``save`` every so many minutes."""
 
-    def __init__(
-        self, path: Path, identity: Identity, heritage: Card, minutes: float, content: dict[str, Any] | None
-    ) -> None:
-        self.path, self.identity, self.heritage = path, identity, heritage
-        self.seconds, self.content = 60 * minutes, content
+    def __init__(self, save: Callable[[Learner], None], minutes: float) -> None:
+        self.save, self.seconds = save, 60 * minutes
         self.written = time.monotonic()
 
-    @override
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        assert isinstance(pl_module, TrainingModule)
-        if self.content is not None:
-            restore(pl_module, self.content)
-            self.content = None
-        self.written = time.monotonic()
-
-    @override
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def after_step(self, learner: Learner) -> None:
+        """Saves when it is due."""
         if time.monotonic() - self.written >= self.seconds:
-            self._save(pl_module)
-
-    @override
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._save(pl_module)
-
-    @override
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
-        assert isinstance(pl_module, TrainingModule)
-        if isinstance(exception, KeyboardInterrupt | SystemExit) and pl_module.average is not None:
-            self._save(pl_module)
-
-    def _save(self, module: lightning.LightningModule) -> None:
-        assert isinstance(module, TrainingModule)
-        save_checkpoint(self.path, module, self.identity, self.heritage)
-        self.written = time.monotonic()
+            self.save(learner)
+            self.written = time.monotonic()
 
 
-class Reports(lightning.Callback):
-    """Losses to ``metrics.csv`` and TensorBoard; validation scores where they are asked for.
+class Reports:
+    """Losses to ``metrics.csv`` and the loggers; validation scores if they are requested.
 
     Args:
         metrics: the table.
-        validate: gives named scores of the averaged weights, or None.
+        loggers: TensorBoard, and others if asked for.
+        validate: gives named scores of the averaged weights.
         validate_every: steps between scores, 0 for never.
     """
 
     def __init__(
-        self, metrics: MetricsFile, validate: Callable[[TrainingModule], dict[str, float]] | None, validate_every: int
+        self,
+        metrics: MetricsFile,
+        loggers: Sequence[Logger],
+        validate: Callable[[Learner], Mapping[str, float]],
+        validate_every: int,
     ) -> None:
-        self.metrics, self.validate, self.validate_every = metrics, validate, validate_every
+        self.metrics, self.loggers = metrics, loggers
+        self.validate, self.validate_every = validate, validate_every
 
-    @override
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(pl_module, TrainingModule)
-        step = pl_module.progress.step
+    def after_step(self, learner: Learner) -> None:
+        """Reports when it is due."""
+        step = learner.progress.step
         if step % LOG_EVERY == 0:
-            self._report(trainer, pl_module, pl_module.latest)
-        if self.validate is not None and self.validate_every and step % self.validate_every == 0:
-            self._report(trainer, pl_module, self.validate(pl_module))
+            self._report(learner, learner.latest)
+        if self.validate_every and step % self.validate_every == 0:
+            self._report(learner, self.validate(learner))
 
-    def _report(self, trainer: lightning.Trainer, module: TrainingModule, values: dict[str, float]) -> None:
-        self.metrics.add(module.progress.step, module.progress.elapsed() / 60, values)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.log_metrics(values, module.progress.step)
+    def _report(self, learner: Learner, values: Mapping[str, float]) -> None:
+        step = learner.progress.step
+        self.metrics.add(step, learner.progress.elapsed() / 60, values)
+        for logger in self.loggers:
+            logger.log_metrics(dict(values), step)
 
 
-class Pictures(lightning.Callback):
+class Pictures:
     """Pictures of what is found so far, to TensorBoard and to ``folder/STEP-NAME.png``.
 
     Args:
-        folder: made where it is missing.
+        folder: created if it does not exist.
+        loggers: those of TensorBoard are given the pictures.
         draw: gives named ``(H, W, 3)`` uint8 pictures.
         every: steps between them, 0 for never.
     """
 
     def __init__(
-        self, folder: Path, draw: Callable[[TrainingModule], dict[str, npt.NDArray[np.uint8]]], every: int
+        self,
+        folder: Path,
+        loggers: Sequence[Logger],
+        draw: Callable[[Learner], Mapping[str, npt.NDArray[np.uint8]]],
+        every: int,
     ) -> None:
         self.folder, self.draw, self.every = folder, draw, every
+        self.loggers = [logger for logger in loggers if isinstance(logger, TensorBoardLogger)]
 
-    @override
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(pl_module, TrainingModule)
-        step = pl_module.progress.step
+    def after_step(self, learner: Learner) -> None:
+        """Draws when it is due."""
+        step = learner.progress.step
         if not self.every or step % self.every:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, picture in self.draw(pl_module).items():
+        for name, picture in self.draw(learner).items():
             write_png(self.folder / f"{step:07d}-{name}.png", picture)
-            for logger in trainer.loggers:
-                if isinstance(logger, TensorBoardLogger):
-                    logger.experiment.add_image(f"pictures/{name}", picture, step, dataformats="HWC")
+            for logger in self.loggers:
+                logger.experiment.add_image(f"pictures/{name}", picture, step, dataformats="HWC")
 
 
-class Forecast(lightning.Callback):
+class Forecast:
     """Says how long the run will take, once some steps were timed.
 
     Args:
@@ -144,73 +115,58 @@ class Forecast(lightning.Callback):
         self.console, self.fresh = console, fresh
         self.steps, self.since, self.said = 0, 0.0, False
 
-    @override
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def after_step(self, learner: Learner) -> None:
+        """Counts the step; says the forecast once."""
         self.steps += 1
         if self.steps == self.first:
             self.since = time.monotonic()
         timed, taken = self.steps - self.first, time.monotonic() - self.since
         if not self.said and timed > 0 and (timed == self.timed or taken > self.patience):
-            assert isinstance(pl_module, TrainingModule)
             self.said, seconds = True, max(1e-6, taken / timed)
-            self.console.print(forecast(pl_module.progress, seconds, fresh=self.fresh), highlight=False, soft_wrap=True)
+            self.console.print(forecast(learner.progress, seconds, fresh=self.fresh), highlight=False, soft_wrap=True)
 
 
-class ProgressBar(lightning.Callback):
-    """Part of the run that is done, time left and latest losses: on a terminal a bar, else a line each tenth."""
+class ProgressBar:
+    """Part of the run that is done, time left and latest losses: on a terminal a bar, else a line each tenth.
+
+    A context manager, within which the bar is shown.
+    """
 
     def __init__(self, console: Console, every_seconds: float = 0.5) -> None:
         self.console, self.every = console, every_seconds
-        self.bar: Progress | None = None
+        self.bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+            auto_refresh=False,
+        )
         self.drawn, self.tenth = 0.0, 0
 
-    @override
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def __enter__(self) -> ProgressBar:
         if self.console.is_terminal:
-            self.bar = Progress(
-                TextColumn("training"),
-                BarColumn(),
-                TaskProgressColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.description}"),
-                console=self.console,
-                auto_refresh=False,
-            )
             self.bar.add_task("", total=1.0)
             self.bar.start()
+        return self
 
-    @override
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
+        if self.console.is_terminal:
+            self.bar.stop()
+
+    def after_step(self, learner: Learner) -> None:
+        """Draws when it is due."""
         now = time.monotonic()
         if now - self.drawn < self.every:
             return
         self.drawn = now
-        assert isinstance(pl_module, TrainingModule)
-        fraction = min(1.0, pl_module.progress.fraction())
-        totals = {name: value for name, value in pl_module.latest.items() if name.endswith("/total")}
-        text = f"step {pl_module.progress.step} " + " ".join(f"{name} {value:.4g}" for name, value in totals.items())
-        if self.bar is not None:
+        fraction = min(1.0, learner.progress.fraction())
+        totals = {name: value for name, value in learner.latest.items() if name.endswith("/total")}
+        text = f"step {learner.progress.step} " + " ".join(f"{name} {value:.4g}" for name, value in totals.items())
+        if self.console.is_terminal:
             self.bar.update(self.bar.task_ids[0], completed=fraction, description=text, refresh=True)
         elif int(10 * fraction) > self.tenth:
             self.tenth = int(10 * fraction)
             self.console.print(f"{10 * self.tenth:3d} % {text}", highlight=False)
-
-    @override
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._close()
-
-    @override
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a killed run needs to go on as if nothing had happened. Written whole or not at all."""
+"""Checkpoints: all that a killed run needs to resume as if nothing had happened. Written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,38 +13,41 @@ from cytotome.errors import TrainingError
 from cytotome.io.files import atomic_path
 from cytotome.models.card import Card
 from cytotome.training.ancestry import Identity
-from cytotome.training.module import TrainingModule
+from cytotome.training.loop import Learner
+from cytotome.training.stopping import EarlyStopping
 
-FORMAT = 2
+FORMAT = 3
 
 
-def save_checkpoint(path: Path, module: TrainingModule, identity: Identity, heritage: Card) -> None:
+def save_checkpoint(path: Path, learner: Learner, stopping: EarlyStopping, identity: Identity, heritage: Card) -> None:
     """Writes weights, averages, optimisers, random state, step and time.
 
     Args:
         path: replaced at once, so that there is always a whole checkpoint.
-        module: within or after a fit.
+        learner: between two steps.
+        stopping: with the best weights, if they are kept.
         identity: of the run; resuming compares it.
         heritage: what the model inherits from data and ancestors, some of which may be gone when the run is resumed.
 
     Raises:
-        TrainingError: where a loss has become non-finite, so that a good checkpoint is never replaced by a bad one.
+        TrainingError: if a loss has become non-finite, so that a good checkpoint is never replaced by a bad one.
     """
-    module.check_finite()
-    assert module.average is not None
+    learner.check_finite()
+    device = learner.fabric.device
     content = {
         "format": FORMAT,
         "identity": asdict(identity),
         "heritage": heritage.model_dump(mode="json"),
-        "step": module.progress.step,
-        "spent": module.progress.elapsed(),
-        "net": module.net.state_dict(),
-        "average": module.average.state_dict(),
-        "updates": module.average.updates,
-        "optimisers": [optimiser.state_dict() for optimiser in module.configure_optimizers()],
-        "log": module.log_state(),
+        "step": learner.progress.step,
+        "spent": learner.progress.elapsed(),
+        "net": learner.net.state_dict(),
+        "average": learner.ema.weights(),
+        "averaged": int(learner.ema.n_averaged),
+        "optimisers": [optimiser.state_dict() for optimiser in learner.optimisers],
+        "stopping": stopping.state(),
+        "log": learner.log_state(),
         "random": torch.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
     }
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
@@ -54,7 +57,7 @@ def load_checkpoint(path: Path, identity: Identity) -> dict[str, Any]:
     """The content of a checkpoint, on the CPU; nothing but tensors and plain values is read.
 
     Raises:
-        TrainingError: where the file is damaged or belongs to another run.
+        TrainingError: if the file is damaged or belongs to another run.
     """
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -69,14 +72,17 @@ def load_checkpoint(path: Path, identity: Identity) -> dict[str, Any]:
     return content
 
 
-def restore(module: TrainingModule, content: dict[str, Any]) -> None:
-    """Brings a module to where a checkpoint was written; to be called within a fit, on the module's own device."""
-    assert module.average is not None
-    module.net.load_state_dict(content["net"])
-    module.average.load(content["average"], content["updates"])
-    for optimiser, state in zip(module.configure_optimizers(), content["optimisers"], strict=True):
+def restore(learner: Learner, content: dict[str, Any]) -> None:
+    """Brings a learner to the state of a checkpoint; random states come last, since nothing may draw after them.
+
+    Processes other than the first have random states of their own, which no checkpoint holds.
+    """
+    learner.net.load_state_dict(content["net"])
+    learner.ema.load(content["average"], content["averaged"])
+    for optimiser, state in zip(learner.optimisers, content["optimisers"], strict=True):
         optimiser.load_state_dict(state)
-    module.load_log_state(content["log"])
-    torch.set_rng_state(content["random"])
-    if content["random_cuda"] and len(content["random_cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(content["random_cuda"])
+    learner.load_log_state(content["log"])
+    if learner.fabric.is_global_zero:
+        torch.set_rng_state(content["random"])
+        if content["random_cuda"] is not None and learner.fabric.device.type == "cuda":
+            torch.cuda.set_rng_state(content["random_cuda"], learner.fabric.device)

@@ -17,7 +17,7 @@ from cytotome.models.cell_size import CellSizes, SizedData, measured_sizes
 from cytotome.models.familiar import MIN_IMAGES, KnownTypes
 from cytotome.models.look import Look
 from cytotome.ops.matching import count_matches
-from cytotome.training.prepare import Place, Prepared, labelled_places
+from cytotome.training.data import Place, Prepared, labelled_places
 from cytotome.tuning.nested import tune
 from cytotome.types import UNKNOWN, Image
 
@@ -32,7 +32,7 @@ MOST_OF_A_TYPE = 16
 
 
 def calibrated(model: Model, places: Sequence[Place]) -> DecodeParameters:
-    """The decode parameters tuned on these images; the model's own where there is none."""
+    """The decode parameters tuned on these images; the model's own if there is none."""
     if not places:
         return model.parameters
     samples = [dataset[position] for dataset, position in places]
@@ -120,7 +120,7 @@ class CellReport:
         truths, found: cells that are there, and cells that the model finds.
         hits: found cells whose outline is right: their IoU with a cell is above 0.5, each cell counted once.
         mean_ap: the challenge's score, mean over the images.
-        least_score: the decoder's ``min_score``.
+        min_score: the decoder's ``min_score``.
     """
 
     held_out: bool
@@ -129,17 +129,17 @@ class CellReport:
     found: int
     hits: int
     mean_ap: float
-    least_score: float
+    min_score: float
 
     @property
     def f1(self) -> float:
-        """Over all cells, at IoU 0.5; 1 where there is neither a cell nor a finding."""
+        """Over all cells, at IoU 0.5; 1 if there is neither a cell nor a prediction."""
         both = self.truths + self.found
         return 2 * self.hits / both if both else 1.0
 
     @property
     def scores(self) -> dict[str, float]:
-        """For the card; empty where the model was trained on these images."""
+        """For the card; empty if the model was trained on these images."""
         scores = {"F1 at IoU 0.5": self.f1, "mAP": self.mean_ap}
         return {f"{name}, held-out images": round(value, 4) for name, value in scores.items() if self.held_out}
 
@@ -155,7 +155,7 @@ class CellReport:
             )
         lines[0] += f"; F1 {self.f1:.2f}, mAP {self.mean_ap:.3f}"
         if self.truths and not self.found:
-            lower = f", lower decode.min_score (now {self.least_score:g})" if self.least_score else ""
+            lower = f", lower decode.min_score (now {self.min_score:g})" if self.min_score else ""
             lines.append(f"train longer, start from a trained model (--weights MODEL){lower}, or check the labels")
         if not self.held_out:
             lines.append("new images score lower than those trained on; --fold 0 holds a fifth of the images out")
@@ -163,7 +163,7 @@ class CellReport:
 
 
 def report_cells(model: Model, prepared: Prepared) -> CellReport:
-    """Scores a model on held-out images, or on training images where none is held out."""
+    """Scores a model on held-out images, or on training images if none is held out."""
     places = types_in_turn(prepared.validation or labelled_places(prepared.sources), MOST_SCORED)
     truths = found = hits = 0
     scores = []
@@ -175,8 +175,8 @@ def report_cells(model: Model, prepared: Prepared) -> CellReport:
         truths, found = truths + len(sample.instances), found + len(cells)
         hits += int(count_matches(overlaps, (0.5,))[0])
         scores.append(float(precision_at(overlaps).mean()))
-    least = float(model.parameters.min_score)
-    return CellReport(bool(prepared.validation), len(places), truths, found, hits, float(np.mean(scores)), least)
+    min_score = float(model.parameters.min_score)
+    return CellReport(bool(prepared.validation), len(places), truths, found, hits, float(np.mean(scores)), min_score)
 
 
 def _deviation(share: float) -> str:

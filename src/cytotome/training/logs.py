@@ -1,12 +1,77 @@
-"""Logs of a run: ``metrics.csv``, one row a report, which a resumed run continues where it stood."""
+"""Logs of a run: ``metrics.csv``, one row per report, which a resumed run continues; TensorBoard; other services."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, TypeAlias
 
+from lightning.fabric.loggers.logger import Logger
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+
+from cytotome.errors import ConfigError, one_line
 from cytotome.io.files import atomic_path
+from cytotome.training.recipe import Recipe
+
+LoggerName: TypeAlias = Literal["wandb", "mlflow"]
+_SERVICES: dict[LoggerName, str] = {"wandb": "Weights & Biases", "mlflow": "MLflow"}
+
+
+def check_logger(name: str | None) -> None:
+    """Raises ConfigError for a logger that is unknown or not installed."""
+    if name is None:
+        return
+    if name not in _SERVICES:
+        raise ConfigError(f"logger: must be one of {', '.join(_SERVICES)}, got {name!r}")
+    if importlib.util.find_spec(name) is None:
+        raise ConfigError(f"logger: {_SERVICES[name]} is not installed; run pip install {name}")
+
+
+@contextmanager
+def open_loggers(output: Path, recipe: Recipe, logger: LoggerName | None, from_step: int) -> Iterator[list[Logger]]:
+    """TensorBoard in ``output/tensorboard``, and the service ``logger``; closed at the end.
+
+    Raises:
+        ConfigError: if the service cannot be used, such as without a login.
+
+    Args:
+        output: folder of the run.
+        recipe: whose name the run has, and whose fields the service shows.
+        logger: configured by the environment variables of the service, such as ``WANDB_MODE``, ``WANDB_PROJECT``,
+            ``MLFLOW_TRACKING_URI`` or ``MLFLOW_EXPERIMENT_NAME``; without an address, MLflow writes to
+            ``output/mlflow.db``.
+        from_step: later steps of an earlier part of the run are dropped from TensorBoard.
+    """
+    loggers: list[Logger] = [TensorBoardLogger(output, name="", version="tensorboard", purge_step=from_step or None)]
+    if logger is not None:
+        try:
+            loggers.append(_open_service(logger, output, recipe.name))
+            loggers[-1].log_hyperparams(recipe.model_dump(mode="json"))
+        except Exception as error:  # whatever the service raises
+            raise ConfigError(f"logger: {_SERVICES[logger]} cannot be used ({one_line(error)})") from error
+    try:
+        yield loggers
+    finally:
+        for one in loggers:
+            one.finalize("success")
+        if logger == "wandb":
+            import wandb
+
+            wandb.finish()  # else the next run of this process would be logged to the same one
+
+
+def _open_service(logger: LoggerName, output: Path, name: str) -> Logger:
+    import lightning.pytorch.loggers as services  # seconds to import
+
+    if logger == "wandb":
+        return services.WandbLogger(name=name, save_dir=output, project=os.environ.get("WANDB_PROJECT", "cytotome"))
+    experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "cytotome")
+    address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(output / 'mlflow.db').resolve().as_posix()}"
+    return services.MLFlowLogger(experiment, run_name=name, tracking_uri=address)
 
 
 class MetricsFile:

@@ -22,7 +22,7 @@ def make_optimiser(parameters: Sequence[nn.Parameter], settings: PhaseSettings) 
 
     Args:
         parameters: one or more.
-        settings: kind, greatest learning rate, weight decay.
+        settings: kind, maximum learning rate, weight decay.
     """
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},

@@ -1,4 +1,4 @@
-"""Pictures of what a network finds as training goes on, in labelled and in unlabelled images."""
+"""Pictures of what a network finds during training, in labelled and in unlabelled images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from cytotome.inference.model import Model
 from cytotome.report.overlay import draw_overlay
-from cytotome.training.prepare import Place, Prepared
+from cytotome.training.data import Place, Prepared
 from cytotome.types import Image, Sample
 
 LARGEST = 512
@@ -17,7 +17,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def shown_places(prepared: Prepared) -> dict[str, Place]:
-    """``labelled`` and ``unlabelled``: the first image of each kind, where there is one; validation images first."""
+    """``labelled`` and ``unlabelled``: the first image of each kind, if there is one; validation images first."""
     found: dict[str, Place] = {}
     if prepared.validation:
         found["labelled"] = prepared.validation[0]
@@ -45,7 +45,7 @@ def _middle(image: Image) -> Image:
 
 
 def _grey(values: npt.NDArray[np.float32], unit: bool) -> Bytes:
-    """``(H, W, 3)`` uint8; 0 to 1 is black to white where ``unit``, else least to greatest."""
+    """``(H, W, 3)`` uint8; 0 to 1 is black to white if ``unit``, else minimum to maximum."""
     low, high = (0.0, 1.0) if unit else (float(values.min()), float(values.max()))
     scaled = (values - low) / max(high - low, 1e-6)
     return np.repeat((255 * np.clip(scaled, 0, 1)).astype(np.uint8)[:, :, None], 3, axis=2)

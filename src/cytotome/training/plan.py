@@ -20,7 +20,7 @@ class Plan:
 
     Attributes:
         stages: in order; those with no step are left out.
-        lengths: steps of each, all positive; whole numbers where all stages have steps of their own.
+        lengths: steps of each, all positive; whole numbers if all stages have steps of their own.
         batches: crops of a batch of each.
     """
 

@@ -19,6 +19,7 @@ class Progress:
         step: batches done.
         spent: seconds that earlier parts of a resumed run took.
         started: clock at the start of this part.
+        now: seconds at the start of the present step, which hold throughout the step; None reads the clock.
     """
 
     steps: int
@@ -27,15 +28,18 @@ class Progress:
     step: int = 0
     spent: float = 0.0
     started: float = field(default_factory=time.monotonic)
+    now: float | None = None
 
     def elapsed(self) -> float:
         """Seconds of the whole run, earlier parts included."""
         return self.spent + time.monotonic() - self.started
 
-    def fraction(self, ahead: int = 0) -> float:
-        """Part of the run that is done, or will be in ``ahead`` more steps of no time; 1 or more at its end."""
-        by_steps = (self.step + ahead) / self.steps
-        return by_steps if self.seconds is None else max(by_steps, self.elapsed() / self.seconds)
+    def fraction(self) -> float:
+        """Part of the run that is done; 1 or more at its end."""
+        by_steps = self.step / self.steps
+        if self.seconds is None:
+            return by_steps
+        return max(by_steps, (self.elapsed() if self.now is None else self.now) / self.seconds)
 
     def stage(self, fraction: float) -> tuple[int, float]:
         """The stage at a fraction of the run, and the part of that stage that is done, in [0, 1)."""
@@ -82,16 +86,16 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-def learning_rate(done: float, greatest: float, final: float, warmup: float) -> float:
-    """Linear rise over ``warmup``, then half a cosine down to ``final * greatest`` (arXiv 1608.03983).
+def learning_rate(done: float, maximum: float, final: float, warmup: float) -> float:
+    """Linear rise over ``warmup``, then half a cosine down to ``final * maximum`` (arXiv 1608.03983).
 
     Args:
         done: part of the stage that is done, in [0, 1].
-        greatest: learning rate at the end of the rise.
+        maximum: learning rate at the end of the rise.
         final: part of it that is left at the end.
         warmup: part of the stage that the rise takes.
     """
     if done < warmup:
-        return greatest * (0.01 + 0.99 * done / warmup)
+        return maximum * (0.01 + 0.99 * done / warmup)
     fall = (done - warmup) / (1 - warmup) if warmup < 1 else 1.0
-    return greatest * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, fall))))
+    return maximum * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, fall))))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,17 @@ from cytotome.data.normalise import Normalisation, image_channels
 from cytotome.errors import ConfigError, describe
 from cytotome.families import FORMER_NAMES, AnyFamily, family_names, get_family
 from cytotome.training.plan import stage_faults
-from cytotome.training.schedule import AtLeastOne, Count, Positive, Pretraining, Schedule, Section, TeacherSettings
+from cytotome.training.schedule import (
+    NOT_OF_THE_RESULT,
+    AtLeastOne,
+    Count,
+    Positive,
+    Pretraining,
+    Schedule,
+    Section,
+    TeacherSettings,
+    result_fields,
+)
 
 PACKAGE = Path(__file__).resolve().parents[1]
 RECIPE_FOLDERS = (PACKAGE / "recipes", PACKAGE.parents[1] / "recipes")
@@ -29,7 +41,7 @@ class SourceSettings(Section):
 
     Attributes:
         weight: share of crops, relative to the other datasets.
-        scale: enlarges its images, where their cells are of another size than those the model is made for.
+        scale: enlarges its images, if their cells are of another size than those the model is made for.
         offset: pixels, down and right, by which its cells lie beside their masks, as
             ``benchmarks/alignment.py`` measures.
         classes: new names of its classes, such as ``SHSY5Y: shsy5y``.
@@ -53,7 +65,7 @@ class Sampling(Section):
         balance: 1 draws each cell type of a dataset equally often, 0 each image.
         sized: probability that a crop's image is first brought to the config's ``cell_size`` by its median cell, as in
             the second pass of prediction; then ``sized_scale`` is used instead of the augmentation's ``scale``.
-        sized_scale: least and greatest further enlargement of such crops.
+        sized_scale: minimum and maximum further enlargement of such crops.
         sources: settings by name of the dataset; those not named have weight 1 and scale 1.
         workers: processes that make crops; 0 makes them between the steps.
         cache_megabytes: memory of each worker for images that were read.
@@ -66,8 +78,8 @@ class Sampling(Section):
     sized: Probability = 0.0
     sized_scale: tuple[Positive, Positive] = (0.8, 1.25)
     sources: dict[str, SourceSettings] = {}
-    workers: Count = 1
-    cache_megabytes: Positive = 1024.0
+    workers: Annotated[Count, NOT_OF_THE_RESULT] = 1
+    cache_megabytes: Annotated[Positive, NOT_OF_THE_RESULT] = 1024.0
 
     @model_validator(mode="after")
     def _check(self) -> Sampling:
@@ -83,13 +95,13 @@ class Recipe(Section):
         name: of the model file.
         family: method.
         summary: one line for the model's card.
-        config: fields of the family's config; class names and offset are those of the data where they are not given.
+        config: fields of the family's config; class names and offset are those of the data if they are not given.
         decode: fields of the family's decode parameters.
         normalisation: grey levels to network input.
         sampling: what a batch is made of.
         augmentation: how crops are changed.
         schedule: steps, time, learning rate.
-        weights: model file, by path or by name, whose weights training starts from where their shapes agree.
+        weights: model file, by path or by name, whose weights training starts from if their shapes agree.
         pretrain: a first run on other data, whose weights are then started from.
         teacher: learn from unlabelled images by a mean teacher.
         calibration_images: images of the training folds that the decode parameters are fitted on at the end.
@@ -100,14 +112,14 @@ class Recipe(Section):
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     family: str
-    summary: str = ""
+    summary: Annotated[str, NOT_OF_THE_RESULT] = ""
     config: dict[str, Any] = {}
     decode: dict[str, Any] = {}
     normalisation: Normalisation = Normalisation()
     sampling: Sampling = Sampling()
     augmentation: Augmentation = Augmentation()
     schedule: Schedule = Schedule()
-    weights: str | None = None
+    weights: Annotated[str | None, NOT_OF_THE_RESULT] = None
     pretrain: Pretraining | None = None
     teacher: TeacherSettings | None = None
     calibration_images: Count = 0
@@ -123,19 +135,25 @@ class Recipe(Section):
             raise ValueError("sampling.sources must give one dataset a weight above 0")
         return self
 
+    @property
+    def digest(self) -> str:
+        """A hash of the fields that decide the result; a model to start from counts by its content, not by its name."""
+        content = [result_fields(self), self.weights is not None]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
     def get_family(self) -> AnyFamily:
         """The family, imported."""
         return get_family(self.family)
 
     def family_config(self, class_names: Sequence[str] = (), offset: tuple[float, float] = (0.0, 0.0)) -> FamilyConfig:
-        """The family's config; ``class_names`` and ``offset`` of the data hold where the recipe gives none."""
+        """The family's config; ``class_names`` and ``offset`` of the data hold if the recipe gives none."""
         config = {"offset": offset, **self.config}
         if class_names and "class_names" not in config:
             config["class_names"] = tuple(class_names)
         return self.get_family().config(**config)
 
     def decode_parameters(self) -> DecodeParameters:
-        """The decode parameters that the model file holds where nothing is calibrated."""
+        """The decode parameters that the model file holds if nothing is calibrated."""
         return self.get_family().parameters(**self.decode)
 
 
@@ -148,7 +166,7 @@ def find_recipe(name_or_path: str | Path) -> Path:
     """The file of a recipe.
 
     Raises:
-        ConfigError: where there is none.
+        ConfigError: if there is none.
     """
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml") or path.is_file():

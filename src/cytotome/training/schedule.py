@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,10 +15,36 @@ Count = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 
 
+NOT_OF_THE_RESULT = "not of the result"
+"""Marks a field, by ``Annotated``, that may change while a run is resumed: it does not decide what is learned."""
+
+
 class Section(BaseModel):
-    """A part of a recipe: it takes no field that it does not know."""
+    """A part of a recipe; unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def result_fields(section: BaseModel) -> dict[str, Any]:
+    """The fields that decide the result of a run, as plain values; those with their defaults are left out.
+
+    So a field that is added later changes nothing for the runs that do not use it.
+    """
+    found: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        value, default = getattr(section, name), field.get_default(call_default_factory=True)
+        plain = _plain(value)
+        if NOT_OF_THE_RESULT not in field.metadata and plain != _plain(default):
+            found[name] = plain
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return result_fields(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 class StageSettings(Section):
@@ -48,31 +75,34 @@ class Schedule(Section):
     """How the weights are found.
 
     Attributes:
-        steps: batches in all, over all stages.
-        stages: how single stages differ, by their names; where every stage has its own ``steps``, ``steps`` above is
-            not used.
-        only: stages to train, the others are left out; each is as long as it is in a run of all; none named means all.
-        minutes: wall time after which training ends though steps are left; the learning rate follows whichever of
-            steps and time is further on, so that it has always come down at the end. None for no limit.
+        steps: total over all stages.
+        accumulate: batches per step, whose gradients are averaged: one larger batch in the memory of a small one.
+        stages: how individual stages differ, by name; not needed: ``steps`` above, if every stage has its own.
+        only: stages to train, each as long as in a run of all stages; empty for all.
+        minutes: wall time after which training ends even if steps are left; the learning rate follows whichever of
+            steps and time is further along, so that it has always decayed at the end. None for no limit.
         optimiser: ``adamw``, ``adam``, ``rmsprop`` or ``sgd`` (with momentum 0.9).
-        learning_rate: greatest.
-        final_learning_rate: at the end of a stage's cosine, as a part of ``learning_rate``.
-        warmup: part of a stage in which the learning rate rises.
+        learning_rate: maximum.
+        final_learning_rate: at the end of a stage's cosine, as a fraction of ``learning_rate``.
+        warmup: fraction of a stage in which the learning rate rises.
         weight_decay: on weights, not on biases and normalisation.
-        clip: greatest norm of a phase's gradient; 0 for no limit.
+        clip: maximum norm of a phase's gradient; 0 for no limit.
         ema: decay per step of the exponential moving average of the weights, which is what is saved; 0 for none.
-        precision: ``auto`` takes bfloat16 where the device computes in it, else float32.
+        precision: ``auto`` takes bfloat16 if the device computes in it, else float32.
         validate_every: steps between scores on validation images, 0 for never.
         validation_images: how many are scored then.
+        patience: training ends after this many scores in a row without a new best one. The model has the weights of
+            the best score, also when the schedule ends first. 0 for never.
         pictures_every: steps between pictures of what is found in a labelled and an unlabelled image, 0 for never.
         checkpoint_minutes: wall time between checkpoints.
     """
 
     steps: AtLeastOne = 4000
+    accumulate: AtLeastOne = 1
     stages: dict[str, StageSettings] = {}
     only: tuple[str, ...] = ()
     optimiser: OptimiserName = "adamw"
-    minutes: Positive | None = None
+    minutes: Annotated[Positive | None, NOT_OF_THE_RESULT] = None
     learning_rate: Positive = 1e-3
     final_learning_rate: Probability = 0.01
     warmup: Probability = 0.05
@@ -80,10 +110,17 @@ class Schedule(Section):
     clip: Magnitude = 1.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    validate_every: Count = 0
-    validation_images: AtLeastOne = 8
-    pictures_every: Count = 0
-    checkpoint_minutes: Magnitude = 3.0
+    validate_every: Annotated[Count, NOT_OF_THE_RESULT] = 0
+    validation_images: Annotated[AtLeastOne, NOT_OF_THE_RESULT] = 8
+    patience: Annotated[Count, NOT_OF_THE_RESULT] = 0
+    pictures_every: Annotated[Count, NOT_OF_THE_RESULT] = 0
+    checkpoint_minutes: Annotated[Magnitude, NOT_OF_THE_RESULT] = 3.0
+
+    @model_validator(mode="after")
+    def _check_patience(self) -> Schedule:
+        if self.patience and not self.validate_every:
+            raise ValueError("patience needs validation scores; set validate_every too, such as validate_every: 200")
+        return self
 
 
 class TeacherSettings(Section):
@@ -91,11 +128,11 @@ class TeacherSettings(Section):
 
     Attributes:
         weight: of the consistency beside the family's own losses.
-        ramp: part of the run in which the weight rises.
+        ramp: fraction of the run in which the weight rises.
         unlabelled: unlabelled crops for each labelled one.
         strength: factor on the probabilities and ranges of the recipe's changes of grey level, for the network.
         cutouts: rectangles that are cut out of what the network sees.
-        cutout_size: greatest side of one, as a part of the crop's.
+        cutout_size: maximum side of one, as a fraction of the crop's.
     """
 
     weight: Magnitude = 1.0
@@ -118,7 +155,7 @@ class Pretraining(Section):
     Attributes:
         data: names of the datasets that are pretrained on, and on nothing else after that.
         steps, minutes, learning_rate: of the first run; None for those of the schedule.
-        class_names: of the network in the first run; those of its data where none is given.
+        class_names: of the network in the first run; those of its data if none is given.
     """
 
     data: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -6,7 +6,6 @@ changes of grey level and with parts cut out, and is to predict what the teacher
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from cytotome.contract import PER_INSTANCE, Batch, FamilyConfig, Losses, Outputs, Phase, Stage
 from cytotome.data.sampling import WEAK
 from cytotome.families import AnyFamily
-from cytotome.training.average import WeightAverage
+from cytotome.training.ema import Ema
 from cytotome.training.progress import Progress
 from cytotome.training.schedule import Schedule, TeacherSettings
 
@@ -39,12 +38,9 @@ class MeanTeacher:
         self.net: nn.Module | None = None
         self.progress: Progress | None = None
 
-    def attach(self, net: nn.Module, average: WeightAverage, progress: Progress) -> None:
-        """Makes the teacher: a copy of the network whose weights are the average's own tensors."""
-        self.net = copy.deepcopy(net).requires_grad_(False).eval()
-        self.net.load_state_dict(average.state_dict(), assign=True)
-        self.net.requires_grad_(False)
-        self.progress = progress
+    def attach(self, ema: Ema, progress: Progress) -> None:
+        """Takes the averaged network as the teacher."""
+        self.net, self.progress = ema.module.eval(), progress
 
     def stages(self, stages: Sequence[Stage[nn.Module]]) -> tuple[Stage[nn.Module], ...]:
         """The stages with an unlabelled stream, whose phases also learn from the teacher."""

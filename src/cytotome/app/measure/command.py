@@ -12,7 +12,8 @@ from cytotome.app.console import FAILED
 
 def measure(
     masks: Annotated[
-        Path, typer.Argument(help="Folder of label maps (such as NAME_labels.tif), a COCO file or a submission (.csv).")
+        Path,
+        typer.Argument(help="Folder of label maps, GeoJSON files or ImageJ ROI sets; COCO file or submission (.csv)."),
     ],
     images: Annotated[str, typer.Argument(help="Folder of the images that the masks belong to.")],
     output: Annotated[

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cytotome.errors import TrainingError
-from cytotome.training.prepare import Data, open_all
+from cytotome.training.data import Data, open_all
 from cytotome.training.recipe import Recipe
 from cytotome.types import Dataset
 
@@ -32,10 +32,10 @@ class FirstRun:
 def split_pretraining(
     recipe: Recipe, data: Data | Sequence[Data], output: Path
 ) -> tuple[FirstRun | None, Recipe, Sequence[Dataset]]:
-    """The first run, where the recipe has one, and recipe and data of the run after it.
+    """The first run, if the recipe has one, and recipe and data of the run after it.
 
     Raises:
-        TrainingError: where a dataset to pretrain on is not given, or none is left for the run itself.
+        TrainingError: if a dataset to pretrain on is not given, or none is left for the run itself.
     """
     datasets = open_all(data)
     if recipe.pretrain is None:
@@ -61,7 +61,8 @@ def _first_recipe(recipe: Recipe) -> Recipe:
     pretrain = recipe.pretrain
     assert pretrain is not None
     changed = {name: getattr(pretrain, name) for name in ("steps", "minutes", "learning_rate")}
-    schedule = recipe.schedule.model_copy(update={name: value for name, value in changed.items() if value is not None})
+    given = {name: value for name, value in changed.items() if value is not None}
+    schedule = recipe.schedule.model_copy(update={**given, "patience": 0})  # no image is held out of the first run
     config = {name: value for name, value in recipe.config.items() if name != "class_names"}
     if pretrain.class_names:
         config["class_names"] = pretrain.class_names

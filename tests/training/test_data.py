@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from cytotome.errors import DataError, TrainingError
-from cytotome.training.prepare import open_all, prepare
+from cytotome.training.data import open_all, prepare
 from cytotome.training.recipe import load_recipe
 from cytotome.training.train import train
 from cytotome.types import Note

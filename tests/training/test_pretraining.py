@@ -12,10 +12,10 @@ from torch import nn
 
 from cytotome.errors import ConfigError, TrainingError
 from cytotome.models.file import read_model
+from cytotome.training.pretraining import split_pretraining
 from cytotome.training.recipe import load_recipe
 from cytotome.training.train import train
-from cytotome.training.transfer import split_pretraining
-from cytotome.training.weights import load_weights
+from cytotome.training.warm_start import load_weights
 
 SMALL = {"widths": [8, 8], "blocks": [0, 1], "input_scale": 1.0}
 

@@ -1,4 +1,4 @@
-"""Starting from the weights of another model."""
+"""Warm start: from the weights of another model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def start_weights(name_or_path: str | Path) -> Mapping[str, Tensor]:
 
 
 def start_header(name_or_path: str | Path | None) -> Header | None:
-    """The head of the model that training starts from; None where there is none, or no longer."""
+    """The head of the model that training starts from; None if there is none, or no longer."""
     try:
         return read_header(find_model(name_or_path)) if name_or_path else None
     except ModelError:  # which is said when its weights are needed
@@ -36,7 +36,7 @@ def load_weights(net: nn.Module, weights: Mapping[str, Tensor]) -> str:
     the part with which most weights agree takes them.
 
     Raises:
-        TrainingError: where none agrees.
+        TrainingError: if none agrees.
     """
     own = net.state_dict()
     part = max((name for name, _ in net.named_modules()), key=lambda name: len(_agreeing(own, weights, name)))

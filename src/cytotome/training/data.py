@@ -30,7 +30,7 @@ class Prepared:
         validation: each image to validate on; none without a fold.
         calibration: likewise, images to fit the decode parameters on; trained on or not, as the recipe says.
         class_names: of the datasets that the model is made for, in order of appearance: those that are validated on
-            by their settings, or all where there is none.
+            by their settings, or all if there is none.
         offset: of the first of these datasets, those with masks of full quality before others.
         missing: names of datasets that the recipe has settings for and that were not given.
         origin: what the model inherits from these data: their names, the folds held out, licences.
@@ -51,11 +51,11 @@ class Prepared:
 
 
 def open_all(data: Data | Sequence[Data], layout: str | None = None) -> list[Dataset]:
-    """The datasets, opened where they are given as paths.
+    """The datasets, opened if they are given as paths.
 
     Args:
         data: a dataset, its path, or several of them.
-        layout: of all paths; told from the files where None.
+        layout: of all paths; detected from the files if None.
 
     Raises:
         DataError: as the datasets raise it.
@@ -74,7 +74,7 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
             ``validated: false``; None for no validation.
 
     Raises:
-        TrainingError: where no image is labelled, or no cell is in any of them.
+        TrainingError: if no image is labelled, or no cell is in any of them.
         DataError: as the datasets raise it.
     """
     datasets = open_all(data)
@@ -126,7 +126,7 @@ def check_labelled(sources: Sequence[Source]) -> None:
     """Looks for one cell in the labelled images.
 
     Raises:
-        TrainingError: where there is none.
+        TrainingError: if there is none.
     """
     labelled = labelled_places(sources)
     names = ", ".join(source.dataset.name for source in sources)
@@ -142,7 +142,7 @@ def check_labelled(sources: Sequence[Source]) -> None:
 def _calibration_part(dataset: Dataset, training: Sequence[int], count: int, held_out: bool) -> list[int]:
     """Up to ``count`` training images with full masks, the cell types in turn, in the order of a hash.
 
-    Half of them at most where they are held out of training.
+    Half of them at most if they are held out of training.
     """
     full = [i for i in training if dataset.infos[i].is_scored]
     by_type: dict[str, list[int]] = {}
