@@ -1,10 +1,10 @@
-"""Draws the maps of families on synthetic images of each kind of cell, one row a kind.
+"""Draws the maps of families on synthetic images of each kind of cell, one row per kind.
 
     .venv/bin/python scripts/make_map_pictures.py watershed [MODEL]
     .venv/bin/python scripts/make_map_pictures.py embedding MODEL [MODEL ...]
 
-``docs/pictures/watershed.png``: image, semantic classes, directions, energy and cells found, of a model, or where none
-is given, of the targets that it would learn from. ``docs/pictures/embedding.png``: image, embeddings of each model by
+``docs/pictures/watershed.png``: image, semantic classes, directions, energy and cells, of a model or, by
+default, of the training targets. ``docs/pictures/embedding.png``: image, embeddings of each model by
 their principal components, and the cells that the first one finds.
 """
 

@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/make_pictures.py [NAME ...]
 
-In ``docs/pictures``, all of them or those that are named:
+In ``docs/pictures``, all of them or the given ones:
 
 - ``overview.png`` has one row per kind of image: the image, and the outlines that a bundled model finds.
 - ``unetr.png`` is a synthetic image, the foreground and border of its truth, and the cells decoded from it.

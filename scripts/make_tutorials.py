@@ -1,10 +1,10 @@
-"""Runs the tutorials of docs/tutorials and makes the pictures that they show.
+"""Runs the tutorials of docs/tutorials and makes their pictures.
 
     .venv/bin/python scripts/make_tutorials.py [NAME ...]
 
-The blocks of a page in ``bash`` and ``python`` are run one after the other in an empty folder that holds ``examples/``.
-A block in ``text`` is what the block before it prints, with ``...`` for what is left out; numbers may differ by half.
-An image of a page names the file of the run that it is made of as its title:
+The blocks of a page in ``bash`` and ``python`` are run one after the other in a folder with only ``examples/``.
+A block in ``text`` is the output of the previous block, with ``...`` for omitted parts; numbers may differ by half.
+The title of an image is the file of the run from which it is made:
 ``![cells](../pictures/plate.jpg "results/A01_overlay.png")``.
 """
 

@@ -1,4 +1,4 @@
-"""What MkDocs does beyond its plugins when it builds the site; named by mkdocs.yml.
+"""Hooks of MkDocs for the site, used by mkdocs.yml.
 
 The pages are written for the repository and read well there. On the site, links out of ``docs/`` lead to the
 repository where ``repo_url`` says where it is, and are plain text where it does not; a missing target is a warning,

@@ -2,8 +2,8 @@
 
     benchmarks/peers/run cellpose_train SAMPLES OUT --fold 0 --minutes 53 [--threads 2] [--cellprob 0.0]
 
-SAMPLES is a folder that ``export.py`` wrote. Training sees the images of all folds but ``--fold`` and of fold -1;
-random weights, Cellpose's own augmentation, loss, optimiser, learning rate and schedule. It is told the true diameter
+SAMPLES is a folder that ``export.py`` wrote. Training uses the images of fold -1 and of all folds except ``--fold``;
+random weights, Cellpose's own augmentation, loss, optimiser, learning rate and schedule. It gets the true diameter
 of each cell type, the mean over the training images' cells, both for training and for prediction: images are resized
 beforehand so that cells of their type have a diameter of 30 pixels. The number of epochs is chosen by timing the
 first few so that the schedule, with its falling end, fits into ``--minutes`` of wall time, targets and timing

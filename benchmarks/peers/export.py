@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/peers/export.py DATASET OUT
 
-Each ``OUT/<id>.npz`` holds ``image`` ``(H, W)`` or ``(H, W, C)``, ``labels`` ``(H, W)`` int32 (smaller cells on top
-where masks overlap), ``areas`` ``(N,)`` int64 of the whole masks, overlaps included, ``cell_type``, ``fold`` (-1 for
+Each ``OUT/<id>.npz`` contains ``image`` ``(H, W)`` or ``(H, W, C)``, ``labels`` ``(H, W)`` int32 (smaller cells on top
+where masks overlap), ``areas`` ``(N,)`` int64 of the masks with overlaps, ``cell_type``, ``fold`` (-1 for
 images that are only trained on) and ``mask_quality``.
 """
 

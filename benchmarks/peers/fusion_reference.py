@@ -3,7 +3,7 @@
     python benchmarks/fusion.py --export cases.npz --data sartorius/
     benchmarks/peers/run fusion_reference cases.npz
 
-Ends with an error where they differ by more than the 32-bit arithmetic of ensemble-boxes allows.
+Fails if they differ by more than the 32-bit arithmetic of ensemble-boxes allows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Times the bare networks of StarDist and Cellpose 3, with random weights. Runs in the peers' environment.
+"""Times the networks of StarDist and Cellpose 3, with random weights. Runs in the peers' environment.
 
     benchmarks/peers/run networks_speed --samples SAMPLES [--threads 2] [--repeats 5] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""Where a run comes from: the content of its data, and what its model inherits from data, start and pseudo-labels."""
+"""Origin of a run: the content of its data, and what its model inherits from data, initial model and pseudo-labels."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from cytotome.types import Dataset, Subset
 
 @dataclass(frozen=True)
 class Identity:
-    """All that decides the result of a run; a run is resumed only if it is the same.
+    """Everything that determines the result of a run; a run is only resumed if it is the same.
 
     Attributes:
-        recipe: a hash of the recipe's fields that decide the result.
-        start: the hash of the model that training starts from, empty if there is none, or no longer.
+        recipe: a hash of the recipe's fields that determine the result.
+        start: hash of the initial model, empty if there is none, or it no longer exists.
         data: a hash of each sample, by ``dataset/id``, in order.
     """
 
@@ -29,7 +29,7 @@ class Identity:
     data: Mapping[str, str]
 
     def changes(self, before: Mapping[str, Any]) -> list[str]:
-        """What has changed since, in words; ``before`` has the fields of an identity."""
+        """Describes what has changed since; ``before`` has the fields of an identity."""
         found = ["the recipe"] if before["recipe"] != self.recipe else []
         if self.start and before["start"] != self.start:
             found.append("the model that training starts from")
@@ -49,7 +49,7 @@ class Identity:
 
 
 def data_digests(sources: Sequence[Source], others: Sequence[tuple[Dataset, int]]) -> dict[str, str]:
-    """A hash of each sample that a run learns from, by name; ``others`` are not drawn from, but used otherwise."""
+    """Returns a hash of each sample that a run uses, by name; ``others`` are used for other purposes than training."""
     places = [(source.dataset, i) for source in sources for i in range(len(source.dataset))]
     digests: dict[str, str] = {}
     for dataset, i in (*places, *others):
@@ -61,18 +61,18 @@ def data_digests(sources: Sequence[Source], others: Sequence[tuple[Dataset, int]
 
 
 def data_card(dataset: Dataset, fold: int | None) -> Card:
-    """What a model inherits from a dataset that it is trained on.
+    """Returns what a model inherits from a dataset that it is trained on.
 
     Args:
-        dataset: a combined one counts as each of its parts too.
-        fold: held out of it; None for none.
+        dataset: the dataset; a combined one also counts as each of its parts.
+        fold: held-out fold; None for none.
     """
     held_out = () if fold is None else (fold,)
     own = Card(trained_on={dataset.name: TrainedOn(held_out=held_out)}, licence=dataset.licence)
     cards = [own]
     for part in _parts(dataset):
         if part.name != dataset.name:
-            # Folds that are dealt out over the whole are not those of the part.
+            # Folds that are distributed over the whole dataset are not those of the part.
             folds = held_out if any(info.fold is not None for info in part.infos) else ()
             cards.append(Card(trained_on={part.name: TrainedOn(held_out=folds)}))
         cards.append(label_card(part))

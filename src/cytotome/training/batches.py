@@ -1,4 +1,4 @@
-"""The batches of a run, of each stage its own; and the error message if their worker processes fail."""
+"""The batches of a run, for each of its stages, and the error message if their worker processes fail."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cytotome.training.progress import Progress
 
 @dataclass
 class Batches:
-    """Batches from the present step on.
+    """Batches from the current step on.
 
     Attributes:
-        progress: of the run.
-        loader: ``loader(stage, first_batch)`` gives endless batches of a stage.
-        accumulate: batches of one step.
+        progress: progress of the run.
+        loader: ``loader(stage, first_batch)`` returns endless batches of a stage.
+        accumulate: number of batches per step.
     """
 
     progress: Progress
@@ -29,7 +29,7 @@ class Batches:
     _batches: Iterator[dict[str, Any]] | None = None
 
     def take(self, stage: int) -> list[dict[str, Any]]:
-        """The batches of the present step."""
+        """Returns the batches of the current step."""
         if stage != self._stage:
             self._batches = None  # ends its workers, so that their shared memory is free for those of the next stage
             self._batches = iter(self.loader(stage, self.progress.step * self.accumulate))
@@ -39,7 +39,7 @@ class Batches:
 
 
 def _fetch(batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    """The next batch; an error of ours in a worker process is raised here without that process's traceback."""
+    """Returns the next batch; an error of cytotome in a worker process is raised without that process's traceback."""
     try:
         return next(batches)
     except CytotomeError as error:
@@ -50,10 +50,10 @@ def _fetch(batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 @contextmanager
 def watch_workers() -> Iterator[None]:
-    """Reports a worker process that was ended from outside, at whatever point of the training.
+    """Reports a worker process that was ended from outside, at any point of the training.
 
-    torch has an error of its own for this, unless the worker was ended while it handed over a batch: then the
-    connection to it breaks.
+    torch has its own error for this, unless the worker was ended while it handed over a batch: then its connection
+    breaks.
 
     Raises:
         TrainingError: instead of these errors.

@@ -39,7 +39,7 @@ class Reports:
     Args:
         metrics: the table.
         loggers: TensorBoard, and others if asked for.
-        validate: gives named scores of the averaged weights.
+        validate: returns named scores of the averaged weights.
         validate_every: steps between scores, 0 for never.
     """
 
@@ -73,8 +73,8 @@ class Pictures:
 
     Args:
         folder: created if it does not exist.
-        loggers: those of TensorBoard are given the pictures.
-        draw: gives named ``(H, W, 3)`` uint8 pictures.
+        loggers: loggers of TensorBoard, which get the pictures.
+        draw: returns named ``(H, W, 3)`` uint8 pictures.
         every: steps between them, 0 for never.
     """
 
@@ -101,22 +101,23 @@ class Pictures:
 
 
 class Forecast:
-    """Says how long the run will take, once some steps were timed.
+    """Prints how long the run will take, once some steps were timed.
 
     Args:
-        console: what is said goes here.
+        console: stream for messages.
         fresh: whether training starts from random weights.
     """
 
     first, timed, patience = 3, 10, 10.0
-    """Steps that are not timed, since they compile and fill caches, and steps that are; seconds that are enough."""
+    """Number of steps that are not timed, since they compile and fill caches, and of those that are; sufficient
+    seconds."""
 
     def __init__(self, console: Console, *, fresh: bool) -> None:
         self.console, self.fresh = console, fresh
         self.steps, self.since, self.said = 0, 0.0, False
 
     def after_step(self, learner: Learner) -> None:
-        """Counts the step; says the forecast once."""
+        """Counts the step; prints the forecast once."""
         self.steps += 1
         if self.steps == self.first:
             self.since = time.monotonic()
@@ -127,7 +128,7 @@ class Forecast:
 
 
 class ProgressBar:
-    """Part of the run that is done, time left and latest losses: on a terminal a bar, else a line each tenth.
+    """Finished part of the run, remaining time and latest losses: a bar on a terminal, else a line per tenth.
 
     A context manager, within which the bar is shown.
     """

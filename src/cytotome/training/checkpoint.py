@@ -1,4 +1,4 @@
-"""Checkpoints: all that a killed run needs to resume as if nothing had happened. Written whole or not at all."""
+"""Checkpoints: everything that a killed run needs to resume as if it had not been interrupted. Written atomically."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def save_checkpoint(path: Path, learner: Learner, stopping: EarlyStopping, ident
     """Writes weights, averages, optimisers, random state, step and time.
 
     Args:
-        path: replaced at once, so that there is always a whole checkpoint.
-        learner: between two steps.
-        stopping: with the best weights, if they are kept.
-        identity: of the run; resuming compares it.
-        heritage: what the model inherits from data and ancestors, some of which may be gone when the run is resumed.
+        path: replaced atomically, so that there is always a complete checkpoint.
+        learner: learner, between two steps.
+        stopping: early stopping, with the best weights if they are kept.
+        identity: identity of the run, which is compared when resuming.
+        heritage: what the model inherits from data and ancestors, which may no longer exist when the run is resumed.
 
     Raises:
         TrainingError: if a loss has become non-finite, so that a good checkpoint is never replaced by a bad one.
@@ -54,7 +54,7 @@ def save_checkpoint(path: Path, learner: Learner, stopping: EarlyStopping, ident
 
 
 def load_checkpoint(path: Path, identity: Identity) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU; nothing but tensors and plain values is read.
+    """Reads a checkpoint to the CPU; only tensors and plain values are read.
 
     Raises:
         TrainingError: if the file is damaged or belongs to another run.
@@ -73,9 +73,9 @@ def load_checkpoint(path: Path, identity: Identity) -> dict[str, Any]:
 
 
 def restore(learner: Learner, content: dict[str, Any]) -> None:
-    """Brings a learner to the state of a checkpoint; random states come last, since nothing may draw after them.
+    """Restores a learner from a checkpoint; random states are restored last, as they must not be used afterwards.
 
-    Processes other than the first have random states of their own, which no checkpoint holds.
+    Processes other than the first have their own random states, which are not in checkpoints.
     """
     learner.net.load_state_dict(content["net"])
     learner.ema.load(content["average"], content["averaged"])

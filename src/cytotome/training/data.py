@@ -1,4 +1,4 @@
-"""From datasets to what a run needs: sources of crops, images to validate on, images to calibrate on, class names."""
+"""Preparation of datasets for a run: sources of crops, images for validation and calibration, class names."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Prepared:
     """The data of one run.
 
     Attributes:
-        sources: what is trained on, labelled and unlabelled.
-        validation: each image to validate on; none without a fold.
-        calibration: likewise, images to fit the decode parameters on; trained on or not, as the recipe says.
-        class_names: of the datasets that the model is made for, in order of appearance: those that are validated on
-            by their settings, or all if there is none.
-        offset: of the first of these datasets, those with masks of full quality before others.
-        missing: names of datasets that the recipe has settings for and that were not given.
-        origin: what the model inherits from these data: their names, the folds held out, licences.
+        sources: training data, labelled and unlabelled.
+        validation: images for validation; none without a fold.
+        calibration: images for fitting the decoder parameters, used for training or not, depending on the recipe.
+        class_names: class names of the datasets for which the model is made, in order of appearance: those used for
+            validation according to their settings, or all if there are none.
+        offset: offset of the first of these datasets, with those with masks of full quality first.
+        missing: names of datasets with settings in the recipe that were not given.
+        origin: what the model inherits from the data: names, held-out folds, licences.
     """
 
     sources: tuple[Source, ...]
@@ -46,19 +46,19 @@ class Prepared:
 
     @property
     def digests(self) -> dict[str, str]:
-        """A hash of the content of each sample trained or calibrated on, by name."""
+        """Returns a hash of the content of each sample used for training or calibration, by name."""
         return data_digests(self.sources, self.calibration)
 
 
 def open_all(data: Data | Sequence[Data], layout: str | None = None) -> list[Dataset]:
-    """The datasets, opened if they are given as paths.
+    """Returns the datasets, opened if they are given as paths.
 
     Args:
         data: a dataset, its path, or several of them.
-        layout: of all paths; detected from the files if None.
+        layout: layout of all paths; detected from the files if None.
 
     Raises:
-        DataError: as the datasets raise it.
+        DataError: if a dataset cannot be read.
     """
     given: Sequence[Data] = [data] if isinstance(data, str | os.PathLike | Dataset) else data
     return [one if isinstance(one, Dataset) else open_dataset(one, layout=layout) for one in given]
@@ -70,12 +70,12 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
     Args:
         recipe: its ``sampling.sources`` are found by the datasets' names.
         data: a dataset, its path, or several of them.
-        fold: held out of every dataset that has masks of full quality and whose source does not say
-            ``validated: false``; None for no validation.
+        fold: fold held out of every dataset with masks of full quality, except sources with ``validated: false``; None
+            for no validation.
 
     Raises:
-        TrainingError: if no image is labelled, or no cell is in any of them.
-        DataError: as the datasets raise it.
+        TrainingError: if no image is labelled, or none of them contains a cell.
+        DataError: if a dataset cannot be read.
     """
     datasets = open_all(data)
     if not datasets:
@@ -116,14 +116,14 @@ def prepare(recipe: Recipe, data: Data | Sequence[Data], fold: int | None) -> Pr
 
 
 def labelled_places(sources: Sequence[Source]) -> list[Place]:
-    """The labelled images that are trained on."""
+    """The labelled images for training."""
     return [
         (source.dataset, i) for source in sources for i, info in enumerate(source.dataset.infos) if info.is_labelled
     ]
 
 
 def check_labelled(sources: Sequence[Source]) -> None:
-    """Looks for one cell in the labelled images.
+    """Checks that the labelled images contain a cell.
 
     Raises:
         TrainingError: if there is none.
@@ -140,9 +140,9 @@ def check_labelled(sources: Sequence[Source]) -> None:
 
 
 def _calibration_part(dataset: Dataset, training: Sequence[int], count: int, held_out: bool) -> list[int]:
-    """Up to ``count`` training images with full masks, the cell types in turn, in the order of a hash.
+    """Up to ``count`` training images with full masks, alternating between cell types, in the order of a hash.
 
-    Half of them at most if they are held out of training.
+    At most half of them if they are held out of training.
     """
     full = [i for i in training if dataset.infos[i].is_scored]
     by_type: dict[str, list[int]] = {}

@@ -12,11 +12,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 class Ema(AveragedModel):
     """Averages parameters and floating-point buffers; other buffers are copied. ``module`` has the averaged weights.
 
-    The decay rises with the number of updates, ``min(decay, (1 + n) / (10 + n))``, so that random initial weights are
-    soon forgotten.
+    The decay rises with the number of updates, ``min(decay, (1 + n) / (10 + n))``, so that the influence of random
+    initial weights decays quickly.
 
     Args:
-        net: whose weights are averaged, on the device where it is trained.
+        net: network whose weights are averaged, on the device where it is trained.
         decay: per update, in [0, 1); 0 keeps the latest weights.
     """
 

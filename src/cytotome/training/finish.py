@@ -1,4 +1,4 @@
-"""What a run does with its model: fits its decode parameters, measures its cells, scores it and says so in words."""
+"""Final steps of a run: fits decoder parameters, measures cells, scores the model and reports the results."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from cytotome.tuning.nested import tune
 from cytotome.types import UNKNOWN, Image
 
 MOST_SCORED = 20
-"""Images that a model is scored on when its training ends."""
+"""Maximum number of images on which a model is scored at the end of training."""
 
 LOOKED_AT = 200
-"""Images of each source, about, that are measured for what they look like."""
+"""Approximate number of images of each source for measuring their look."""
 
 MOST_OF_A_TYPE = 16
-"""Images of each cell type, at most, that are measured for what the model finds in them."""
+"""Maximum number of images of each cell type for measuring what the model finds in them."""
 
 
 def calibrated(model: Model, places: Sequence[Place]) -> DecodeParameters:
-    """The decode parameters tuned on these images; the model's own if there is none."""
+    """Returns decoder parameters tuned on these images; without images, the model's own."""
     if not places:
         return model.parameters
     samples = [dataset[position] for dataset, position in places]
@@ -41,7 +41,9 @@ def calibrated(model: Model, places: Sequence[Place]) -> DecodeParameters:
 
 
 def known_sizes(prepared: Prepared, class_names: Sequence[str]) -> CellSizes | None:
-    """The sizes of the cells that a model of these classes was trained on; those of other classes are ``unknown``."""
+    """Measures the sizes of the training cells of a model with these classes; those of other classes are
+    ``unknown``.
+    """
     data = []
     for source in prepared.sources:
         others = class_names[0] if len(class_names) == 1 else UNKNOWN
@@ -65,7 +67,7 @@ class _Images(Sequence[Image]):
 
 
 def known_look(model: Model, prepared: Prepared) -> Look | None:
-    """What the images look like that a model was trained on."""
+    """Measures the look of a model's training images."""
     places = [
         (source.dataset, place)
         for source in prepared.sources
@@ -75,7 +77,7 @@ def known_look(model: Model, prepared: Prepared) -> Look | None:
 
 
 def known_types(model: Model, prepared: Prepared) -> KnownTypes | None:
-    """What a model finds in the images of each cell type that it was trained on; None for a single type."""
+    """Measures what a model finds in training images of each cell type; None for a single type."""
     if len(model.class_names) < 2:
         return None
     by_type = _by_type(labelled_places(prepared.sources))
@@ -91,14 +93,14 @@ def known_types(model: Model, prepared: Prepared) -> KnownTypes | None:
 
 
 def mean_score(model: Model, places: Sequence[Place]) -> float:
-    """The challenge's mAP of a model, mean over labelled images."""
+    """The challenge's mAP of a model, averaged over labelled images."""
     samples = [dataset[position] for dataset, position in places]
     pairs = [(model.segment(sample.image), sample.instances) for sample in samples]
     return float(np.mean([image_score(found, truth) for found, truth in pairs if truth is not None]))
 
 
 def types_in_turn(places: Sequence[Place], count: int) -> list[Place]:
-    """Up to ``count`` images, the cell types in turn, so that each is among them."""
+    """Up to ``count`` images, alternating between cell types, so that each is included."""
     in_turn = chain(*zip_longest(*_by_type(places).values()))
     return [place for place in in_turn if place is not None][:count]
 
@@ -112,13 +114,13 @@ def _by_type(places: Sequence[Place]) -> dict[str, list[Place]]:
 
 @dataclass(frozen=True)
 class CellReport:
-    """How well a model finds the cells of some images, all of them together.
+    """How well a model finds the cells of some images in total.
 
     Attributes:
         held_out: whether the model was not trained on these images.
-        images: how many.
-        truths, found: cells that are there, and cells that the model finds.
-        hits: found cells whose outline is right: their IoU with a cell is above 0.5, each cell counted once.
+        images: number of images.
+        truths, found: numbers of true cells and of found cells.
+        hits: number of found cells with an IoU above 0.5 with a true cell, each counted once.
         mean_ap: the challenge's score, mean over the images.
         min_score: the decoder's ``min_score``.
     """
@@ -133,18 +135,18 @@ class CellReport:
 
     @property
     def f1(self) -> float:
-        """Over all cells, at IoU 0.5; 1 if there is neither a cell nor a prediction."""
+        """F1 over all cells, at IoU 0.5; 1 if there is neither a cell nor a prediction."""
         both = self.truths + self.found
         return 2 * self.hits / both if both else 1.0
 
     @property
     def scores(self) -> dict[str, float]:
-        """For the card; empty if the model was trained on these images."""
+        """Scores for the card; empty if the model was trained on these images."""
         scores = {"F1 at IoU 0.5": self.f1, "mAP": self.mean_ap}
         return {f"{name}, held-out images": round(value, 4) for name, value in scores.items() if self.held_out}
 
     def text(self) -> str:
-        """For people who count cells, with the score that methods are compared by at the end."""
+        """Formats the counts, followed by the score that is used to compare methods."""
         kind = "held-out" if self.held_out else "training"
         lines = [f"{kind} images ({self.images}): {self.found} cells found where there are {self.truths}"]
         if self.truths and self.found:

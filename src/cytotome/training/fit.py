@@ -1,4 +1,4 @@
-"""One run's training in one process: what is built of a recipe and its data, and the loop over it."""
+"""Training of a run in one process: builds everything from a recipe and its data, and runs the loop."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ for _chatty in ("lightning.fabric", "lightning.pytorch"):  # which greet in each
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One run of training, as each of its processes is given it.
+    """One run of training, as passed to each of its processes.
 
     Attributes:
-        recipe: checked.
+        recipe: validated recipe.
         prepared: its data.
-        output: its folder.
-        identity: what a checkpoint must agree with.
-        heritage: what the model inherits from its data and from the model that is started from.
-        logger: a service that is logged to as well.
+        output: folder of the run.
+        identity: must match that of a checkpoint.
+        heritage: what the model inherits from its data and from the initial model.
+        logger: additional logging service.
     """
 
     recipe: Recipe
@@ -71,7 +71,7 @@ class Job:
 
     @property
     def family(self) -> AnyFamily:
-        """The method."""
+        """The family of the run."""
         return self.recipe.get_family()
 
     @property
@@ -81,16 +81,16 @@ class Job:
 
     @property
     def checkpoint(self) -> Path:
-        """The file that a run is resumed from."""
+        """Path of the checkpoint."""
         return self.output / "last.ckpt"
 
     def make_teacher(self) -> MeanTeacher | None:
-        """The mean teacher, if the recipe has one."""
+        """Returns the mean teacher, if the recipe has one."""
         settings = self.recipe.teacher
         return None if settings is None else MeanTeacher(self.family, self.config, settings)
 
     def make_plan(self, teacher: MeanTeacher | None) -> Plan:
-        """The stages, taught by ``teacher``.
+        """Returns the stages, with ``teacher`` attached.
 
         Raises:
             ConfigError: see :func:`plan_stages`.
@@ -101,7 +101,7 @@ class Job:
         return plan_stages(stages, self.recipe.schedule, self.recipe.sampling.batch)
 
     def make_progress(self, plan: Plan, content: Mapping[str, Any] | None) -> Progress:
-        """How far the run is by a checkpoint's content; at its start without one."""
+        """Returns the progress of the run from a checkpoint's content, or its start without one."""
         minutes = self.recipe.schedule.minutes
         progress = Progress(plan.steps, None if minutes is None else 60 * minutes, plan.lengths)
         if content is not None:
@@ -109,7 +109,7 @@ class Job:
         return progress
 
     def make_model_file(self, weights: Mapping[str, Tensor], heritage: Card) -> ModelFile:
-        """The model of these weights, before its decode parameters are fitted."""
+        """Returns the model with these weights, before its decoder parameters are fitted."""
         card = Card(
             name=self.recipe.name,
             summary=self.recipe.summary or self.family.summary,
@@ -128,16 +128,16 @@ class Job:
 def fit(fabric: Fabric, job: Job, resume: bool, console: Console | None) -> None:
     """Trains from the start or from the checkpoint, to the end or until stopped, and writes a checkpoint.
 
-    Of several processes, the first one writes files and says what it does.
+    Of several processes, only the first one writes files and prints messages.
 
     Args:
         fabric: device, precision and processes.
         job: the run.
         resume: whether to start from the checkpoint.
-        console: what is said goes here; None for standard error.
+        console: stream for messages; None for standard error.
 
     Raises:
-        ConfigError: if the crops do not suit the network.
+        ConfigError: if the network does not support the size of the crops.
         TrainingError: if the loss is not finite, or a worker process was ended.
     """
     console = console or Console(stderr=True, quiet=not fabric.is_global_zero)
@@ -175,7 +175,7 @@ class Fitting:
 
     @contextmanager
     def _hooks(self, progress: Progress) -> Iterator[list[Hook]]:
-        """What is done between the steps: nothing but in the first process. Logs are closed at the end."""
+        """Creates the hooks between steps, only in the first process. Logs are closed at the end."""
         recipe, output = self.job.recipe, self.job.output
         if not self.fabric.is_global_zero:
             yield []

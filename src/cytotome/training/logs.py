@@ -22,7 +22,7 @@ _SERVICES: dict[LoggerName, str] = {"wandb": "Weights & Biases", "mlflow": "MLfl
 
 
 def check_logger(name: str | None) -> None:
-    """Raises ConfigError for a logger that is unknown or not installed."""
+    """Raises ConfigError if a logger is unknown or not installed."""
     if name is None:
         return
     if name not in _SERVICES:
@@ -40,7 +40,7 @@ def open_loggers(output: Path, recipe: Recipe, logger: LoggerName | None, from_s
 
     Args:
         output: folder of the run.
-        recipe: whose name the run has, and whose fields the service shows.
+        recipe: provides the name of the run, and the fields shown by the service.
         logger: configured by the environment variables of the service, such as ``WANDB_MODE``, ``WANDB_PROJECT``,
             ``MLFLOW_TRACKING_URI`` or ``MLFLOW_EXPERIMENT_NAME``; without an address, MLflow writes to
             ``output/mlflow.db``.
@@ -51,7 +51,7 @@ def open_loggers(output: Path, recipe: Recipe, logger: LoggerName | None, from_s
         try:
             loggers.append(_open_service(logger, output, recipe.name))
             loggers[-1].log_hyperparams(recipe.model_dump(mode="json"))
-        except Exception as error:  # whatever the service raises
+        except Exception as error:  # any error of the service
             raise ConfigError(f"logger: {_SERVICES[logger]} cannot be used ({one_line(error)})") from error
     try:
         yield loggers
@@ -75,10 +75,10 @@ def _open_service(logger: LoggerName, output: Path, name: str) -> Logger:
 
 
 class MetricsFile:
-    """A CSV table with the columns step, minutes and whatever was reported; written whole at each new column.
+    """A CSV table with the columns step, minutes and all reported values; rewritten for each new column.
 
     Args:
-        path: of the table.
+        path: path of the table.
         from_step: rows of later steps are dropped, since a resumed run reports them again.
     """
 

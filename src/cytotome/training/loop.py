@@ -25,7 +25,7 @@ LOG_EVERY = 10
 
 
 class Hook(Protocol):
-    """What happens between the steps, such as reports and checkpoints."""
+    """An action between steps, such as reports and checkpoints."""
 
     def after_step(self, learner: Learner) -> None:
         """Called after each step."""
@@ -33,13 +33,13 @@ class Hook(Protocol):
 
 
 def run_loop(learner: Learner, batches: Batches, hooks: Sequence[Hook], stopped: Callable[[], bool]) -> None:
-    """Trains to the end of the schedule, or until ``stopped()``; the first process decides for all of them.
+    """Trains to the end of the schedule, or until ``stopped()``; the first process decides for all.
 
     Args:
-        learner: whose steps are taken.
-        batches: what is learned from.
+        learner: performs the steps.
+        batches: training batches.
         hooks: called after each step, in order.
-        stopped: asked before each step.
+        stopped: called before each step.
 
     Raises:
         TrainingError: if a loss is not finite.
@@ -57,7 +57,7 @@ def run_loop(learner: Learner, batches: Batches, hooks: Sequence[Hook], stopped:
 
 @dataclass(frozen=True)
 class Pass:
-    """A phase with its optimiser, its maximum learning rate and the parameters that it changes."""
+    """A phase with its optimiser, its maximum learning rate and the parameters that it updates."""
 
     name: str
     phase: Phase[nn.Module]
@@ -72,13 +72,13 @@ class Learner:
     Args:
         fabric: device, precision and processes.
         net: the family's network; it is moved to the device.
-        stages: those of the family that the run trains.
+        stages: stages of the family in this run.
         schedule: optimisers, learning rates, clipping, averaging.
         progress: of the run.
-        teacher: whose part in the losses the stages hold already; its weights are the averaged ones.
+        teacher: mean teacher, whose loss is already part of the stages; it gets the averaged weights.
 
     Raises:
-        TrainingError: if a phase has no parameters, gives no ``total``, or gives a loss that is not finite.
+        TrainingError: if a phase has no parameters, returns no ``total``, or a loss that is not finite.
     """
 
     def __init__(
@@ -103,15 +103,15 @@ class Learner:
 
     @property
     def optimisers(self) -> list[torch.optim.Optimizer]:
-        """Of all phases of all stages."""
+        """The optimisers of all phases of all stages."""
         return [one.optimiser for passes in self.passes for one in passes]
 
     def step(self, stage: int, done: float, batches: Sequence[dict[str, Any]]) -> None:
-        """One step of each phase of a stage that is due, and of the average.
+        """Performs a step of each phase of a stage that is due, and updates the average.
 
         Args:
             stage: number of the stage.
-            done: part of the stage that is done, in [0, 1].
+            done: finished fraction of the stage, in [0, 1].
             batches: one or more, whose gradients are averaged.
         """
         if stage != self.stage:
@@ -128,7 +128,7 @@ class Learner:
             self._report(part * self.passes[stage][0].learning_rate)
 
     def minimise(self, one: Pass, batches: Sequence[dict[str, Any]], rate: float) -> None:
-        """One step of a phase's optimiser, with the learning rate ``rate``."""
+        """Performs a step of a phase's optimiser with the learning rate ``rate``."""
         if len(self.passes[self.stage]) > 1:
             self._let_learn([one])
         one.optimiser.zero_grad(set_to_none=True)
@@ -158,11 +158,11 @@ class Learner:
                 self._stop(name, float(value))
 
     def log_state(self) -> dict[str, Any]:
-        """What was summed since the last report, for a checkpoint."""
+        """Sums since the last report, for a checkpoint."""
         return {"sums": dict(self._sums), "counts": dict(self._counts)}
 
     def load_log_state(self, state: dict[str, Any]) -> None:
-        """Resumes from the sums of a checkpoint."""
+        """Restores the sums of a checkpoint."""
         self._sums = {name: value.to(self.fabric.device) for name, value in state["sums"].items()}
         self._counts = dict(state["counts"])
 
@@ -213,7 +213,7 @@ class Learner:
             self._stop(name, float(value))
 
     def _enter(self, number: int) -> None:
-        """Lets the stage's parameters learn; the rest of the network is fixed, its running statistics too."""
+        """Makes the stage's parameters trainable; the rest of the network, including running statistics, is frozen."""
         self.stage = number
         self.net.train()
         self._let_learn(self.passes[number])

@@ -1,4 +1,4 @@
-"""The optimisers that a recipe or a phase can name."""
+"""The optimisers available to recipes and phases."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import nn
 from cytotome.training.plan import PhaseSettings
 
 MOMENTUM = 0.9
-"""Of ``sgd``, with Nesterov's correction."""
+"""Momentum of ``sgd``, with Nesterov's correction."""
 
 
 def make_optimiser(parameters: Sequence[nn.Parameter], settings: PhaseSettings) -> torch.optim.Optimizer:
-    """An optimiser over the parameters; weights decay, biases and normalisation (one axis) do not.
+    """Creates an optimiser; weight decay does not apply to biases and normalisation (one axis).
 
-    The decay of ``adamw`` is decoupled (Loshchilov and Hutter 2019, arXiv 1711.05101); that of ``adam``, ``rmsprop``
-    and ``sgd`` is added to the gradient.
+    The weight decay of ``adamw`` is decoupled (Loshchilov and Hutter 2019, arXiv 1711.05101); that of ``adam``,
+    ``rmsprop`` and ``sgd`` is added to the gradient.
 
     Args:
         parameters: one or more.

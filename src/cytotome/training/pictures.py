@@ -1,4 +1,4 @@
-"""Pictures of what a network finds during training, in labelled and in unlabelled images."""
+"""Pictures of a network's predictions during training, for labelled and unlabelled images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cytotome.training.data import Place, Prepared
 from cytotome.types import Image, Sample
 
 LARGEST = 512
-"""Side in pixels of the part of an image that is shown, about its middle."""
+"""Side in pixels of the central part of an image that is drawn."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -52,5 +52,5 @@ def _grey(values: npt.NDArray[np.float32], unit: bool) -> Bytes:
 
 
 def draw_all(model: Model, places: dict[str, Place]) -> dict[str, Bytes]:
-    """A picture of each place, by its name."""
+    """Returns a picture of each place, by its name."""
     return {name: draw_prediction(model, dataset[position]) for name, (dataset, position) in places.items()}

@@ -1,4 +1,4 @@
-"""Which stages of a family a run trains, for how many steps each, and how: the recipe's word on the family's."""
+"""The stages of a family that a run trains, with their steps and settings, as modified by the recipe."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Plan:
     """The stages of one run.
 
     Attributes:
-        stages: in order; those with no step are left out.
-        lengths: steps of each, all positive; whole numbers if all stages have steps of their own.
-        batches: crops of a batch of each.
+        stages: stages in order; those without steps are left out.
+        lengths: steps of each, all positive; integers if all stages have their own steps.
+        batches: number of crops per batch of each.
     """
 
     stages: tuple[Stage[nn.Module], ...]
@@ -30,19 +30,19 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Of the whole run."""
+        """Steps of the whole run."""
         return max(1, round(sum(self.lengths)))
 
 
 def plan_stages(stages: Sequence[Stage[nn.Module]], schedule: Schedule, batch: int) -> Plan:
-    """The stages that ``schedule.only`` names, each as long as in a run of all stages.
+    """Returns the stages in ``schedule.only``, each as long as in a run of all stages.
 
-    Stages with ``steps`` take these; the others share what is left of ``schedule.steps``. Those without a batch of
-    their own take ``batch`` crops.
+    Stages with ``steps`` use these; the others share the remaining ``schedule.steps``. Those without their own batch
+    size use ``batch`` crops.
 
     Raises:
-        ConfigError: names every fault at once: stages that there are not, no step for one that shares the rest, or a
-            batch too small for the streams of its stage.
+        ConfigError: if stages are unknown, no steps are left for those that share them, or a batch is too small for the
+            streams of its stage; all errors are listed.
     """
     faults = stage_faults(stages, schedule, batch)
     if faults:
@@ -61,7 +61,7 @@ def plan_stages(stages: Sequence[Stage[nn.Module]], schedule: Schedule, batch: i
 
 
 def stage_faults(stages: Sequence[Stage[nn.Module]], schedule: Schedule, batch: int) -> list[str]:
-    """What is wrong with the stages of a schedule, one line each; ``batch`` as in :func:`plan_stages`."""
+    """Returns errors in the stages of a schedule, one line each; ``batch`` as in :func:`plan_stages`."""
     names = [stage.name for stage in stages]
     listed = ", ".join(names)
     faults = [
@@ -103,7 +103,7 @@ def _share(stage: Stage[nn.Module], settings: StageSettings) -> float:
 
 @dataclass(frozen=True)
 class PhaseSettings:
-    """How one phase changes its parameters."""
+    """How one phase updates its parameters."""
 
     optimiser: OptimiserName
     learning_rate: float
@@ -111,7 +111,9 @@ class PhaseSettings:
 
 
 def phase_settings(stage: Stage[nn.Module], phase: Phase[nn.Module], schedule: Schedule) -> PhaseSettings:
-    """What the phase itself says comes first, then what the schedule says of its stage, then of the whole run."""
+    """Settings of the phase itself take precedence over the schedule's for its stage, then over those of the whole
+    run.
+    """
     settings = schedule.stages.get(stage.name, StageSettings())
     return PhaseSettings(
         phase.optimiser or settings.optimiser or schedule.optimiser,

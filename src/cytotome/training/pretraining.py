@@ -1,4 +1,4 @@
-"""Pretraining on other data, and then on one's own: two runs of one recipe."""
+"""Pretraining on other data, followed by training: two runs of one recipe."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ FOLDER = "pretraining"
 
 @dataclass(frozen=True)
 class FirstRun:
-    """The run that pretrains.
+    """The pretraining run.
 
     Attributes:
-        recipe: without ``pretrain``.
-        data: what it is trained on.
-        output: its folder, within that of the whole.
+        recipe: recipe without ``pretrain``.
+        data: its training data.
+        output: its folder, within that of the whole run.
     """
 
     recipe: Recipe
@@ -32,10 +32,10 @@ class FirstRun:
 def split_pretraining(
     recipe: Recipe, data: Data | Sequence[Data], output: Path
 ) -> tuple[FirstRun | None, Recipe, Sequence[Dataset]]:
-    """The first run, if the recipe has one, and recipe and data of the run after it.
+    """Returns the first run, if the recipe has one, and recipe and data of the subsequent run.
 
     Raises:
-        TrainingError: if a dataset to pretrain on is not given, or none is left for the run itself.
+        TrainingError: if a dataset for pretraining is not given, or none is left for the run itself.
     """
     datasets = open_all(data)
     if recipe.pretrain is None:

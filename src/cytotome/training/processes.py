@@ -40,18 +40,18 @@ def check_devices(devices: int, device: torch.device, plan: Plan) -> None:
 
 
 def launch(job: Job, *, resume: bool, device: torch.device, devices: int, bfloat16: bool, console: Console) -> None:
-    """Runs :func:`fit` on one device in this process, or on several in a process each.
+    """Runs :func:`fit` on one device in this process, or on several, with one process each.
 
     Args:
         job: the run.
-        resume: from its checkpoint.
+        resume: whether to resume from its checkpoint.
         device: the device, or the kind of device if there are several.
-        devices: how many.
-        bfloat16: compute in it as far as is safe, else in float32.
-        console: what is said goes here; standard error if there are several processes.
+        devices: number of devices.
+        bfloat16: use bfloat16 where it is safe, else float32.
+        console: stream for messages; standard error if there are several processes.
 
     Raises:
-        CytotomeError: as :func:`fit` raises it, or if a process was ended from outside.
+        CytotomeError: as raised by :func:`fit`, or if a process was ended from outside.
     """
     fabric = Fabric(
         accelerator=device.type,

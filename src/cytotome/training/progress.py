@@ -1,4 +1,4 @@
-"""How far a run is: in steps and in wall time, in which stage, and with which learning rate."""
+"""Progress of a run: steps, wall time, stage and learning rate."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Progress:
-    """Counts steps and time; a run is as far as the further of the two.
+    """Counts steps and time; the progress is the larger fraction of the two.
 
     Attributes:
-        steps: of the whole run.
+        steps: steps of the whole run.
         seconds: wall time of the whole run, None for no limit.
         shares: lengths of the stages, relative to each other.
-        step: batches done.
-        spent: seconds that earlier parts of a resumed run took.
+        step: number of finished steps.
+        spent: seconds of earlier parts of a resumed run.
         started: clock at the start of this part.
-        now: seconds at the start of the present step, which hold throughout the step; None reads the clock.
+        now: seconds at the start of the current step, which are used throughout the step; None to read the clock.
     """
 
     steps: int
@@ -31,18 +31,18 @@ class Progress:
     now: float | None = None
 
     def elapsed(self) -> float:
-        """Seconds of the whole run, earlier parts included."""
+        """Seconds of the whole run, including earlier parts."""
         return self.spent + time.monotonic() - self.started
 
     def fraction(self) -> float:
-        """Part of the run that is done; 1 or more at its end."""
+        """Finished fraction of the run; 1 or more at its end."""
         by_steps = self.step / self.steps
         if self.seconds is None:
             return by_steps
         return max(by_steps, (self.elapsed() if self.now is None else self.now) / self.seconds)
 
     def stage(self, fraction: float) -> tuple[int, float]:
-        """The stage at a fraction of the run, and the part of that stage that is done, in [0, 1)."""
+        """The stage at a fraction of the run, and the finished fraction of that stage, in [0, 1)."""
         total = sum(self.shares)
         start = 0.0
         for index, share in enumerate(self.shares):
@@ -54,11 +54,11 @@ class Progress:
 
 
 TOO_FEW = 0.25
-"""Part of a recipe's steps below which a time limit is warned of."""
+"""Fraction of a recipe's steps below which there is a warning about the time limit."""
 
 
 def forecast(progress: Progress, seconds_per_step: float, *, fresh: bool) -> str:
-    """How long the rest of a run takes, and whether its time limit leaves it enough steps.
+    """Estimates the remaining time of a run, and whether its time limit allows enough steps.
 
     Args:
         progress: of the run.
@@ -87,13 +87,13 @@ def _duration(seconds: float) -> str:
 
 
 def learning_rate(done: float, maximum: float, final: float, warmup: float) -> float:
-    """Linear rise over ``warmup``, then half a cosine down to ``final * maximum`` (arXiv 1608.03983).
+    """Rises linearly over ``warmup``, then follows half a cosine down to ``final * maximum`` (arXiv 1608.03983).
 
     Args:
-        done: part of the stage that is done, in [0, 1].
+        done: finished fraction of the stage, in [0, 1].
         maximum: learning rate at the end of the rise.
-        final: part of it that is left at the end.
-        warmup: part of the stage that the rise takes.
+        final: fraction of it at the end.
+        warmup: fraction of the stage for the rise.
     """
     if done < warmup:
         return maximum * (0.01 + 0.99 * done / warmup)

@@ -1,4 +1,4 @@
-"""Recipes: all that is needed to train one model again, in one YAML file that is checked whole before any work."""
+"""Recipes: everything needed to train one model again, in one YAML file that is validated before any work."""
 
 from __future__ import annotations
 
@@ -33,19 +33,18 @@ from cytotome.training.schedule import (
 
 PACKAGE = Path(__file__).resolve().parents[1]
 RECIPE_FOLDERS = (PACKAGE / "recipes", PACKAGE.parents[1] / "recipes")
-"""Where the wheel keeps recipes, and where a source tree does."""
+"""Folders of recipes in a wheel and in a source tree."""
 
 
 class SourceSettings(Section):
-    """How one dataset is drawn from.
+    """Settings for sampling from one dataset.
 
     Attributes:
         weight: share of crops, relative to the other datasets.
-        scale: enlarges its images, if their cells are of another size than those the model is made for.
-        offset: pixels, down and right, by which its cells lie beside their masks, as
-            ``benchmarks/alignment.py`` measures.
+        scale: factor by which its images are enlarged, if its cells have another size than those of the model.
+        offset: shift in pixels, down and right, of its cells against their masks, see ``benchmarks/alignment.py``.
         classes: new names of its classes, such as ``SHSY5Y: shsy5y``.
-        validated: whether a fold of it is held out and validated on; else all of it is trained on.
+        validated: whether a fold of it is held out for validation; otherwise all of it is used for training.
     """
 
     weight: Annotated[float, Field(ge=0)] = 1.0
@@ -56,19 +55,19 @@ class SourceSettings(Section):
 
 
 class Sampling(Section):
-    """What a batch is made of.
+    """Settings of the batches.
 
     Attributes:
         crop: height and width of a crop in pixels of the network's input, multiples of the network's stride.
-        batch: crops of a batch, one or more of each stream of a stage.
-        cell_bias: probability that a crop is laid over a cell.
-        balance: 1 draws each cell type of a dataset equally often, 0 each image.
-        sized: probability that a crop's image is first brought to the config's ``cell_size`` by its median cell, as in
-            the second pass of prediction; then ``sized_scale`` is used instead of the augmentation's ``scale``.
+        batch: crops per batch, at least one of each stream of a stage.
+        cell_bias: probability that a crop is placed over a cell.
+        balance: 1 to sample each cell type of a dataset equally often, 0 for each image.
+        sized: probability that a crop's image is first scaled such that its median cell has the config's ``cell_size``,
+            as in the second pass of prediction; ``sized_scale`` is then used instead of the augmentation's ``scale``.
         sized_scale: minimum and maximum further enlargement of such crops.
-        sources: settings by name of the dataset; those not named have weight 1 and scale 1.
-        workers: processes that make crops; 0 makes them between the steps.
-        cache_megabytes: memory of each worker for images that were read.
+        sources: settings by name of the dataset; others have weight 1 and scale 1.
+        workers: number of processes that make crops; 0 to make them between steps.
+        cache_megabytes: memory for cached images in each worker, in megabytes.
     """
 
     crop: tuple[AtLeastOne, AtLeastOne] = (384, 384)
@@ -92,22 +91,23 @@ class Recipe(Section):
     """One training run.
 
     Attributes:
-        name: of the model file.
-        family: method.
+        name: name of the model file.
+        family: name of the family.
         summary: one line for the model's card.
-        config: fields of the family's config; class names and offset are those of the data if they are not given.
-        decode: fields of the family's decode parameters.
-        normalisation: grey levels to network input.
-        sampling: what a batch is made of.
-        augmentation: how crops are changed.
+        config: fields of the family's config; by default, class names and offset are those of the data.
+        decode: fields of the family's decoder parameters.
+        normalisation: conversion of grey levels to network input.
+        sampling: settings of the batches.
+        augmentation: random changes of crops.
         schedule: steps, time, learning rate.
-        weights: model file, by path or by name, whose weights training starts from if their shapes agree.
-        pretrain: a first run on other data, whose weights are then started from.
-        teacher: learn from unlabelled images by a mean teacher.
-        calibration_images: images of the training folds that the decode parameters are fitted on at the end.
-        calibration_held_out: these images are not trained on; else all are. Networks of short runs, which do as well on
-            new images as on their own, are better off with all.
-        seed: of weights, crops and everything else that is drawn.
+        weights: model file, by path or name, whose weights are used for initialisation if their shapes match.
+        pretrain: a first run on other data, whose weights are used for initialisation.
+        teacher: mean teacher for learning from unlabelled images.
+        calibration_images: number of images of the training folds on which the decoder parameters are fitted at the
+            end.
+        calibration_held_out: exclude these images from training. Not recommended for short runs, whose networks score
+            similarly on training images and new ones.
+        seed: random seed of weights, crops and everything else.
     """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
@@ -137,33 +137,33 @@ class Recipe(Section):
 
     @property
     def digest(self) -> str:
-        """A hash of the fields that decide the result; a model to start from counts by its content, not by its name."""
+        """A hash of the fields that determine the result; the initial model counts by its content, not by its name."""
         content = [result_fields(self), self.weights is not None]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def get_family(self) -> AnyFamily:
-        """The family, imported."""
+        """Imports and returns the family."""
         return get_family(self.family)
 
     def family_config(self, class_names: Sequence[str] = (), offset: tuple[float, float] = (0.0, 0.0)) -> FamilyConfig:
-        """The family's config; ``class_names`` and ``offset`` of the data hold if the recipe gives none."""
+        """The family's config; ``class_names`` and ``offset`` are those of the data unless given in the recipe."""
         config = {"offset": offset, **self.config}
         if class_names and "class_names" not in config:
             config["class_names"] = tuple(class_names)
         return self.get_family().config(**config)
 
     def decode_parameters(self) -> DecodeParameters:
-        """The decode parameters that the model file holds if nothing is calibrated."""
+        """The decoder parameters of the model file if nothing is calibrated."""
         return self.get_family().parameters(**self.decode)
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Names of the recipes that come with the package."""
+    """Names of the bundled recipes."""
     return tuple(sorted({path.stem for folder in RECIPE_FOLDERS for path in folder.glob("*.yaml")}))
 
 
 def find_recipe(name_or_path: str | Path) -> Path:
-    """The file of a recipe.
+    """Returns the file of a recipe.
 
     Raises:
         ConfigError: if there is none.
@@ -183,14 +183,14 @@ def find_recipe(name_or_path: str | Path) -> Path:
 
 
 def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
-    """A checked recipe.
+    """Loads and validates a recipe.
 
     Args:
         recipe: name, path of a YAML file, or its content.
         overrides: ``key=value`` with keys such as ``schedule.steps`` and values in YAML.
 
     Raises:
-        ConfigError: names every fault of the recipe, of the family's config and of the decode parameters at once.
+        ConfigError: lists all errors of the recipe, of the family's config and of the decoder parameters.
     """
     if isinstance(recipe, Recipe):
         content, place = recipe.model_dump(exclude_unset=True), recipe.name
@@ -205,7 +205,7 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequ
 
 
 def check_recipe(content: Mapping[str, Any], place: str = "recipe") -> Recipe:
-    """The recipe of a mapping; see :func:`load_recipe`."""
+    """Validates the recipe in a mapping; see :func:`load_recipe`."""
     faults: list[str] = []
     checked: Recipe | None = None
     try:
@@ -244,20 +244,20 @@ def _family_faults(family: AnyFamily, content: Mapping[str, Any]) -> list[str]:
 
 
 def _guidance_faults(family: AnyFamily, content: Mapping[str, Any]) -> list[str]:
-    """Whether the network's input has room for the channels of edges."""
+    """Checks that the network's input has channels for the edges."""
     try:
         guidance = Normalisation.model_validate(content.get("normalisation", {})).guidance
         if guidance is not None:
             image_channels(family.config.model_validate(content.get("config", {})).channels, guidance)
     except ConfigError as error:
         return [str(error)]
-    except ValidationError:  # named elsewhere
+    except ValidationError:  # reported elsewhere
         pass
     return []
 
 
 def _stage_faults(recipe: Recipe) -> list[str]:
-    """Faults of what the recipe says of single stages; its config must be sound."""
+    """Errors in the recipe's settings of single stages; its config must be valid."""
     stages = recipe.get_family().stages(recipe.family_config())
     if recipe.teacher is not None:
         stages = tuple(replace(stage, streams=recipe.teacher.streams) for stage in stages)

@@ -1,4 +1,4 @@
-"""How the weights of a run are found: steps, time, stages, optimiser, learning rate."""
+"""Settings of a run's optimisation: steps, time, stages, optimiser, learning rate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AtLeastOne = Annotated[int, Field(ge=1)]
 
 
 NOT_OF_THE_RESULT = "not of the result"
-"""Marks a field, by ``Annotated``, that may change while a run is resumed: it does not decide what is learned."""
+"""Marks a field, with ``Annotated``, that may be changed when a run is resumed, as it does not affect the result."""
 
 
 class Section(BaseModel):
@@ -26,9 +26,9 @@ class Section(BaseModel):
 
 
 def result_fields(section: BaseModel) -> dict[str, Any]:
-    """The fields that decide the result of a run, as plain values; those with their defaults are left out.
+    """The fields that determine the result of a run, as plain values, without those that have their defaults.
 
-    So a field that is added later changes nothing for the runs that do not use it.
+    So a field that is added later does not affect runs that do not use it.
     """
     found: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
@@ -51,10 +51,10 @@ class StageSettings(Section):
     """How one stage differs from the rest of the run; None for no difference.
 
     Attributes:
-        share: part of the steps that no stage has for itself, relative to the other stages; 0 leaves the stage out.
-        steps: batches of this stage, whatever those of the others.
-        batch: crops of a batch.
-        learning_rate, optimiser, weight_decay: as of the schedule.
+        share: share of the steps not assigned to a single stage, relative to the other stages; 0 omits the stage.
+        steps: steps of this stage, regardless of the others.
+        batch: crops per batch.
+        learning_rate, optimiser, weight_decay: as for the schedule.
     """
 
     share: Magnitude | None = None
@@ -72,25 +72,26 @@ class StageSettings(Section):
 
 
 class Schedule(Section):
-    """How the weights are found.
+    """Settings of the optimisation.
 
     Attributes:
         steps: total over all stages.
         accumulate: batches per step, whose gradients are averaged: one larger batch in the memory of a small one.
-        stages: how individual stages differ, by name; not needed: ``steps`` above, if every stage has its own.
+        stages: settings of individual stages, by name; if every stage has its own ``steps``, those above are not
+            needed.
         only: stages to train, each as long as in a run of all stages; empty for all.
         minutes: wall time after which training ends even if steps are left; the learning rate follows whichever of
             steps and time is further along, so that it has always decayed at the end. None for no limit.
         optimiser: ``adamw``, ``adam``, ``rmsprop`` or ``sgd`` (with momentum 0.9).
-        learning_rate: maximum.
-        final_learning_rate: at the end of a stage's cosine, as a fraction of ``learning_rate``.
+        learning_rate: maximum learning rate.
+        final_learning_rate: learning rate at the end of a stage, as a fraction of ``learning_rate``.
         warmup: fraction of a stage in which the learning rate rises.
-        weight_decay: on weights, not on biases and normalisation.
+        weight_decay: decay of weights, not of biases and normalisation.
         clip: maximum norm of a phase's gradient; 0 for no limit.
         ema: decay per step of the exponential moving average of the weights, which is what is saved; 0 for none.
-        precision: ``auto`` takes bfloat16 if the device computes in it, else float32.
+        precision: ``auto`` uses bfloat16 if the hardware supports it, else float32.
         validate_every: steps between scores on validation images, 0 for never.
-        validation_images: how many are scored then.
+        validation_images: number of images that are scored.
         patience: training ends after this many scores in a row without a new best one. The model has the weights of
             the best score, also when the schedule ends first. 0 for never.
         pictures_every: steps between pictures of what is found in a labelled and an unlabelled image, 0 for never.
@@ -127,11 +128,12 @@ class TeacherSettings(Section):
     """How a network learns from a mean teacher on unlabelled images (see :mod:`cytotome.training.teacher`).
 
     Attributes:
-        weight: of the consistency beside the family's own losses.
+        weight: weight of the consistency, relative to the family's losses.
         ramp: fraction of the run in which the weight rises.
-        unlabelled: unlabelled crops for each labelled one.
-        strength: factor on the probabilities and ranges of the recipe's changes of grey level, for the network.
-        cutouts: rectangles that are cut out of what the network sees.
+        unlabelled: number of unlabelled crops per labelled one.
+        strength: factor for the probabilities and ranges of the recipe's changes of grey levels, in the network's
+            input.
+        cutouts: number of rectangles that are cut out of the network's input.
         cutout_size: maximum side of one, as a fraction of the crop's.
     """
 
@@ -144,18 +146,18 @@ class TeacherSettings(Section):
 
     @property
     def streams(self) -> tuple[Stream, ...]:
-        """Of every stage."""
+        """Streams of every stage."""
         unlabelled: tuple[Stream, ...] = ("unlabelled",)
         return ("labelled", *unlabelled * self.unlabelled)
 
 
 class Pretraining(Section):
-    """A first run on other data, whose weights the run itself starts from.
+    """A first run on other data, whose weights are used for initialisation.
 
     Attributes:
-        data: names of the datasets that are pretrained on, and on nothing else after that.
-        steps, minutes, learning_rate: of the first run; None for those of the schedule.
-        class_names: of the network in the first run; those of its data if none is given.
+        data: names of the datasets that are only used for pretraining.
+        steps, minutes, learning_rate: settings of the first run; None for those of the schedule.
+        class_names: class names of the network in the first run; by default, those of its data.
     """
 
     data: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -1,4 +1,4 @@
-"""How a run ends before its schedule does: by Ctrl-C or SIGTERM, or because its validation score no longer improves."""
+"""Early end of a run: by Ctrl-C or SIGTERM, or because its validation score no longer improves."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from torch import Tensor
 class StopSignals:
     """A context in which Ctrl-C and SIGTERM set ``requested`` instead of ending the process; a second Ctrl-C raises.
 
-    It changes nothing outside the main thread, which alone receives signals, and for signals that are ignored, such as
-    behind nohup.
+    It has no effect outside the main thread, as only that receives signals, and for ignored signals, such as under
+    nohup.
 
     Args:
-        forward: send SIGTERM to child processes too, which have such a context of their own.
+        forward: also send SIGTERM to child processes, which have their own context.
     """
 
     def __init__(self, *, forward: bool = False) -> None:
@@ -55,10 +55,10 @@ class EarlyStopping:
     """Ends a run once its validation score has not improved for some time, and keeps the weights of the best score.
 
     Attributes:
-        patience: validations without a better score after which the run ends; 0 for never.
+        patience: number of validations without a better score after which the run ends; 0 for never.
         best: highest score so far.
-        since: validations since then.
-        weights: the averaged weights that had this score, on the CPU; empty before the first validation.
+        since: number of validations since then.
+        weights: the averaged weights with this score, on the CPU; empty before the first validation.
     """
 
     patience: int
@@ -72,17 +72,17 @@ class EarlyStopping:
         return 0 < self.patience <= self.since
 
     def add(self, score: float, weights: Mapping[str, Tensor]) -> None:
-        """Takes in one validation."""
+        """Adds the result of one validation."""
         self.since += 1
         if self.patience and score > self.best:
             self.best, self.since = score, 0
             self.weights = {name: value.detach().to("cpu", copy=True) for name, value in weights.items()}
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of it."""
+        """State for a checkpoint."""
         return {"best": self.best, "since": self.since, "weights": self.weights}
 
     @classmethod
     def of(cls, patience: int, content: Mapping[str, Any] | None) -> EarlyStopping:
-        """As it was in a checkpoint's content; at the start without one."""
+        """Restores it from a checkpoint's content; initial without one."""
         return cls(patience, **(content["stopping"] if content is not None else {}))

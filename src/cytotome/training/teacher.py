@@ -1,7 +1,7 @@
 """Mean teacher (Tarvainen and Valpola 2017, arXiv 1703.01780): learning from unlabelled images for dense families.
 
-The teacher has the averaged weights. On unlabelled images it sees the crop as it is; the network sees it with strong
-changes of grey level and with parts cut out, and is to predict what the teacher predicts.
+The teacher has the averaged weights. On unlabelled images, its input is the crop; the network's input is the crop with
+strong changes of grey levels and cut-out parts, and it is trained to predict the teacher's outputs.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class MeanTeacher:
     """Adds the consistency with a teacher to the losses of a family's stages.
 
     Args:
-        family: of which the network is; its outputs must have a difference.
-        config: of the family.
+        family: family of the network; its outputs must have a difference.
+        config: config of the family.
         settings: weight, its rise, share of unlabelled crops.
     """
 
@@ -39,11 +39,11 @@ class MeanTeacher:
         self.progress: Progress | None = None
 
     def attach(self, ema: Ema, progress: Progress) -> None:
-        """Takes the averaged network as the teacher."""
+        """Sets the averaged network as the teacher."""
         self.net, self.progress = ema.module.eval(), progress
 
     def stages(self, stages: Sequence[Stage[nn.Module]]) -> tuple[Stage[nn.Module], ...]:
-        """The stages with an unlabelled stream, whose phases also learn from the teacher."""
+        """Returns the stages with an unlabelled stream, whose phases include the consistency loss."""
         return tuple(
             replace(stage, streams=self.settings.streams, phases=tuple(self._taught(phase) for phase in stage.phases))
             for stage in stages
@@ -59,7 +59,7 @@ class MeanTeacher:
         return replace(phase, loss=loss)
 
     def weight(self) -> float:
-        """Of the consistency, at present: rises as ``exp(-5 (1 - t)^2)``, as the paper has it."""
+        """Current weight of the consistency, which rises as ``exp(-5 (1 - t)^2)``, as in the paper."""
         assert self.progress is not None
         if self.settings.ramp == 0:
             return self.settings.weight
@@ -67,7 +67,7 @@ class MeanTeacher:
         return self.settings.weight * math.exp(-5 * (1 - done) ** 2)
 
     def consistency(self, net: nn.Module, batch: Batch) -> Tensor:
-        """How far the network's outputs are from the teacher's, over the unlabelled crops."""
+        """Difference between the network's and the teacher's outputs on the unlabelled crops."""
         assert self.net is not None
         unlabelled = ~batch["labelled"]
         channels_last = torch.channels_last
@@ -78,13 +78,13 @@ class MeanTeacher:
 
 
 def labelled_part(batch: Batch) -> dict[str, Tensor]:
-    """The labelled crops of a batch; targets of single instances are those of labelled crops already."""
+    """Returns the labelled crops of a batch; targets of instances are only those of labelled crops anyway."""
     known = batch["labelled"]
     return {name: value if name.startswith(PER_INSTANCE) else value[known] for name, value in batch.items()}
 
 
 def teacher_faults(family: AnyFamily, config: FamilyConfig, schedule: Schedule) -> list[str]:
-    """Why a family cannot learn from a teacher, one line each."""
+    """Returns reasons why a family cannot be trained with a teacher, one line each."""
     faults = []
     if why := family.outputs(config).why_no_difference():
         faults.append(f"teacher: {family.name} predicts {why}; use pseudo-labels for it")

@@ -1,4 +1,4 @@
-"""Training one model, from a recipe and data to a model file."""
+"""Training of one model, from a recipe and data to a model file."""
 
 from __future__ import annotations
 
@@ -46,29 +46,29 @@ def train(
     logger: LoggerName | None = None,
     console: Console | None = None,
 ) -> Path:
-    """Trains one model; a run that was killed resumes from its last checkpoint and ends with the same weights.
+    """Trains one model. An interrupted run resumes from its last checkpoint and ends with the same weights.
 
     Args:
-        recipe: name, file, content or checked recipe.
-        data: dataset or its path, or several.
+        recipe: name, file, content or validated recipe.
+        data: a dataset or its path, or several.
         output: folder for ``<name>.safetensors``, ``recipe.yaml``, ``metrics.csv``, ``tensorboard/`` and ``last.ckpt``.
-        layout: of the datasets that are given as paths; detected from the files if None.
-        fold: validation fold that is not trained on; None trains on everything.
-        resume: from ``last.ckpt`` if there is one; else start again.
-        max_minutes: wall time of the whole run instead of the recipe's ``schedule.minutes``.
-        overrides: ``key=value`` changes of the recipe, such as ``schedule.steps=500``.
+        layout: layout of datasets that are given as paths; detected from the files if None.
+        fold: validation fold, which is not used for training; None to train on everything.
+        resume: resume from ``last.ckpt``, if it exists; otherwise start again.
+        max_minutes: wall time of the whole run, overriding the recipe's ``schedule.minutes``.
+        overrides: ``key=value`` changes to the recipe, such as ``schedule.steps=500``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         devices: CPU processes or GPUs that share each batch; scripts then need an ``if __name__ == "__main__":``.
-        logger: ``wandb`` or ``mlflow``, beside TensorBoard and CSV.
-        console: what is said goes here; standard error by default, and if there are several devices.
+        logger: ``wandb`` or ``mlflow``, in addition to TensorBoard and CSV.
+        console: stream for messages; standard error by default, and for several devices.
 
     Returns:
         The path of the model file.
 
     Raises:
-        ConfigError: for a faulty recipe, all faults at once; a device or logger that there is not.
-        TrainingError: if there is nothing to learn from, or the loss is not finite.
-        KeyboardInterrupt: by Ctrl-C or SIGTERM, after a checkpoint was written.
+        ConfigError: if the recipe is not valid (all errors are listed), or a device or logger is not available.
+        TrainingError: if there are no training data, or the loss is not finite.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, after writing a checkpoint.
     """
     limit = [] if max_minutes is None else [f"schedule.minutes={max_minutes}"]
     checked = load_recipe(recipe, [*overrides, *limit])
@@ -88,7 +88,7 @@ def train(
 
 @dataclass(frozen=True)
 class Options:
-    """Where and how runs are trained; they have no part in the result."""
+    """Options for training runs that do not affect the result."""
 
     device: str
     devices: int
@@ -97,7 +97,7 @@ class Options:
 
 
 class Run:
-    """One run of training: fits the weights, then makes the model of them."""
+    """One training run: fits the weights, then creates the model."""
 
     def __init__(self, recipe: Recipe, prepared: Prepared, output: Path, options: Options) -> None:
         self.recipe, self.prepared, self.console = recipe, prepared, options.console
@@ -118,7 +118,7 @@ class Run:
             self._say(f"note: the recipe also has settings for {', '.join(prepared.missing)}, which are not given")
 
     def warn_of_ancestors(self, fold: int | None) -> None:
-        """Warns if the model to start from, or what made the labels, may have seen images of the fold."""
+        """Warns if the initial model, or models that made the labels, may have seen images of the fold."""
         sources = {f"weights: {self.recipe.weights}": self.start, "the training data, or what labelled them": None}
         for name in dict.fromkeys(dataset.name for dataset, _ in self.prepared.validation):
             for what, card in sources.items():
@@ -130,7 +130,7 @@ class Run:
                     )
 
     def run(self, resume: bool) -> Path:
-        """Trains to the end of the schedule and writes the model, unless that is done already.
+        """Trains to the end of the schedule and writes the model, unless it is finished.
 
         Raises:
             KeyboardInterrupt: if it was stopped before the end.
@@ -156,7 +156,7 @@ class Run:
         return self.finish(best.weights or content["average"], Card.model_validate(content["heritage"]))
 
     def _fit(self, *, resume: bool) -> dict[str, Any]:
-        """Trains, and gives the content of the last checkpoint."""
+        """Trains, and returns the content of the last checkpoint."""
         launch(
             self.job,
             resume=resume,
@@ -175,20 +175,20 @@ class Run:
         return stopping.is_over or self.job.make_progress(self.plan, content).fraction() >= 1
 
     def _announce(self) -> None:
-        """Says what is trained on, and how good the model to start from is already."""
+        """Prints the training data, and the score of the initial model."""
         labelled, held_out = len(labelled_places(self.prepared.sources)), len(self.prepared.validation)
         self._say(f"training on {labelled} labelled images, {held_out} held out; at most {self.plan.steps} steps")
         if not (held_out and self.recipe.weights):
             return
         try:
             report = report_cells(load_single_model(self.recipe.weights, device=str(self.device)), self.prepared)
-        except CytotomeError:  # it need not suit the images; that its weights fit is checked when they are taken
+        except CytotomeError:  # it may not suit the images; its weights are checked when they are loaded
             return
         self.f1_before = report.f1
         self._say(f"before training, {self.recipe.weights}: {report.text()}")
 
     def finish(self, weights: Mapping[str, Tensor], heritage: Card) -> Path:
-        """Fits the decode parameters, scores the model, writes its file, and says what it finds."""
+        """Fits the decoder parameters, scores the model, writes its file, and reports what it finds."""
         file = self.job.make_model_file(weights, heritage)
         sizes = known_sizes(self.prepared, self.job.config.class_names)
         file = replace(file, card=file.card.model_copy(update={"cell_sizes": sizes}))

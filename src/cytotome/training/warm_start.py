@@ -1,4 +1,4 @@
-"""Warm start: from the weights of another model."""
+"""Warm start from the weights of another model."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from cytotome.models.header import Header, read_header
 from cytotome.models.registry import find_model
 
 MOST_NAMED = 12
-"""Layers that a line names one by one; more are named by the part of the network that they are in."""
+"""Maximum number of layers that are listed by name; more are listed by part of the network."""
 
 
 def start_weights(name_or_path: str | Path) -> Mapping[str, Tensor]:
-    """The weights of a model file or of a bundled model."""
+    """Reads the weights of a model file or of a bundled model."""
     return read_model(find_model(name_or_path)).weights
 
 
 def start_header(name_or_path: str | Path | None) -> Header | None:
-    """The head of the model that training starts from; None if there is none, or no longer."""
+    """Reads the header of the initial model; None if there is none, or it no longer exists."""
     try:
         return read_header(find_model(name_or_path)) if name_or_path else None
-    except ModelError:  # which is said when its weights are needed
+    except ModelError:  # reported when its weights are needed
         return None
 
 
 def load_weights(net: nn.Module, weights: Mapping[str, Tensor]) -> str:
-    """Copies the weights whose names and shapes agree into ``net``; says how many did and names the layers left.
+    """Copies the weights with matching names and shapes into ``net``; prints how many, and the other layers.
 
     A model may also be a part of the network, such as the U-Net of a ``flow`` model under the heads of another family:
-    the part with which most weights agree takes them.
+    the part with the most matching weights gets them.
 
     Raises:
-        TrainingError: if none agrees.
+        TrainingError: if none matches.
     """
     own = net.state_dict()
     part = max((name for name, _ in net.named_modules()), key=lambda name: len(_agreeing(own, weights, name)))
@@ -58,7 +58,7 @@ def load_weights(net: nn.Module, weights: Mapping[str, Tensor]) -> str:
 
 
 def _agreeing(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
-    """The weights that fit into a part of a network, under their names in the whole network."""
+    """Returns the weights that match a part of a network, by their names in the whole network."""
     within = {_within(part, name): value for name, value in weights.items()}
     return {name: value for name, value in within.items() if name in own and own[name].shape == value.shape}
 
@@ -68,7 +68,7 @@ def _within(part: str, name: str) -> str:
 
 
 def _layer(name: str) -> str:
-    """The layer that a weight belongs to."""
+    """Returns the layer to which a weight belongs."""
     return name.rpartition(".")[0] or name
 
 
