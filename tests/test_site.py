@@ -95,7 +95,7 @@ def test_links_lead_to_files_so_that_pages_open_from_the_file_system(site: Path)
 def test_the_search_works_from_the_file_system(site: Path) -> None:
     index = (site / "search" / "search_index.js").read_text(encoding="utf-8")
     assert index.startswith("var __index = ")
-    assert "The cells of an image, or of each of several" in index
+    assert "Finds the cells of one or several images" in index
 
 
 def test_the_reference_has_every_public_name(site: Path) -> None:

@@ -133,7 +133,7 @@ def test_dict_and_text_hold_what_was_found():
     lines = str(evaluation).splitlines()
     assert lines[0].split()[:6] == ["cell", "type", "images", "cells", "found", "mAP"]
     assert lines[1].split()[:5] == ["astro", "2", "8", "2", "0.250"]
-    assert lines[2].split()[:6] == ["over", "all", "2", "8", "2", "0.250"]
+    assert lines[2].split()[:5] == ["overall", "2", "8", "2", "0.250"]
     assert lines[-1] == "note: 1 of 2 images have no prediction and count as empty, the first is 'b'"
 
 

@@ -322,7 +322,7 @@ class TestFailures:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("cytotome.app.segment.results.write_overlay", full)
-        with pytest.raises(DataError, match=r"out: cannot be written \(No space left on device\); mend that"):
+        with pytest.raises(DataError, match=r"out: cannot be written \(No space left on device\); fix this"):
             run_segment([str(plate)], tmp_path / "out", options)
         assert counts(tmp_path / "out") == {}
 
