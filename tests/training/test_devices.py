@@ -76,6 +76,13 @@ def test_an_error_of_one_process_is_one_line() -> None:
     assert "ended from outside" in str(killed)
 
 
+def test_data_that_no_other_process_can_have_are_told(disks: Any, tmp_path: Path) -> None:
+    data = disks(4, 0)
+    data.own = lambda: None  # cannot be pickled
+    with pytest.raises(ConfigError, match=r"^devices: the data cannot be sent .*; give datasets by their paths$"):
+        train(content(), data, output=tmp_path, device="cpu", devices=2)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

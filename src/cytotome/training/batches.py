@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from cytotome.data.sharing import start_method
 from cytotome.errors import CytotomeError, TrainingError
 from cytotome.training.progress import Progress
 
@@ -64,7 +65,9 @@ def watch_workers() -> Iterator[None]:
         broken = not isinstance(error, RuntimeError) and "in DataLoader worker process" not in text
         if not (broken or text.startswith("DataLoader worker (pid")):
             raise
+        script = ", or because a script calls this outside of if __name__ == '__main__':"
+        guard = "" if start_method() == "fork" else script
         raise TrainingError(
-            "a process that makes crops was ended from outside, most likely because memory ran out; lower "
+            f"a worker process was ended from outside, most likely because memory ran out{guard}; lower "
             "sampling.workers or sampling.cache_megabytes; the next run resumes from the last checkpoint"
         ) from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import pickle
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from lightning.fabric import Fabric
 from rich.console import Console
 from torch.multiprocessing.spawn import ProcessException, ProcessExitedException
 
-from cytotome.errors import ConfigError, CytotomeError, TrainingError
+from cytotome.errors import ConfigError, CytotomeError, TrainingError, one_line
 from cytotome.training.fit import Job, fit
 from cytotome.training.stopping import StopSignals
 
@@ -60,6 +62,7 @@ def launch(job: Job, *, resume: bool, device: torch.device, devices: int, bfloat
     if devices == 1:
         fabric.launch(partial(fit, job=job, resume=resume, console=console))
         return
+    _check_sendable(job)
     with StopSignals(forward=True) as stop:
         try:
             fabric.launch(partial(fit, job=job, resume=resume, console=None))  # its own arguments it would search
@@ -69,9 +72,22 @@ def launch(job: Job, *, resume: bool, device: torch.device, devices: int, bfloat
             raise own_error(error) or error from None
 
 
+def _check_sendable(job: Job) -> None:
+    if hasattr(sys, "ps1"):
+        raise ConfigError("devices: a notebook cannot start several; use a script, or cytotome train")
+    try:
+        pickle.dumps(job)
+    except Exception as error:  # whatever a dataset raises
+        raise ConfigError(
+            f"devices: the data cannot be sent to other processes ({one_line(error)}); give datasets by their paths"
+        ) from error
+
+
 def own_error(error: ProcessException) -> CytotomeError | None:
     """What ended a process, if it is an error of ours, by the last line of its traceback, or a signal."""
     if isinstance(error, ProcessExitedException):
+        if error.signal_name is None:
+            return TrainingError(f"a training process ended with code {error.exit_code}; its own message is above")
         return TrainingError(
             "a training process was ended from outside, most likely because memory ran out; lower sampling.batch or "
             "--devices; the next run resumes from the last checkpoint"
