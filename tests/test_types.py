@@ -102,7 +102,7 @@ def test_iterating_gives_each_cell_once() -> None:
     [
         (np.ones((4, 6), bool), r"masks must be \(N, H, W\) or a list of \(H, W\), got a mask of \(6,\)"),
         ([np.ones((4, 6)), np.ones((4, 5))], r"masks must have the same size, got \(4, 5\) and \(4, 6\)"),
-        ([], r"give shape=\(H, W\) where there is no mask"),
+        ([], r"give shape=\(H, W\) if there is no mask"),
     ],
 )
 def test_masks_that_cannot_be_are_refused(masks: Any, message: str) -> None:

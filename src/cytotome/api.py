@@ -81,7 +81,7 @@ def tune(
             ``MODEL:0,MODEL:1``.
         data: a dataset, as in :func:`cytotome.open_dataset`.
         output: the model file (``.safetensors``) or, for several models, the ensemble file (``.yaml``) to write.
-        layout: of the dataset; detected if None.
+        layout: layout of the dataset; detected if None.
         fold: use only images of this fold.
         search: ``optuna``, or ``greedy`` to search one setting after the other.
         trials: number of trials of Optuna.
@@ -125,12 +125,12 @@ def compare(
     Args:
         data: a dataset, as in :func:`cytotome.open_dataset`.
         output: folder for the models, results and the page ``compare.html``.
-        recipes: to train with; without recipes and models, one of each family.
-        models: trained ones, as in :func:`tune`.
+        recipes: recipes to train with; by default, if no models are given either, one per family.
+        models: trained models, as in :func:`tune`.
         folds: validation folds for which models are trained.
         budget_minutes: total time in minutes.
         overrides: changes to every recipe, such as ``"schedule.steps=1000"``.
-        layout: of the dataset; detected if None.
+        layout: layout of the dataset; detected if None.
         tta: average over flips and quarter turns.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
 

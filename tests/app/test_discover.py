@@ -75,10 +75,10 @@ class TestDiscover:
         found = search(["p1", "p1/notes.txt"], Path("out"))
         assert [source.name for source in found.sources] == ["a.png", "deep/b.TIF", "notes.txt"]
         assert found.passed_over_lines() == [
-            f"not taken: files ending in .bmp: 2, first {tree}/p1/x.bmp",
-            f"not taken: hidden files: {tree}/p1/.d.png",
-            f"not taken: linked folders (name them to have them searched): {tree}/p1/link",
-            f"not taken: results of earlier runs: {tree}/p1/before/a_labels.tif",
+            f"skipped: files ending in .bmp: 2, first {tree}/p1/x.bmp",
+            f"skipped: hidden files: {tree}/p1/.d.png",
+            f"skipped: linked folders (name them to have them searched): {tree}/p1/link",
+            f"skipped: results of earlier runs: {tree}/p1/before/a_labels.tif",
         ]
 
     def test_what_a_run_wrote_itself_is_no_news(self) -> None:
@@ -115,7 +115,7 @@ class TestDiscover:
         Path("bare/a.gif").touch()
         with pytest.raises(
             ConfigError,
-            match=r"bare: no image found; expected files ending in \.png.*; not taken: .*\.gif: .*bare/a\.gif",
+            match=r"bare: no image found; expected files ending in \.png.*; skipped: .*\.gif: .*bare/a\.gif",
         ):
             names("bare")
 

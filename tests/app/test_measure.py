@@ -204,7 +204,7 @@ def test_microns_are_those_given_or_of_the_masks_or_of_the_image(
     table = pd.read_csv(tmp_path / "again" / "cells.csv")
     assert table["area_um2"].tolist() == [pytest.approx(100 * expected**2)]
     said = (
-        "note: microns per pixel are 0.5 in the masks, which is taken, and 0.25 in the image: a.tif"
+        "note: microns per pixel are 0.5 in the masks, which are used, and 0.25 in the image: a.tif"
         in capsys.readouterr().out
     )
     assert said == (of_masks == 0.5 and of_image == 0.25 and given is None)

@@ -35,8 +35,9 @@ def test_an_image_that_cannot_be_used_is_listed_and_the_exit_code_is_2(
     assert outcome.stdout.startswith("1 of 2 images labelled; ")
     elsewhere, kinds, failures, failure, *_ = outcome.stderr.splitlines()
     assert (
-        elsewhere == "note: plate: 3 images lie where none are searched for; folders (2): A01 (2), B02 (1); move them"
+        elsewhere
+        == "note: plate: 3 images are in folders that are not searched; folders (2): A01 (2), B02 (1); move them"
     )
-    assert kinds == "note: plate: files of kinds that are not read (1): old.bmp; convert them to TIFF or PNG"
+    assert kinds == "note: plate: files of unsupported types (1): old.bmp; convert them to TIFF or PNG"
     assert failures == "1 of 2 images could not be labelled:"
     assert failure.startswith(f"  {plate / 'damaged.png'}: ")

@@ -116,7 +116,7 @@ def test_all_that_is_not_taken_is_named_once(tmp_path: Path, write_picture) -> N
         (tmp_path / name).write_bytes(b"")
     outside, others = FoldersDataset(tmp_path).notes
     assert outside.names == ("images/day2 (1)", "more (1)")
-    assert "2 images lie where none are searched for" in outside.what
+    assert "2 images are in folders that are not searched" in outside.what
     assert others.names == ("images/e.bmp", "images/f.gif", "labels/a.jpg")
 
 

@@ -73,7 +73,7 @@ def test_what_cannot_be_opened_says_why(
 
 def test_a_folder_of_other_kinds_names_them(tmp_path: Path) -> None:
     (tmp_path / "a.bmp").write_bytes(b"BM")
-    with pytest.raises(DataError, match=r"layout cannot be detected; .*files of kinds that are not read \(1\): a\.bmp"):
+    with pytest.raises(DataError, match=r"layout cannot be detected; .*files of unsupported types \(1\): a\.bmp"):
         open_dataset(tmp_path)
 
 

@@ -243,7 +243,7 @@ def test_masks_that_are_all_marked_as_crowds_are_cells(tmp_path, flag):
     file = read_coco(written(tmp_path / "a.json", content(annotations=entries({"iscrowd": flag}, {"iscrowd": flag}))))
     assert (len(file.instances(7)), file.crowd(7)) == (2, None)
     assert list(map(str, file.notes)) == [
-        "2 masks, all of the file, are marked iscrowd; they are taken as cells; images (1): a.png (2)"
+        "2 masks, all of the file, are marked iscrowd; they are treated as cells; images (1): a.png (2)"
     ]
 
 

@@ -126,7 +126,7 @@ def test_damaged_coco_runs_are_named(rle, message):
 
 
 def test_no_coco_mask_needs_a_shape():
-    with pytest.raises(DataError, match=re.escape("give shape=(H, W) where there is no mask")):
+    with pytest.raises(DataError, match=re.escape("give shape=(H, W) if there is no mask")):
         from_coco_rle([])
     with pytest.raises(DataError, match="mask 0 has no size"):
         from_coco_rle([{"counts": [6]}])

@@ -126,7 +126,7 @@ def test_flat_runs_must_fit_the_image(start, length):
 
 
 def test_no_mask_needs_a_shape():
-    with pytest.raises(DataError, match=re.escape("give shape=(H, W) where there is no mask")):
+    with pytest.raises(DataError, match=re.escape("give shape=(H, W) if there is no mask")):
         Instances.from_masks([])
     assert len(Instances.from_masks([], shape=(4, 5))) == 0
 

@@ -219,7 +219,7 @@ def test_what_cannot_be_labelled_is_told(model: Model, disks: Any, tmp_path: Pat
         write_pseudolabels([model], disks(6, 0), tmp_path / "a")
     torch.manual_seed(1)
     untrained = build_model(replace(model.file, weights=model.family.build(model.file.config).state_dict()))
-    with pytest.raises(DataError, match="sure of nothing in 2 images; lower the confidence"):
+    with pytest.raises(DataError, match="no certain cell in 2 images; lower the confidence"):
         write_pseudolabels([model, untrained], disks(), tmp_path / "b", PseudoLabelSettings(agreement=1.0))
     with pytest.raises(ConfigError, match=r"confidence 1\.2, candidate -1: expected numbers from 0 to 1"):
         PseudoLabelSettings(confidence=1.2, candidate=-1)

@@ -84,9 +84,9 @@ class Found:
     def passed_over_lines(self) -> list[str]:
         """Returns a line for each reason, with a count and the first name."""
         return [
-            f"not taken: {reason}: {len(names)}, first {min(names)}"
+            f"skipped: {reason}: {len(names)}, first {min(names)}"
             if len(names) > 1
-            else f"not taken: {reason}: {names[0]}"
+            else f"skipped: {reason}: {names[0]}"
             for reason, names in sorted(self.passed_over.items())
         ]
 

@@ -95,7 +95,7 @@ class CocoDataset(Dataset):
         if extra:
             notes += (Note(f"images are not in {path.name} and not used", extra, "add them to it"),)
         if missing:
-            notes += (Note(f"images of {path.name} are not there and cannot be read", missing, "add them"),)
+            notes += (Note(f"images of {path.name} are missing and cannot be read", missing, "add them"),)
         return notes + note_of_others([file for file in files if not is_image(file)], self.folder)
 
     def digest(self, index: int) -> str:

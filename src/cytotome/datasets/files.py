@@ -62,7 +62,7 @@ def note_of_others(files: Iterable[Path], root: Path) -> tuple[Note, ...]:
     if not others:
         return ()
     names = tuple(str(path.relative_to(root)) for path in others)
-    return (Note("files of kinds that are not read", names, "convert them to TIFF or PNG"),)
+    return (Note("files of unsupported types", names, "convert them to TIFF or PNG"),)
 
 
 def nearest(name: str, images: Iterable[str]) -> str:

@@ -190,7 +190,7 @@ def _notes(root: Path, parts: list[_Part]) -> tuple[Note, ...]:
     if outside:
         folders = Counter(str(path.parent.relative_to(root)) for path in outside)
         names = tuple(f"{folder} ({count})" for folder, count in folders.items())
-        notes += (Note(f"{len(outside)} images lie where none are searched for; folders", names, "move them"),)
+        notes += (Note(f"{len(outside)} images are in folders that are not searched; folders", names, "move them"),)
     others = [path for path in rest if path.parent.resolve() in searched and not path.stem.endswith("_overlay")]
     return notes + note_of_others(others, root)
 

@@ -119,7 +119,8 @@ class Ensemble(Segmenter):
         return self.file.fusion
 
     def override(self, **parameters: Any) -> EnsembleFile:
-        """Returns the ensemble file with some parameters of the fusion replaced, also for cell types.
+        """Returns the ensemble file with some parameters of the fusion replaced; overrides of these by cell type are
+        dropped.
 
         Raises:
             ConfigError: if one is unknown or out of range; all errors are listed.

@@ -31,7 +31,7 @@ class FusedConvolution(nn.Module):
 
     Args:
         convolution: provides the weights; it must use zero padding.
-        rectifier: ``none``, ``relu`` or ``relu6``; the latter only without a second input.
+        rectifier: ``none``, ``relu`` or, only without a second input, ``relu6``.
     """
 
     def __init__(self, convolution: nn.Conv2d, rectifier: Rectifier) -> None:

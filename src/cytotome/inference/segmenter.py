@@ -153,6 +153,9 @@ class Segmenter(Protocol):
                 processing of the image.
             **parameters: override the calibrated parameters of the decoder, or those of an ensemble's fusion.
 
+        Returns:
+            The instances of the image; for several images, a list with the instances of each.
+
         Raises:
             ImageError: if an image cannot be read or used.
             ConfigError: if a parameter is unknown or out of range; all errors are listed.

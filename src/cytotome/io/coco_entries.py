@@ -73,7 +73,7 @@ def accept_crowds(grouped: Grouped, names: Mapping[ImageId, str]) -> tuple[Note,
         return (_noted("regions marked iscrowd are ignored", crowds, names, "if they are cells, set iscrowd to 0"),)
     for found in grouped.values():
         found[:] = [{**entry, "iscrowd": 0} for entry in found]
-    return (_noted("masks, all of the file, are marked iscrowd; they are taken as cells", crowds, names),)
+    return (_noted("masks, all of the file, are marked iscrowd; they are treated as cells", crowds, names),)
 
 
 def notes_of(

@@ -192,7 +192,7 @@ def from_coco_rle(
     """
     if shape is None:
         if not rles:
-            raise DataError("COCO run lengths: give shape=(H, W) where there is no mask")
+            raise DataError("COCO run lengths: give shape=(H, W) if there is no mask")
         shape = _size(rles[0])
         if shape is None:
             raise DataError("COCO run lengths: mask 0 has no size [height, width]; the annotation is damaged")

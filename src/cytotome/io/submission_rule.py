@@ -65,7 +65,9 @@ def _legal(path: object, image_id: str, texts: list[str], shape: tuple[int, int]
     for index, text in enumerate(filled):
         canonical = np.stack([starts[owners == index] + 1, lengths[owners == index]], axis=1).ravel()
         if text.split(" ") != [str(value) for value in canonical]:
-            raise DataError(f"{path}: image {image_id!r}: the runs of cell {index + 1} do not rise or touch; sort them")
+            raise DataError(
+                f"{path}: image {image_id!r}: the runs of cell {index + 1} do not increase, or touch; sort them"
+            )
     painted = np.zeros(shape, np.int64)
     for row, start, stop in instances.runs:
         painted[row, start:stop] += 1

@@ -138,7 +138,7 @@ class Evaluation:
             lines.append(f"{name:<{width}}  {group.images:>6}  {group.truths:>6}  {group.predictions:>6}  {values}")
         for coco in self.overall.coco:
             lines.append(
-                f"COCO, at most {coco.max_detections} an image: AP {coco.ap:.3f}, AP.50 {coco.ap50:.3f}, "
+                f"COCO, at most {coco.max_detections} per image: AP {coco.ap:.3f}, AP.50 {coco.ap50:.3f}, "
                 f"AP.75 {coco.ap75:.3f}, AR {coco.ar:.3f}; AP of small {coco.ap_small:.3f}, "
                 f"medium {coco.ap_medium:.3f}, large {coco.ap_large:.3f}"
             )

@@ -177,7 +177,7 @@ def masks_to_runs(
         )
     if shape is None:
         if not arrays:
-            raise DataError("from_masks: give shape=(H, W) where there is no mask")
+            raise DataError("from_masks: give shape=(H, W) if there is no mask")
         shape = (arrays[0].shape[0], arrays[0].shape[1])
     if origins is None and (wrong := [mask.shape for mask in arrays if mask.shape != tuple(shape)]):
         raise DataError(

@@ -153,7 +153,7 @@ def _file_stem(name: str) -> str:
 
 
 def _why_nothing(empty: Sequence[str], failures: Mapping[str, str]) -> str:
-    reasons = [f"the models are sure of nothing in {len(empty)} images; lower the confidence"] if empty else []
+    reasons = [f"the models find no certain cell in {len(empty)} images; lower the confidence"] if empty else []
     if failures:
         reasons.append(f"{len(failures)} images cannot be used, first {next(iter(failures.values()))}")
     return "; ".join(reasons)

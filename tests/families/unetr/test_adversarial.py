@@ -167,7 +167,7 @@ def test_the_sound_recipe_runs_and_draws_what_it_finds(tmp_path: Path) -> None:
 def test_config_names_what_is_wrong() -> None:
     with pytest.raises(ValidationError, match="both 0; the generator would learn nothing"):
         Adversarial(supervised_weight=0, weight=0)
-    with pytest.raises(ValidationError, match="levels must be a number where pooling is mean"):
+    with pytest.raises(ValidationError, match="levels must be a number if pooling is mean"):
         Adversarial(levels=None)
 
 

@@ -198,7 +198,7 @@ class _Work:
             microns = typed or held or own
             notes = image.notes if microns is None else ()
             if typed is None and held and own and abs(held / own - 1) > 0.01:
-                notes = (f"microns per pixel are {held:g} in the masks, which is taken, and {own:g} in the image",)
+                notes = (f"microns per pixel are {held:g} in the masks, which are used, and {own:g} in the image",)
             image = replace(image, pixels=self._levels(image), microns_per_pixel=microns)
         except CytotomeError as error:
             return error

@@ -80,7 +80,7 @@ def fault_of_files(source: Source, error: OSError) -> str:
     if error.errno == errno.ENAMETOOLONG:
         return f"{source.path}: its results would have too long a name; rename the image"
     place = f"{error.filename}: " if error.filename and str(error.filename) != str(source.path) else ""
-    return f"{source.path}: {place}{error.strerror or error}; check the rights and the disk"
+    return f"{source.path}: {place}{error.strerror or error}; check its permissions and the free space"
 
 
 def _plan(

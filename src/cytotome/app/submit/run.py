@@ -77,7 +77,7 @@ def run_submit(predictions: str, options: SubmitOptions) -> int:
     if any(len(back[name]) != len(cells) for name, cells in legal.items()):
         raise DataError(f"{options.output}: the file read back differs from what was written; write it again")
     cells = sum(len(one) for one in back.values())
-    say(f"{options.output}: {len(shapes)} images, {cells} cells, legal", quiet=options.quiet)
+    say(f"{options.output}: {len(shapes)} images, {cells} cells, valid", quiet=options.quiet)
     if left:
         warn(f"{len(left)} of {len(shapes)} images have an empty row, the first is {left[0]}: no prediction")
     return len(left)

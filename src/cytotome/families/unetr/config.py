@@ -57,7 +57,7 @@ class Adversarial(BaseModel):
         if self.supervised_weight == 0 and self.weight == 0:
             raise ValueError("supervised_weight and weight are both 0; the generator would learn nothing")
         if self.pooling == "mean" and self.levels is None:
-            raise ValueError("levels must be a number where pooling is mean")
+            raise ValueError("levels must be a number if pooling is mean")
         return self
 
 
