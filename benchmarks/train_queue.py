@@ -6,6 +6,9 @@
 Runs are trained one after the other by `cytotome train`, which writes checkpoints: after an interruption, the same
 command resumes the run that was interrupted. A finished run with a fold is scored by benchmarks/accuracy.py, which adds
 a row to docs/accuracy.md. --status prints the table of all runs and trains nothing.
+
+Where Linux groups processes by session (``/proc/sys/kernel/sched_autogroup_enabled`` is 1), ``nice`` has no effect
+against other sessions: ``echo 19 > /proc/PID/autogroup`` lowers the priority of the whole session of the queue.
 """
 
 from __future__ import annotations
