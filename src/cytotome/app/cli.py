@@ -11,6 +11,7 @@ import typer.core
 from cytotome.app import data, models
 from cytotome.app.compare.command import compare
 from cytotome.app.console import FAILED, STOPPED, warn
+from cytotome.app.convert.command import convert
 from cytotome.app.evaluate import evaluate
 from cytotome.app.measure.command import measure
 from cytotome.app.pseudolabel import pseudolabel
@@ -63,6 +64,7 @@ app.command("train")(train)
 app.command("pseudolabel")(pseudolabel)
 app.command("targets")(targets)
 app.command("measure")(measure)
+app.command("convert")(convert)
 app.command("evaluate")(evaluate)
 app.command("tune")(tune)
 app.command("submit")(submit)

@@ -1,0 +1,1 @@
+"""``cytotome convert``."""
