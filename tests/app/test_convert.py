@@ -52,7 +52,7 @@ def test_a_dataset_is_converted_and_read_back(
     flat = to in ("labels", "submission")
     assert (evaluate(found, images).score == 1) == (not flat)
     assert evaluate(found, images, coco=False).overall.scores.f1 == 1
-    assert ("note: cells overlap; the cell with the higher score keeps shared pixels: 2 images" in said) == flat
+    assert ("note: cells overlap; the smaller one keeps shared pixels: 2 images" in said) == flat
     assert ("classes are not stored" in said) == flat
     if not flat:
         cells = found[images.infos[0].id]

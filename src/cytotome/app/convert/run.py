@@ -105,7 +105,8 @@ def run_convert(masks: Path, images: str | None, options: ConvertOptions) -> int
         if options.to == "coco":
             write_coco_parts(options.output, (coco_part(item.name, cells) for item, _, cells in found))
         elif options.to == "submission":
-            write_submission(options.output, {item.stem: cells for item, _, cells in found})
+            flat = {item.stem: resolve_overlaps(cells) for item, _, cells in found}
+            write_submission(options.output, flat, policy=None)
         else:
             export = None if options.to == "labels" else load_export(options.to)
             for item, image, cells in found:
@@ -176,7 +177,7 @@ def _losses(cells: Instances, to: str) -> Iterator[str]:
     if to in FLAT:
         flat = resolve_overlaps(cells)
         if int(flat.areas.sum()) < int(cells.areas.sum()):
-            yield "cells overlap; the cell with the higher score keeps shared pixels"
+            yield "cells overlap; the smaller one keeps shared pixels"
         if len(flat) < len(cells):
             yield "cells that are covered by others are lost"
     if to in WITHOUT_SCORES and (cells.scores < 1).any():
