@@ -7,13 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from cytotome.app.convert.run import ConvertOptions, run_convert
 from cytotome.datasets import open_dataset
 from cytotome.datasets.predictions import read_predictions
 from cytotome.errors import ConfigError, DataError
 from cytotome.io.coco import write_coco
-from cytotome.io.labels import read_label_map
+from cytotome.io.labels import read_label_map, write_label_map
 from cytotome.metrics.evaluate import evaluate
 from cytotome.types import Dataset, Instances
 
@@ -73,6 +74,19 @@ def test_masks_of_images_are_converted(dataset: Dataset, tmp_path: Path, capsys:
     np.testing.assert_array_equal(back["one"].runs, cells.runs)
     assert run_convert(tmp_path / "back.json.gz", images, ConvertOptions(tmp_path / "maps", "labels")) == 0
     assert set(np.unique(read_label_map(tmp_path / "maps" / "one_labels.tif"))) == {0, 1, 2, 3}
+
+
+def test_masks_of_single_pages_are_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "stacks").mkdir()
+    pages = np.random.default_rng(0).integers(0, 255, (2, 30, 40)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "stacks" / "a.tif", pages, photometric="minisblack")
+    labels = np.zeros((30, 40), np.int32)
+    labels[5:9, 6:12] = 4
+    write_label_map(tmp_path / "labels" / "a_p001_labels.tif", labels)
+    options = ConvertOptions(tmp_path / "out", "yolo")
+    assert run_convert(tmp_path / "labels", str(tmp_path / "stacks"), options) == 0
+    assert "1 of 1 images converted; 1 cells" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a_p001.txt"]
 
 
 def test_masks_that_do_not_fit_cost_their_image(

@@ -140,19 +140,21 @@ def _of_dataset(path: Path, layout: str | None) -> list[_Item]:
 
 
 def _of_images(masks: Path, images: str, options: ConvertOptions, tally: _Tally) -> list[_Item]:
-    """The images that have masks; reports the others."""
+    """The images, and the pages of multi-page files, that have masks; reports images without any."""
     sources, tally.failures = split_clashes(discover([images], options.output))
-    known = read_and_warn(masks, ImageSet(sources, [source.stem for source in sources]))
+    pages = {source: [page for page in source.pages() if page.page is not None] for source in sources}
+    by_stem = {one.stem: one for source in sources for one in (*pages[source], source)}
+    known = read_and_warn(masks, ImageSet(list(by_stem.values()), list(by_stem)))
 
     def read(source: Source) -> tuple[Image, Instances]:
         image, cells = source.read(), known[source.stem]
         check_shape(source.path, image.shape, cells.shape)
         return image, cells
 
-    missing = [source.name for source in sources if source.stem not in known]
+    missing = [source.name for source in sources if not any(one.stem in known for one in (source, *pages[source]))]
     if missing:
         warn(f"{len(missing)} of {len(sources)} images have no masks, the first is {missing[0]}")
-    return [_Item(source.name, source.stem, partial(read, source)) for source in sources if source.stem in known]
+    return [_Item(source.name, stem, partial(read, source)) for stem, source in by_stem.items() if stem in known]
 
 
 def _read(
