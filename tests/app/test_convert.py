@@ -18,7 +18,14 @@ from cytotome.io.labels import read_label_map, write_label_map
 from cytotome.metrics.evaluate import evaluate
 from cytotome.types import Dataset, Instances
 
-FORMATS = {"labels": "out", "coco": "out.json", "submission": "out.csv", "geojson": "out", "imagej": "out"}
+FORMATS = {
+    "labels": "out",
+    "coco": "out.json",
+    "coco-polygons": "out.json.gz",
+    "submission": "out.csv",
+    "geojson": "out",
+    "imagej": "out",
+}
 
 
 @pytest.fixture
@@ -105,7 +112,7 @@ def test_masks_that_do_not_fit_cost_their_image(
 @pytest.mark.parametrize(
     ("to", "output", "message"),
     [
-        ("roi", "out", r"to: must be one of labels, coco, submission, geojson, imagej, yolo, got 'roi'"),
+        ("roi", "out", r"to: must be one of labels, coco, coco-polygons, submission, geojson, imagej, yolo, got 'roi'"),
         ("coco", "out", r"output: the file of coco must end in \.json or \.json\.gz, got .*out"),
         ("labels", "truth", r"truth: already exists; use --overwrite to replace files, or another output"),
     ],

@@ -16,7 +16,7 @@ import numpy as np
 from cytotome.errors import DataError, one_line
 from cytotome.io.coco_entries import Grouped, ImageId, accept_crowds, check_unique_ids, group_by_image, notes_of
 from cytotome.io.files import atomic_path
-from cytotome.io.polygons import polygon_rles
+from cytotome.io.polygons import polygon_rles, to_polygons
 from cytotome.io.raster import MAX_PIXELS
 from cytotome.io.rle import CocoRle, from_coco_rle, to_coco_rle, whole_number
 from cytotome.types import BoolArray, Instances, Note
@@ -252,13 +252,22 @@ def write_coco(
     _write_json(path, {"images": entries, "annotations": annotations, "categories": categories})
 
 
-def coco_part(file_name: str, instances: Instances) -> dict[str, Any]:
-    """Converts one image to the plain values of a COCO file; scores are stored with the masks."""
+def coco_part(file_name: str, instances: Instances, *, polygons: bool = False) -> dict[str, Any]:
+    """Converts one image to the plain values of a COCO file; scores are stored with the masks.
+
+    Args:
+        file_name: of the image.
+        instances: its masks.
+        polygons: whether masks are stored as polygons along pixel edges, as in LIVECell, instead of run lengths.
+    """
     numbers = range(1, len(instances.class_names) + 1)
     annotations = [
         entry | {"score": round(score, 4)}
         for entry, score in zip(_annotations(0, instances, numbers, 0), instances.scores.tolist(), strict=True)
     ]
+    if polygons:
+        for entry, parts in zip(annotations, to_polygons(instances), strict=True):
+            entry["segmentation"] = parts
     image = {"file_name": file_name, "height": instances.shape[0], "width": instances.shape[1]}
     return {"image": image, "annotations": annotations, "class_names": list(instances.class_names)}
 

@@ -19,7 +19,9 @@ def convert(
     ],
     to: Annotated[
         str,
-        typer.Option("--to", help="labels, coco, submission, geojson (QuPath), imagej, yolo, or a plugin's format."),
+        typer.Option(
+            "--to", help="labels, coco, coco-polygons, submission, geojson (QuPath), imagej, yolo, or a plugin's."
+        ),
     ],
     images: Annotated[
         str | None, typer.Argument(help="Folder of the images that the masks belong to; by default those of MASKS.")

@@ -22,7 +22,8 @@ from cytotome.ops.labels import resolve_overlaps
 from cytotome.plugins import EXPORTS, plugin_names
 from cytotome.types import Image, Instances
 
-ONE_FILE = {"coco": (".json", ".json.gz"), "submission": (".csv",)}
+COCO_ENDINGS = (".json", ".json.gz")
+ONE_FILE = {"coco": COCO_ENDINGS, "coco-polygons": COCO_ENDINGS, "submission": (".csv",)}
 """Formats with one file for all images, and the endings of its name."""
 FLAT = ("labels", "submission")
 """Formats in which a pixel belongs to one cell."""
@@ -102,8 +103,10 @@ def run_convert(masks: Path, images: str | None, options: ConvertOptions) -> int
         raise DataError(f"{masks}: contains no masks of these images; give a labelled dataset, or masks and images")
     with progress(len(items), quiet=options.quiet) as advance:
         found = _read(items, options, tally, advance)
-        if options.to == "coco":
-            write_coco_parts(options.output, (coco_part(item.name, cells) for item, _, cells in found))
+        if options.to in ("coco", "coco-polygons"):
+            polygons = options.to == "coco-polygons"
+            parts = (coco_part(item.name, cells, polygons=polygons) for item, _, cells in found)
+            write_coco_parts(options.output, parts)
         elif options.to == "submission":
             flat = {item.stem: resolve_overlaps(cells) for item, _, cells in found}
             write_submission(options.output, flat, policy=None)
