@@ -34,6 +34,7 @@ NAMES = {
     "open_dataset",
     "read_image",
     "read_predictions",
+    "samples",
     "segment",
     "train",
     "tune",

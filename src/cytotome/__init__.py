@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cytotome.api import compare, segment, tune
     from cytotome.datasets import open_dataset
     from cytotome.datasets.predictions import read_predictions
+    from cytotome.datasets.samples import samples
     from cytotome.ensemble.ensemble import Ensemble
     from cytotome.ensemble.load import load_model
     from cytotome.errors import CytotomeError
@@ -51,6 +52,7 @@ __all__ = [
     "open_dataset",
     "read_image",
     "read_predictions",
+    "samples",
     "segment",
     "train",
     "tune",
@@ -78,6 +80,7 @@ _HOMES = {
     "open_dataset": "datasets",
     "read_image": "io.images",
     "read_predictions": "datasets.predictions",
+    "samples": "datasets.samples",
     "segment": "api",
     "train": "training.train",
     "tune": "api",

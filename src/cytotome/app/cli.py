@@ -15,6 +15,7 @@ from cytotome.app.convert.command import convert
 from cytotome.app.evaluate import evaluate
 from cytotome.app.measure.command import measure
 from cytotome.app.pseudolabel import pseudolabel
+from cytotome.app.samples import samples
 from cytotome.app.segment.command import segment
 from cytotome.app.submit.command import submit
 from cytotome.app.targets.command import targets
@@ -69,6 +70,7 @@ app.command("evaluate")(evaluate)
 app.command("tune")(tune)
 app.command("submit")(submit)
 app.command("compare")(compare)
+app.command("samples")(samples)
 app.command("warmup")(warmup)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
