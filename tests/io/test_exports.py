@@ -40,7 +40,7 @@ def cells() -> Instances:
     masks[1, 6:8, 0:2] = masks[1, 6:8, 4:9] = True
     masks[2, 3:7, 3:6] = True
     return Instances.from_masks(
-        masks, scores=[0.25, 1, 0.5], classes=[1, -1, 0], ids=[7, 3, 12], class_names=("cort", "astro")
+        masks, scores=[0.25, 1, 0.5678], classes=[1, -1, 0], ids=[7, 3, 12], class_names=("cort", "astro")
     )
 
 
@@ -94,7 +94,7 @@ def test_geojson_is_what_qupath_reads(cells: Instances, tmp_path: Path) -> None:
     assert (first["geometry"]["type"], second["geometry"]["type"]) == ("Polygon", "MultiPolygon")
     assert first["properties"]["classification"]["name"] == "astro"
     assert "classification" not in second["properties"]
-    assert third["properties"]["measurements"] == {"score": 0.5, "area px^2": 12}
+    assert third["properties"]["measurements"] == {"score": 0.5678, "area px^2": 12}
 
 
 def test_rois_are_what_imagej_reads(cells: Instances, tmp_path: Path) -> None:
