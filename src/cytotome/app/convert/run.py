@@ -108,8 +108,7 @@ def run_convert(masks: Path, images: str | None, options: ConvertOptions) -> int
             parts = (coco_part(item.name, cells, polygons=polygons) for item, _, cells in found)
             write_coco_parts(options.output, parts)
         elif options.to == "submission":
-            flat = {item.stem: resolve_overlaps(cells) for item, _, cells in found}
-            write_submission(options.output, flat, policy=None)
+            write_submission(options.output, {item.stem: cells for item, _, cells in found}, policy=None)
         else:
             export = None if options.to == "labels" else load_export(options.to)
             for item, image, cells in found:
@@ -163,7 +162,7 @@ def _of_images(masks: Path, images: str, options: ConvertOptions, tally: _Tally)
 def _read(
     items: Sequence[_Item], options: ConvertOptions, tally: _Tally, advance: Callable[[], None]
 ) -> Iterator[tuple[_Item, Image, Instances]]:
-    """Each image with its masks; counts them, and what the format cannot store."""
+    """Each image with its masks, without overlaps if the format requires it; counts them, and what is lost."""
     for item in items:
         try:
             image, cells = item.read()
@@ -171,20 +170,19 @@ def _read(
             tally.failures[item.name] = str(error)
         else:
             tally.cells += len(cells)
-            for note in _losses(cells, options.to):
+            stored = resolve_overlaps(cells) if options.to in FLAT else cells
+            for note in _losses(cells, stored, options.to):
                 tally.notices.add(item.name, note)
-            yield item, image, cells
+            yield item, image, stored
         advance()
 
 
-def _losses(cells: Instances, to: str) -> Iterator[str]:
-    """What a format cannot store of the cells of an image."""
-    if to in FLAT:
-        flat = resolve_overlaps(cells)
-        if int(flat.areas.sum()) < int(cells.areas.sum()):
-            yield "cells overlap; the smaller one keeps shared pixels"
-        if len(flat) < len(cells):
-            yield "cells that are covered by others are lost"
+def _losses(cells: Instances, stored: Instances, to: str) -> Iterator[str]:
+    """What a format cannot store of the cells of an image, of which it stores the masks of ``stored``."""
+    if int(stored.areas.sum()) < int(cells.areas.sum()):
+        yield "cells overlap; the smaller one keeps shared pixels"
+    if len(stored) < len(cells):
+        yield "cells that are covered by others are lost"
     if to in WITHOUT_SCORES and (cells.scores < 1).any():
         yield "scores are not stored"
     if to in WITHOUT_CLASSES and (cells.classes >= 0).any() and len(cells.class_names) > 1:
@@ -195,7 +193,7 @@ def _write(item: _Item, image: Image, cells: Instances, export: Export | None, o
     """Writes the file of one image."""
     path = options.output / (item.stem + (LABELS_ENDING if export is None else export.ending))
     if export is None:
-        write_label_map(path, resolve_overlaps(cells), image.microns_per_pixel)
+        write_label_map(path, cells, image.microns_per_pixel)
         return
     with atomic_path(path) as temporary:
         write_export(options.to, export, temporary, image, cells)
