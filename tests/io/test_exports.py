@@ -23,6 +23,7 @@ from cytotome.io.imagej import read_rois
 from cytotome.io.polygons import simple_rings
 from cytotome.types import Image, Instances
 
+SHORT_ROI = ImagejRoi.frompoints(np.zeros((40, 2), np.int32)).tobytes()[:100]
 READERS: dict[str, Callable[[Path, tuple[int, int]], Instances]] = {"geojson": read_geojson, "imagej": read_rois}
 
 
@@ -153,6 +154,20 @@ def test_shapes_that_were_drawn_by_hand_are_read(tmp_path: Path) -> None:
     assert (found.class_names, found.scores.tolist()) == (("Tumor",), [0.5])
 
 
+def test_properties_of_other_programs_are_left_out(tmp_path: Path) -> None:
+    square = {"type": "Polygon", "coordinates": [[[2, 1], [5, 1], [5, 3], [2, 3]]]}
+    odd = [
+        {"geometry": square, "properties": [1]},
+        {"geometry": square, "properties": {"classification": {"names": [7]}, "measurements": 3}},
+        {"geometry": square, "properties": {"classification": 4, "measurements": [{"name": [], "value": 0.5}]}},
+        {"geometry": "none"},
+    ]
+    (tmp_path / "a.geojson").write_text(json.dumps(odd))
+    found = read_geojson(tmp_path / "a.geojson", (4, 8))
+    assert found.boxes.tolist() == [[1, 2, 3, 5]] * 3
+    assert (found.class_names, found.classes.tolist(), found.scores.tolist()) == (("7", "4"), [-1, 0, 1], [1, 1, 1])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -164,10 +179,11 @@ def test_shapes_that_were_drawn_by_hand_are_read(tmp_path: Path) -> None:
             "feature 0 has damaged coordinates",
         ),
         ("imagej", b"no zip", "not a set of ImageJ's ROIs"),
+        ("imagej", SHORT_ROI, "not a set of ImageJ's ROIs"),
     ],
 )
 def test_damaged_files_are_one_line(name: str, content: bytes, message: str, tmp_path: Path) -> None:
-    path = tmp_path / ("a.geojson" if name == "geojson" else "a.zip")
+    path = tmp_path / ("a.geojson" if name == "geojson" else "a.roi" if content == SHORT_ROI else "a.zip")
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"{path.name}: {message}"):
         READERS[name](path, (4, 4))

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from cytotome.errors import DataError, one_line
-from cytotome.io.files import atomic_path
-from cytotome.io.polygons import even_odd_path, from_polygons, simple_rings
+from cytotome.io.polygons import Outline, cell_rings, from_outlines
 from cytotome.ops.pictures import cell_colours
 from cytotome.types import AnyArray, Image, Instances
 
@@ -29,19 +28,18 @@ def write_geojson(path: Path, image: Image, cells: Instances) -> None:
     A cell of several parts is a MultiPolygon; holes and overlaps are kept. The name is the number of the cell; class,
     score and area in pixels are included. Empty instances are left out.
     """
-    areas = cells.areas
-    features = [_feature(image, cells, index, int(areas[index])) for index in range(len(cells)) if areas[index]]
-    with atomic_path(path) as temporary:
-        text = json.dumps({"type": "FeatureCollection", "features": features}, separators=(",", ":"))
-        temporary.write_text(text + "\n", encoding="utf-8")
+    areas = cells.areas.tolist()
+    features = [_feature(image, cells, index, parts, areas[index]) for index, parts in cell_rings(cells)]
+    text = json.dumps({"type": "FeatureCollection", "features": features}, separators=(",", ":"))
+    path.write_text(text + "\n", encoding="utf-8")
 
 
-def _feature(image: Image, cells: Instances, index: int, area: int) -> dict[str, Any]:
-    parts = [[[*ring.tolist(), ring[0].tolist()] for ring in rings] for rings in simple_rings(cells, index)]
+def _feature(image: Image, cells: Instances, index: int, parts: list[list[AnyArray]], area: int) -> dict[str, Any]:
+    closed = [[[*ring.tolist(), ring[0].tolist()] for ring in rings] for rings in parts]
     geometry = (
-        {"type": "Polygon", "coordinates": parts[0]}
-        if len(parts) == 1
-        else {"type": "MultiPolygon", "coordinates": parts}
+        {"type": "Polygon", "coordinates": closed[0]}
+        if len(closed) == 1
+        else {"type": "MultiPolygon", "coordinates": closed}
     )
     label, number = int(cells.classes[index]), int(cells.ids[index])
     properties: dict[str, Any] = {
@@ -80,28 +78,24 @@ def read_geojson(path: Path, shape: tuple[int, int]) -> Instances:
         content = content.get("features", [content])
     if not isinstance(content, Sequence) or not all(isinstance(one, Mapping) for one in content):
         raise DataError(f"{path}: not GeoJSON; expected a FeatureCollection, as QuPath exports it")
-    polygons, names, classes, scores = [], [], [], []
+    outlines = []
     for place, feature in enumerate(content):
         try:
-            parts = _parts(feature.get("geometry") or {})
+            outlines += _outlines(feature)
         except (TypeError, ValueError, IndexError, KeyError) as error:
             raise DataError(f"{path}: feature {place} has damaged coordinates; export it again") from error
-        if not parts:
-            continue
-        properties = feature.get("properties") or {}
-        polygons.append([even_odd_path(rings).astype(float).ravel().tolist() for rings in parts])
-        names.append(str(properties.get("name", "")))
-        classes.append(_class(properties))
-        scores.append(_score(properties))
-    known = tuple(dict.fromkeys(name for name in classes if name))
-    return from_polygons(
-        polygons,
-        shape,
-        ids=numbers_of(names),
-        classes=[known.index(name) if name else -1 for name in classes],
-        scores=scores,
-        class_names=known,
-    )
+    return from_outlines(outlines, shape)
+
+
+def _outlines(feature: Mapping[str, Any]) -> list[Outline]:
+    """The outline of a feature; none for geometries without an area."""
+    parts = _parts(_mapping(feature.get("geometry")))
+    properties = _mapping(feature.get("properties"))
+    return [Outline(parts, str(properties.get("name", "")), _class(properties), _score(properties))] if parts else []
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _parts(geometry: Mapping[str, Any]) -> list[list[AnyArray]]:
@@ -118,21 +112,13 @@ def _parts(geometry: Mapping[str, Any]) -> list[list[AnyArray]]:
 
 def _class(properties: Mapping[str, Any]) -> str:
     found = properties.get("classification")
-    name = found.get("name") or " ".join(found.get("names", ())) if isinstance(found, Mapping) else found
+    name = found.get("name") or " ".join(map(str, found.get("names") or ())) if isinstance(found, Mapping) else found
     return str(name or "")
 
 
 def _score(properties: Mapping[str, Any]) -> float:
-    found = properties.get("measurements") or {}
-    if not isinstance(found, Mapping):  # QuPath before 0.4 wrote a list of names and values
-        found = {one.get("name"): one.get("value") for one in found if isinstance(one, Mapping)}
-    score = found.get("score", 1.0)
-    return float(score) if isinstance(score, int | float) and 0 <= score <= 1 else 1.0
-
-
-def numbers_of(names: Sequence[str]) -> list[int] | None:
-    """Returns the names as ids if they are different positive integers, else None."""
-    if not all(name.isascii() and name.isdecimal() and 0 < int(name) < 2**31 for name in names):
-        return None
-    numbers = [int(name) for name in names]
-    return numbers if len(set(numbers)) == len(numbers) else None
+    found = properties.get("measurements")
+    if isinstance(found, list):  # QuPath before 0.4 wrote a list of names and values
+        found = {one.get("name"): one.get("value") for one in map(_mapping, found) if isinstance(one.get("name"), str)}
+    score = _mapping(found).get("score", 1.0)
+    return float(score) if isinstance(score, int | float) else 1.0

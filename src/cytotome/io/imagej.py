@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from roifile import ROI_TYPE, ImagejRoi, roiread, roiwrite
 
 from cytotome.errors import DataError, one_line
-from cytotome.io.files import atomic_path
-from cytotome.io.geojson import numbers_of
-from cytotome.io.polygons import even_odd_path, from_polygons, simple_rings
+from cytotome.io.polygons import Outline, cell_rings, from_outlines
 from cytotome.types import AnyArray, Image, Instances
 
 AREAS = (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED, ROI_TYPE.RECT, ROI_TYPE.OVAL)
@@ -26,14 +23,11 @@ def write_rois(path: Path, image: Image, cells: Instances) -> None:
     A cell with holes or several parts is a composite ROI; overlaps are kept. The name of a ROI is the number of its
     cell; class and score are among its properties. Empty instances are left out.
     """
-    areas = cells.areas
-    rois = [_roi(cells, index) for index in range(len(cells)) if areas[index]]
-    with atomic_path(path) as temporary:
-        roiwrite(temporary, rois, mode="w")
+    roiwrite(path, [_roi(cells, index, parts) for index, parts in cell_rings(cells)], mode="w")
 
 
-def _roi(cells: Instances, index: int) -> ImagejRoi:
-    rings = [ring for part in simple_rings(cells, index) for ring in part]
+def _roi(cells: Instances, index: int, parts: list[list[AnyArray]]) -> ImagejRoi:
+    rings = [ring for part in parts for ring in part]
     name, label = str(int(cells.ids[index])), int(cells.classes[index])
     if len(rings) == 1:
         roi = ImagejRoi.frompoints(rings[0].astype(np.int32), name=name)
@@ -74,26 +68,19 @@ def read_rois(path: Path, shape: tuple[int, int]) -> Instances:
     """
     try:
         found = roiread(path)
+        rois = [found] if isinstance(found, ImagejRoi) else found
+        outlines = [_outline(roi) for roi in rois if roi.roitype in AREAS]
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
-    except (ValueError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except Exception as error:  # roifile raises errors of many types for damaged files
         raise DataError(f"{path}: not a set of ImageJ's ROIs ({one_line(error)}); save it again") from error
-    rois = [roi for roi in ([found] if isinstance(found, ImagejRoi) else found) if roi.roitype in AREAS]
-    properties = [dict(line.split(": ", 1) for line in roi.props.splitlines() if ": " in line) for roi in rois]
-    classes = [one.get("class", "") for one in properties]
-    known = tuple(dict.fromkeys(name for name in classes if name))
-    return from_polygons(
-        [[even_odd_path(_rings(roi)).astype(float).ravel().tolist()] for roi in rois],
-        shape,
-        ids=numbers_of([roi.name for roi in rois]),
-        classes=[known.index(name) if name else -1 for name in classes],
-        scores=[_score(one.get("score", "")) for one in properties],
-        class_names=known,
-    )
+    return from_outlines(outlines, shape)
 
 
-def _rings(roi: ImagejRoi) -> list[AnyArray]:
-    return [np.asarray(ring, np.float64) for ring in roi.coordinates(multi=True) if len(ring)]
+def _outline(roi: ImagejRoi) -> Outline:
+    properties = dict(line.split(": ", 1) for line in roi.props.splitlines() if ": " in line)
+    rings = [np.asarray(ring, np.float64) for ring in roi.coordinates(multi=True) if len(ring)]
+    return Outline([rings], roi.name, properties.get("class", ""), _score(properties.get("score", "")))
 
 
 def _score(text: str) -> float:

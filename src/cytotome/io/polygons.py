@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,61 @@ def to_polygons(instances: Instances) -> list[list[list[float]]]:
     the same pixels.
     """
     return [_outlines(instances, index) for index in range(len(instances))]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outline:
+    """One cell of a file of outlines.
+
+    Attributes:
+        parts: for each part its rings ``(K, 2)`` of x, y in pixels, closed or not; a pixel is inside by the even-odd
+            rule.
+        name: the number of the cell, or any other text.
+        kind: name of its class, empty if unknown.
+        score: in [0, 1]; others count as 1.
+    """
+
+    parts: Sequence[Sequence[AnyArray]]
+    name: str
+    kind: str
+    score: float
+
+
+def from_outlines(outlines: Sequence[Outline], shape: tuple[int, int]) -> Instances:
+    """Instances of outlines; what leaves the image is cut off.
+
+    Ids are the names if all are different numbers, else 1 to N. Classes are in the order of their first cell.
+
+    Args:
+        outlines: one per instance.
+        shape: ``(H, W)`` of the image.
+
+    Raises:
+        DataError: if a coordinate is not a number, or beyond :data:`FARTHEST`.
+    """
+    known = tuple(dict.fromkeys(one.kind for one in outlines if one.kind))
+    return from_polygons(
+        [[even_odd_path(rings).astype(float).ravel().tolist() for rings in one.parts] for one in outlines],
+        shape,
+        ids=_numbers([one.name for one in outlines]),
+        classes=[known.index(one.kind) if one.kind else -1 for one in outlines],
+        scores=[one.score if 0 <= one.score <= 1 else 1.0 for one in outlines],
+        class_names=known,
+    )
+
+
+def _numbers(names: Sequence[str]) -> list[int] | None:
+    """The names as ids if they are different positive integers, else None."""
+    if not all(name.isascii() and name.isdecimal() and 0 < int(name) < 2**31 for name in names):
+        return None
+    numbers = [int(name) for name in names]
+    return numbers if len(set(numbers)) == len(numbers) else None
+
+
+def cell_rings(instances: Instances) -> Iterator[tuple[int, list[list[AnyArray]]]]:
+    """Yields the position and the :func:`simple_rings` of each instance that is not empty."""
+    for index in np.flatnonzero(instances.areas).tolist():
+        yield index, simple_rings(instances, index)
 
 
 def simple_rings(instances: Instances, index: int) -> list[list[AnyArray]]:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cytotome.io.files import atomic_path
-from cytotome.io.polygons import even_odd_path, simple_rings
+from cytotome.io.polygons import cell_rings, even_odd_path
 from cytotome.types import Image, Instances
 
 
@@ -18,12 +17,9 @@ def write_yolo(path: Path, image: Image, cells: Instances) -> None:
     class of cells of unknown type is the number after those of the class names.
     """
     height, width = cells.shape
-    areas = cells.areas
-    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as handle:
-        for index in range(len(cells)):
-            if not areas[index]:
-                continue
-            outline = even_odd_path([ring for part in simple_rings(cells, index) for ring in part])[:-1]
+    with open(path, "w", encoding="utf-8") as handle:
+        for index, parts in cell_rings(cells):
+            outline = even_odd_path([ring for part in parts for ring in part])[:-1]
             label = int(cells.classes[index])
             values = (outline / np.array([width, height])).ravel()
             number = label if label >= 0 else len(cells.class_names)
