@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from cytotome.app.console import Notices, progress, say, warn, warn_of_failures
-from cytotome.app.discover import LABELS_ENDING, Source, discover, split_clashes
-from cytotome.app.image_set import ImageSet
-from cytotome.app.opening import open_and_warn, read_and_warn
+from cytotome.app.console import Notices, progress, say, warn_of_failures
+from cytotome.app.discover import LABELS_ENDING, Source
+from cytotome.app.masks_of_images import read_masks, warn_of_missing
+from cytotome.app.opening import open_and_warn
 from cytotome.datasets.files import check_shape
 from cytotome.errors import ConfigError, CytotomeError, DataError
 from cytotome.io.coco import coco_part, write_coco_parts
@@ -142,21 +142,18 @@ def _of_dataset(path: Path, layout: str | None) -> list[_Item]:
 
 
 def _of_images(masks: Path, images: str, options: ConvertOptions, tally: _Tally) -> list[_Item]:
-    """The images, and the pages of multi-page files, that have masks; reports images without any."""
-    sources, tally.failures = split_clashes(discover([images], options.output))
-    pages = {source: [page for page in source.pages() if page.page is not None] for source in sources}
-    by_stem = {one.stem: one for source in sources for one in (*pages[source], source)}
-    known = read_and_warn(masks, ImageSet(list(by_stem.values()), list(by_stem)))
+    """The images, and the pages of multi-page files, that have masks; reports those without any."""
+    found = read_masks(masks, images, options.output)
+    tally.failures = found.failures
+    chosen, missing = found.match()
 
     def read(source: Source) -> tuple[Image, Instances]:
-        image, cells = source.read(), known[source.stem]
+        image, cells = source.read(), found.known[source.stem]
         check_shape(source.path, image.shape, cells.shape)
         return image, cells
 
-    missing = [source.name for source in sources if not any(one.stem in known for one in (source, *pages[source]))]
-    if missing:
-        warn(f"{len(missing)} of {len(sources)} images have no masks, the first is {missing[0]}")
-    return [_Item(source.name, stem, partial(read, source)) for stem, source in by_stem.items() if stem in known]
+    warn_of_missing(missing, len(chosen) + len(missing) + len(found.failures))
+    return [_Item(source.name, source.stem, partial(read, source)) for source in chosen]
 
 
 def _read(

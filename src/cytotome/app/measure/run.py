@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from cytotome.app.console import Notices, progress, say, warn, warn_of_failures
-from cytotome.app.discover import IMAGES_FILE, Source, discover, split_clashes, stem_of
-from cytotome.app.image_set import ImageSet
-from cytotome.app.opening import read_and_warn
+from cytotome.app.console import Notices, progress, say, warn_of_failures
+from cytotome.app.discover import IMAGES_FILE, Source, stem_of
+from cytotome.app.masks_of_images import read_masks, warn_of_missing
 from cytotome.app.options import check_microns
 from cytotome.app.segment.marks import read_marks
 from cytotome.app.segment.results import read_run
@@ -92,26 +91,21 @@ def run_measure(masks: Path, images: str, options: MeasureOptions) -> int:
     for path in tables:
         if path.exists() and not options.overwrite:
             raise ConfigError(f"{path}: already exists; use --overwrite to replace it, or another folder")
-    sources, failures = split_clashes(discover([images], options.output))
-    stacks = {source: [page for page in source.pages() if page.page is not None] for source in sources}
-    known = _read_masks(masks, stacks)
-    if isinstance(known, LabelFolder):  # which may be next to the images
-        files = {path.resolve() for path in known.paths.values()}
-        stacks = {source: pages for source, pages in stacks.items() if source.path.resolve() not in files}
-    chosen, missing = _match(stacks, known, options.page)
+    found = read_masks(masks, images, options.output)
+    chosen, missing = found.match(options.page)
     if not chosen:
         raise DataError(f"{masks}: no masks for any image in {images}; mask files must be named like the images")
-    given = _given_to_segment(masks, known)
-    tally = _Tally(failures=failures)
+    given = _given_to_segment(masks, found.known)
+    tally = _Tally(failures=found.failures)
     if options.page is None:
         for source in chosen:
-            if stacks.get(source) and given(source).page is None:
+            if found.stacks.get(source) and given(source).page is None:
                 tally.notices.add(source.name, "several pages, only page 0 was measured (see --page)")
-    work = _Work(known, given, options)
-    total = len(chosen) + len(missing) + len(failures)
+    work = _Work(found.known, given, options)
+    total = len(chosen) + len(missing) + len(found.failures)
     _write(tables, chosen, work, options.quiet, tally)
     _tell(tally, total, missing, options)
-    return len(failures)
+    return len(tally.failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,36 +141,6 @@ def _given_to_segment(masks: Path, known: Mapping[str, Instances]) -> Callable[[
         return by_key.get(source.stem if path is None else path.as_posix(), last)
 
     return given
-
-
-def _read_masks(masks: Path, stacks: Mapping[Source, Sequence[Source]]) -> Mapping[str, Instances]:
-    """Masks by the stem of an image or of a page."""
-    names = {source.stem: source for source in stacks}
-    for pages in stacks.values():
-        for page in pages:
-            names.setdefault(page.stem, page)
-    return read_and_warn(masks, ImageSet(list(names.values()), list(names)))
-
-
-def _match(
-    stacks: Mapping[Source, Sequence[Source]], known: Container[str], page: int | Literal["all"] | None
-) -> tuple[list[Source], list[Source]]:
-    """The images, or pages as separate images, that have masks, and those that have none."""
-    chosen: list[Source] = []
-    missing: list[Source] = []
-    for source, pages in stacks.items():
-        whole = [source] if page != "all" and source.stem in known else []
-        found = [one for one in pages if one.stem in known]
-        if found and isinstance(page, int):
-            raise ConfigError(
-                f"--page {page}: {source.name} has masks of single pages, such as {found[0].stem}; omit --page"
-            )
-        chosen += whole + found
-        if found:
-            missing += [one for one in pages if one not in found]
-        elif not whole:
-            missing.append(source)
-    return chosen, missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +221,5 @@ def _tell(tally: _Tally, total: int, missing: Sequence[Source], options: Measure
     )
     for line in tally.notices.lines():
         say(f"note: {line}", quiet=options.quiet)
-    if missing:
-        warn(f"{len(missing)} of {total} images have no masks, the first is {missing[0].name}")
+    warn_of_missing(missing, total)
     warn_of_failures(tally.failures, total, "measured")
